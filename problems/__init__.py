@@ -1,0 +1,1 @@
+"""Compression tasks, one file each, runnable by their path."""

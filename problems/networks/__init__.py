@@ -1,0 +1,52 @@
+"""What the compression tasks share about networks: data, models, training, surgery, similarity, cost."""
+
+from problems.networks.affinities import joint_probabilities, squared_distances
+from problems.networks.cost import Cost, count
+from problems.networks.data import DATASETS, Dataset, Split, load_dataset
+from problems.networks.models import FullyConnected, load_fully_connected, load_metadata, save_fully_connected
+from problems.networks.parents import trained_parent
+from problems.networks.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
+from problems.networks.refit import Moments, SequentialRefit, accumulate_moments, solve, solve_many
+from problems.networks.similarity import (
+    SIMILARITIES,
+    DistanceSimilarity,
+    GaussianSimilarity,
+    Similarity,
+    StudentSimilarity,
+)
+from problems.networks.training import Epoch, History, evaluate, train
+
+__all__ = [
+    "DATASETS",
+    "SCORES",
+    "SIMILARITIES",
+    "Cost",
+    "Dataset",
+    "DistanceSimilarity",
+    "Epoch",
+    "FullyConnected",
+    "GaussianSimilarity",
+    "History",
+    "Moments",
+    "SequentialRefit",
+    "Similarity",
+    "Split",
+    "StudentSimilarity",
+    "accumulate_moments",
+    "count",
+    "evaluate",
+    "joint_probabilities",
+    "keep_top",
+    "load_dataset",
+    "load_fully_connected",
+    "load_metadata",
+    "neuron_scores",
+    "prune",
+    "prune_arrays",
+    "save_fully_connected",
+    "solve",
+    "solve_many",
+    "squared_distances",
+    "train",
+    "trained_parent",
+]

@@ -1,0 +1,224 @@
+"""Image data sets with a fixed train / search / test split."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from opt.errors import UsageError, nearest
+from problems.networks import cifar
+from problems.networks.idx import read_idx
+from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files
+
+DATASETS = ("digits", *IDX_SOURCES, "cifar10")
+"""Names that `load_dataset` knows; anything else is a folder of IDX files."""
+
+# File names accepted in a user's own folder, each plain or gzipped.
+_FOLDER_FILES = (
+    ("train-images-idx3-ubyte", "train-images"),
+    ("train-labels-idx1-ubyte", "train-labels"),
+    ("t10k-images-idx3-ubyte", "test-images-idx3-ubyte", "test-images"),
+    ("t10k-labels-idx1-ubyte", "test-labels-idx1-ubyte", "test-labels"),
+)
+_DIGITS_TEST_SEED = 1797
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one part of a data set.
+
+    Args:
+        pixels: (n, c, h, w) uint8 as stored; converted only when asked for.
+        labels: (n,) int64.
+        white: Value of a pixel that becomes 1.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    white: int = 255
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @functools.cached_property
+    def images(self) -> Tensor:
+        """(n, c, h, w) float32 in [0, 1]."""
+        return self.pixels.float().div_(self.white)
+
+    @property
+    def flat(self) -> Tensor:
+        """(n, c * h * w) float32 in [0, 1], a view of `images`."""
+        return self.images.flatten(1)
+
+    def subset(self, ids: Tensor | slice) -> Split:
+        """The images of the given positions, in their order."""
+        return Split(self.pixels[ids], self.labels[ids], self.white)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in three disjoint parts.
+
+    Args:
+        name: As asked for.
+        train: For training; early stopping takes its validation part from here.
+        search: What a search evaluates on.
+        test: Held out; the data set's own test set.
+        n_classes: Labels are 0 .. n_classes - 1.
+        fingerprint: SHA-256 of all contents and of which image is in which part.
+    """
+
+    name: str
+    train: Split
+    search: Split
+    test: Split
+    n_classes: int
+    fingerprint: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        c, h, w = self.train.pixels.shape[1:]
+        return c, h, w
+
+    @property
+    def n_inputs(self) -> int:
+        """Values per image."""
+        return int(np.prod(self.input_shape))
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = True,
+    split_seed: int = 0,
+    n_search: float | None = None,
+) -> Dataset:
+    """Load a data set and split it.
+
+    Looked for in `data_dir`, `$OPT_DATA_DIR`, the cache folder, /usr/share/datasets (Debian's packages), ~/.cache
+    and ./data, then downloaded and checked.
+
+    Args:
+        name: One of `DATASETS`, or a folder of IDX files (train-images-idx3-ubyte, train-labels-idx1-ubyte,
+            t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, plain or gzipped).
+        data_dir: Folder of the files, or of folders named after data sets.
+        download: Whether files that aren't found may be fetched.
+        split_seed: Which images of the training set become the search split.
+        n_search: Size of the search split: a count, or a fraction of the training set; None takes 10,000 or a
+            fifth of the training set, whichever is less.
+
+    Returns:
+        The data set; the same arguments give the same splits everywhere.
+
+    Raises:
+        UsageError: unknown name, files missing, damaged or not matching each other, impossible n_search.
+    """
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    if name == "digits":
+        return _digits(split_seed, n_search)
+    if name in IDX_SOURCES:
+        paths = idx_files(name, data_dir=folder, download=download)
+        train, test = _read_idx_pair(paths[0], paths[1]), _read_idx_pair(paths[2], paths[3])
+    elif name == "cifar10":
+        batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
+        train = tuple(np.concatenate([batch[k] for batch in batches[:-1]]) for k in (0, 1))
+        test = batches[-1]
+    elif Path(name).expanduser().is_dir():
+        found = [_find_in_folder(Path(name).expanduser(), names) for names in _FOLDER_FILES]
+        train, test = _read_idx_pair(found[0], found[1]), _read_idx_pair(found[2], found[3])
+    else:
+        raise UsageError(
+            f"data must be one of {', '.join(DATASETS)} or a folder of IDX files, got {name!r}{nearest(name, DATASETS)}."
+        )
+    if train[0].shape[1:] != test[0].shape[1:]:
+        raise UsageError(
+            f"the images of {name!r} must have one shape, got {train[0].shape[1:]} for training and "
+            f"{test[0].shape[1:]} for testing; check that the files belong together."
+        )
+    return _split(name, train, test, split_seed, n_search, 255)
+
+
+def _split(name, train, test, split_seed: int, n_search: float | None, white: int) -> Dataset:
+    n_train = len(train[0])
+    count = _search_size(n_train, n_search)
+    order = np.random.default_rng(split_seed).permutation(n_train)
+    digest = hashlib.sha256()
+    for array in (*train, *test, order[:count].astype("<i8")):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    pixels, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
+    # In shuffled order: the first k images of a split are a random sample of it.
+    parts = [torch.from_numpy(ids) for ids in (order[count:], order[:count])]
+    return Dataset(
+        name=name,
+        train=Split(pixels[parts[0]], labels[parts[0]], white),
+        search=Split(pixels[parts[1]], labels[parts[1]], white),
+        test=Split(torch.from_numpy(test[0]), torch.from_numpy(test[1]), white),
+        n_classes=int(max(train[1].max(), test[1].max())) + 1,
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _search_size(n_train: int, n_search: float | None) -> int:
+    if n_search is None:
+        count = min(10_000, n_train // 5)
+    elif isinstance(n_search, float) and 0 < n_search < 1:
+        count = round(n_search * n_train)
+    else:
+        count = int(n_search)
+    if not 1 <= count < n_train or (n_search is not None and n_search >= 1 and count != n_search):
+        raise UsageError(
+            f"n_search must be a count from 1 to {n_train - 1} or a fraction between 0 and 1, got {n_search}; "
+            "some training images must remain."
+        )
+    return count
+
+
+def _digits(split_seed: int, n_search: float | None) -> Dataset:
+    # scikit-learn takes a second to import; only this data set needs it.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    ids = np.arange(len(digits.target))
+    train, test = train_test_split(ids, test_size=0.2, stratify=digits.target, random_state=_DIGITS_TEST_SEED)
+    pixels = digits.images.astype(np.uint8)[:, None]
+    labels = digits.target.astype(np.int64)
+    return _split("digits", (pixels[train], labels[train]), (pixels[test], labels[test]), split_seed, n_search, 16)
+
+
+def _find_in_folder(folder: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        path = find_plain_or_gzipped(folder, name)
+        if path:
+            return path
+    raise UsageError(f"folder {folder} holds no file {names[0]} or {names[0]}.gz; put it there or name another folder.")
+
+
+def _read_idx_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(n, c, h, w) uint8 images and (n,) int64 labels of two IDX files."""
+    images, labels = read_idx(image_path), read_idx(label_path)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise UsageError(
+            f"{image_path} must hold bytes of shape (n, h, w) or (n, c, h, w), got {images.dtype} {images.shape}; "
+            "check that it is the file of images."
+        )
+    if labels.ndim == 2:
+        labels = labels[:, 0]  # QMNIST: eight numbers an image, the class first
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images) or not len(labels):
+        raise UsageError(
+            f"{label_path} must hold one whole number for each of the {len(images)} images of {image_path}, "
+            f"got {labels.dtype} {labels.shape}; check that the two files belong together."
+        )
+    if labels.min() < 0:
+        raise UsageError(f"{label_path} must hold labels from 0 on, got {labels.min()}; renumber the classes.")
+    return images if images.ndim == 4 else images[:, None], labels.astype(np.int64)

@@ -1,0 +1,202 @@
+"""How far a network's embeddings are from its parent's: losses on the same points, whatever the widths."""
+
+from __future__ import annotations
+
+import abc
+
+import torch
+from torch import Tensor
+
+from problems.networks.affinities import (
+    MACHINE_EPSILON,
+    bandwidths,
+    check_perplexity,
+    conditional_probabilities,
+    joint_probabilities,
+    row_spread,
+    scaled_squared_distances,
+    shift_rows,
+    squared_distances,
+)
+
+# Numbers held at once in one (networks, n, n) block: 4 MiB of float32.
+_BLOCK = 1_048_576
+
+
+class Similarity(abc.ABC):
+    """Base of the losses: built from the parent's embeddings, called with a network's, or a batch of networks'.
+
+    Zero is "the same geometry". The points must be the same as the parent's, in the same order.
+
+    Args:
+        parent_embeddings: (n, h) the parent's, n >= 3 points.
+    """
+
+    def __init__(self, parent_embeddings: Tensor) -> None:
+        if parent_embeddings.dim() != 2 or len(parent_embeddings) < 3:
+            raise ValueError(
+                f"parent_embeddings must have shape (n, h) with n >= 3 points, got {tuple(parent_embeddings.shape)}."
+            )
+        self.n_points = len(parent_embeddings)
+
+    def __call__(self, embeddings: Tensor, *, widths: Tensor | None = None) -> Tensor:
+        """Loss of one network, or of each network of a batch.
+
+        Args:
+            embeddings: (n, h') of one network, differentiable; or (b, n, h') of a batch, where a network
+                narrower than h' has zeros in the columns beyond its width. float32 or float64.
+            widths: (b,) true widths of a batch; None takes h' for all. They spare work on padding,
+                and Student-t needs them: its degrees of freedom are the width.
+
+        Returns:
+            A scalar tensor, or (b,); NaN for a network whose embeddings are not finite.
+
+        Raises:
+            ValueError: the points are not the parent's, or the shape is not one of the two.
+        """
+        if embeddings.dim() not in (2, 3) or embeddings.shape[-2] != self.n_points:
+            raise ValueError(
+                f"embeddings must have shape (n, h) or (b, n, h) with the parent's n = {self.n_points} points, "
+                f"got {tuple(embeddings.shape)}."
+            )
+        batch = embeddings if embeddings.dim() == 3 else embeddings[None]
+        b, _, h = batch.shape
+        widths = torch.full((b,), h) if widths is None else torch.as_tensor(widths)
+        if widths.shape != (b,) or b and not 1 <= int(widths.min()) <= int(widths.max()) <= h:
+            raise ValueError(f"widths must be {b} numbers from 1 to {h}, got shape {tuple(widths.shape)}: {widths}.")
+        if batch.requires_grad:
+            loss = torch.stack([self._differentiable(e, int(w)) for e, w in zip(batch, widths, strict=True)])
+        else:
+            step = max(1, _BLOCK // self.n_points**2)
+            parts = [self._batch(batch[i : i + step], widths[i : i + step]) for i in range(0, b, step)]
+            loss = torch.cat(parts) if parts else batch.new_zeros(0)
+        return loss if embeddings.dim() == 3 else loss[0]
+
+    @abc.abstractmethod
+    def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _differentiable(self, embeddings: Tensor, width: int) -> Tensor: ...
+
+
+class _KullbackLeibler(Similarity):
+    """KL(P_parent || Q): P from the parent's embeddings by the Gaussian construction."""
+
+    def __init__(self, parent_embeddings: Tensor, *, perplexity: float = 30.0) -> None:
+        super().__init__(parent_embeddings)
+        check_perplexity(perplexity)
+        self.perplexity = perplexity
+        parent = parent_embeddings.detach().double()
+        self._p = joint_probabilities(squared_distances(parent), perplexity)
+        # ln(Q/P) near 0 keeps its digits in float32; ln(Q) - ln(P), each about -9, would lose two of them.
+        self._p32, self._inverse_p32 = self._p.float(), (1 / self._p).float()
+
+    def _divergence(self, q: Tensor) -> Tensor:
+        """KL of each (n, n) matrix of `q` (b, n, n), which is overwritten; q is floored as P is."""
+        p, inverse = (self._p32, self._inverse_p32) if q.dtype == torch.float32 else (self._p, 1 / self._p)
+        ratio = q.clamp_(min=MACHINE_EPSILON).mul_(inverse)
+        ratio.diagonal(dim1=1, dim2=2).fill_(1)
+        # sum P (r - 1 - ln r) = KL because P and Q both sum to 1; its terms are of second order and never negative,
+        # so float32 keeps small losses that would drown in the rounding of sum P ln(1/r).
+        log_ratio = ratio.log()
+        terms = ratio.sub_(1).sub_(log_ratio)
+        return terms.reshape(len(q), -1) @ p.reshape(-1)
+
+    def _scalar_divergence(self, q: Tensor) -> Tensor:
+        is_pair = ~torch.eye(self.n_points, dtype=torch.bool)
+        p = self._p[is_pair].to(q.dtype)
+        return (p * (p / q[is_pair].clamp(min=MACHINE_EPSILON)).log()).sum()
+
+
+class GaussianSimilarity(_KullbackLeibler):
+    """KL(P || Q) in nats, both by t-SNE's Gaussian construction at one perplexity: the default loss.
+
+    Args:
+        parent_embeddings: (n, h) the parent's.
+        perplexity: Effective number of neighbours; with perplexity >= n - 1 all affinities are equal and the loss 0.
+
+    Example:
+        >>> points = torch.linspace(0, 1, 40).reshape(20, 2)
+        >>> float(GaussianSimilarity(points, perplexity=5)(2 * points)) < 1e-6
+        True
+
+    Source: van der Maaten and Hinton 2008, JMLR 9:2579, eqs. 1-2, with P for both.
+    """
+
+    def __init__(self, parent_embeddings: Tensor, *, perplexity: float = 30.0) -> None:
+        super().__init__(parent_embeddings, perplexity=perplexity)
+        shifted = shift_rows(scaled_squared_distances(parent_embeddings.detach().double()[None])[0])
+        # In units of a row's own spread, a child's precisions are close to the parent's: a good first guess.
+        self._relative_beta = bandwidths(shifted, perplexity) * row_spread(shifted)
+
+    def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
+        shifted = shift_rows(scaled_squared_distances(embeddings, widths)[0])
+        start = self._relative_beta.to(shifted.dtype) / row_spread(shifted)
+        beta = bandwidths(shifted, self.perplexity, start)
+        conditional = conditional_probabilities(shifted, beta)
+        q = torch.add(conditional, conditional.transpose(1, 2), out=shifted)
+        return self._divergence(q.mul_(0.5 / self.n_points))
+
+    def _differentiable(self, embeddings: Tensor, width: int) -> Tensor:
+        scaled = scaled_squared_distances(embeddings[None])[0][0]
+        return self._scalar_divergence(joint_probabilities(scaled, self.perplexity))
+
+
+class StudentSimilarity(_KullbackLeibler):
+    """KL(P || Q) in nats, Q by a Student-t kernel with as many degrees of freedom as the network is wide.
+
+    Q is proportional to (1 + d^2 / nu)^(-(nu + 1) / 2) over all pairs, nu the true width.
+
+    Args:
+        parent_embeddings: (n, h) the parent's.
+        perplexity: For P.
+
+    Source: van der Maaten 2009, "Learning a parametric embedding by preserving local structure", eq. 6.
+    """
+
+    def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
+        scaled, unit = scaled_squared_distances(embeddings, widths)
+        nu = widths.to(scaled.dtype)
+        log_q = scaled.mul_((unit / nu)[:, None, None]).log1p_().mul_(-(nu + 1)[:, None, None] / 2)
+        log_q.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+        return self._divergence(torch.softmax(log_q.reshape(len(nu), -1), dim=1).reshape(log_q.shape))
+
+    def _differentiable(self, embeddings: Tensor, width: int) -> Tensor:
+        log_q = torch.log1p(squared_distances(embeddings) / width) * (-(width + 1) / 2)
+        log_q = log_q.masked_fill(torch.eye(self.n_points, dtype=torch.bool), -torch.inf)
+        return self._scalar_divergence(torch.softmax(log_q.reshape(-1), dim=0).reshape(log_q.shape))
+
+
+class DistanceSimilarity(Similarity):
+    """Mean squared difference of the two networks' Euclidean distances, each min-max normalised over its pairs.
+
+    Args:
+        parent_embeddings: (n, h) the parent's.
+    """
+
+    def __init__(self, parent_embeddings: Tensor) -> None:
+        super().__init__(parent_embeddings)
+        self._pairs = torch.triu_indices(self.n_points, self.n_points, offset=1)
+        self._parent = self._normalised(squared_distances(parent_embeddings.detach().double())[None])
+
+    def _normalised(self, squared: Tensor) -> Tensor:
+        distances = squared[:, self._pairs[0], self._pairs[1]].clamp(min=1e-30).sqrt()
+        low, high = distances.amin(dim=1, keepdim=True), distances.amax(dim=1, keepdim=True)
+        # All pairs equally far: nothing to tell apart, so 0 and not 0/0.
+        return (distances - low) / torch.where(high > low, high - low, 1.0)
+
+    def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
+        normalised = self._normalised(scaled_squared_distances(embeddings, widths)[0])
+        return (normalised - self._parent.to(normalised.dtype)).square_().mean(dim=1)
+
+    def _differentiable(self, embeddings: Tensor, width: int) -> Tensor:
+        normalised = self._normalised(scaled_squared_distances(embeddings[None])[0])
+        return (normalised - self._parent.to(normalised.dtype)).square().mean()
+
+
+SIMILARITIES: dict[str, type[Similarity]] = {
+    "gaussian": GaussianSimilarity,
+    "student": StudentSimilarity,
+    "distance": DistanceSimilarity,
+}
+"""The losses by the name that a user gives."""

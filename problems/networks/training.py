@@ -1,0 +1,185 @@
+"""Training a classifier with early stopping, every random choice from one seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from problems.networks.data import Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One epoch: mean training loss (nats), validation loss and accuracy (NaN without validation), seconds."""
+
+    number: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What a training did: its epochs, and the number of the one whose weights were kept."""
+
+    epochs: tuple[Epoch, ...]
+    best: int
+
+
+def train(
+    model: nn.Module,
+    data: Split,
+    *,
+    seed: int,
+    epochs: int = 10,
+    batch_size: int = 100,
+    lr: float = 1e-3,
+    patience: int = 3,
+    validation: float = 0.1,
+    progress: bool = True,
+) -> History:
+    """Train in place with Adam on the cross-entropy, and keep the epoch of lowest validation loss.
+
+    Args:
+        model: Maps images (n, c, h, w) to logits (n, n_classes); its present weights are the start.
+        data: The training split; the validation part is taken from it, never from search or test.
+        seed: Of the validation part and of the order of the batches.
+        epochs: At most so many passes.
+        batch_size: Images a step.
+        lr: Adam's step size.
+        patience: Stop after so many epochs without a lower validation loss.
+        validation: Fraction of `data` to validate on; 0 trains for all epochs and keeps the last.
+        progress: A bar on a terminal, else a line an epoch, on stderr; False is silent.
+
+    Returns:
+        The history; deterministic for a seed and a number of torch threads.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    limits = {"epochs": (epochs, 1), "batch_size": (batch_size, 1), "lr": (lr, 0), "patience": (patience, 1)}
+    for name, (value, least) in limits.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation must be a fraction, 0 <= validation < 1, got {validation}.")
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(data), generator=generator)
+    n_validation = round(validation * len(data))
+    held_out, used = order[:n_validation], order[n_validation:]
+    images, labels = data.images, data.labels
+    optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    history: list[Epoch] = []
+    best, best_loss, best_weights = 0, float("inf"), _copy(model)
+    n_batches = -(-len(used) // batch_size)
+    with _reporter(epochs, n_batches, progress=progress) as report:
+        for number in range(1, epochs + 1):
+            start = time.perf_counter()
+            total = 0.0
+            model.train()
+            for batch in used[torch.randperm(len(used), generator=generator)].split(batch_size):
+                loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                total += loss.item() * len(batch)
+                report.step()
+            v_loss, v_accuracy = evaluate(model, images[held_out], labels[held_out])
+            seconds = time.perf_counter() - start
+            history.append(Epoch(number, total / len(used), v_loss, v_accuracy, seconds))
+            report.epoch(history[-1])
+            if not n_validation or v_loss < best_loss:
+                best, best_loss, best_weights = number, v_loss, _copy(model)
+            elif number - best >= patience:
+                break
+    model.load_state_dict(best_weights)
+    model.eval()
+    return History(tuple(history), best)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 2000) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and accuracy (fraction) of a network; NaN for no images.
+
+    Args:
+        model: Maps images to logits; put into evaluation mode.
+        images: (n, c, h, w), or (n, inputs) for a fully connected network.
+        labels: (n,) int64.
+        batch_size: Images at once.
+    """
+    if not len(labels):
+        return float("nan"), float("nan")
+    model.eval()
+    loss, n_right = 0.0, 0
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        logits = model(x)
+        loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
+        n_right += int((logits.argmax(dim=1) == y).sum())
+    return loss / len(labels), n_right / len(labels)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+class _Report(Protocol):
+    def step(self) -> None: ...
+
+    def epoch(self, epoch: Epoch) -> None: ...
+
+
+class _Silent:
+    def step(self) -> None:
+        pass
+
+    def epoch(self, epoch: Epoch) -> None:
+        pass
+
+
+class _Lines(_Silent):
+    def __init__(self, n_epochs: int) -> None:
+        self._n_epochs = n_epochs
+
+    def epoch(self, epoch: Epoch) -> None:
+        print(f"training epoch {epoch.number}/{self._n_epochs}  {_summary(epoch)}", file=sys.stderr, flush=True)
+
+
+class _Bar:
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._task = progress, progress.add_task("training", total=total, summary="")
+
+    def step(self) -> None:
+        self._progress.advance(self._task)
+
+    def epoch(self, epoch: Epoch) -> None:
+        self._progress.update(self._task, summary=_summary(epoch))
+
+
+def _summary(epoch: Epoch) -> str:
+    text = f"loss {epoch.train_loss:.4f}"
+    if epoch.validation_loss == epoch.validation_loss:
+        text += f"  validation {epoch.validation_loss:.4f}, accuracy {epoch.validation_accuracy:.4f}"
+    return text
+
+
+@contextmanager
+def _reporter(n_epochs: int, n_batches: int, *, progress: bool) -> Iterator[_Report]:
+    console = Console(stderr=True)
+    if not progress:
+        yield _Silent()
+    elif not console.is_terminal:
+        yield _Lines(n_epochs)
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.fields[summary]}"), console=console, transient=True) as bar:
+            yield _Bar(bar, n_epochs * n_batches)
