@@ -1,0 +1,1 @@
+"""Sampling, crossover, mutation and repair: arrays and an rng in, new arrays out."""

@@ -1,0 +1,365 @@
+"""EComp: smaller fully connected networks that keep the hidden geometry of a trained parent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from operators.networks import (
+    AlignedCrossover,
+    BlockCrossover,
+    L1Sampling,
+    MixtureSampling,
+    NetworkGenome,
+    NeuronMutation,
+    ParentNetwork,
+    RandomSubsetSampling,
+    RankedSampling,
+    WeightNoise,
+    l1_pruned,
+    l1_ranking,
+)
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
+from problems.networks.batch import (
+    ImageTable,
+    LeastSquaresRefit,
+    Measurement,
+    Phenotype,
+    RefitTarget,
+    SimilarityName,
+    as_arrays,
+    classify,
+    greedy_rankings,
+    inherited,
+)
+from problems.networks.cost import count
+from problems.networks.data import Dataset, load_dataset
+from problems.networks.models import FullyConnected, layer_names, load_fully_connected
+from problems.networks.parents import trained_parent
+from problems.networks.training import train
+
+Size = Literal["parameters", "width", "macs", "bytes"]
+Initial = Literal["mixed", "l1", "widths", "greedy", "random"]
+
+# Widths of the reference curves, as fractions of the parent's; pruned networks change fastest when small.
+_REFERENCE_FRACTIONS = (*np.geomspace(0.04, 0.3, 10), *np.linspace(0.35, 1.0, 14))
+_FINETUNE_BATCH = 100
+
+
+class EComp(CompressionProblem):
+    """Smaller fully connected networks that keep the hidden geometry of a trained parent.
+
+    A candidate is a network whose hidden neurons descend from the parent's. Three objectives: its
+    error on the search split, the dissimilarity of its hidden representations to the parent's, and
+    its size. In the default setting the layers behind the remaining neurons are refitted by least
+    squares on training images, parents are crossed neuron by neuron, and the two hidden layers have
+    widths of their own. `configs/ecomp-published.yaml` is the published method.
+
+    Args:
+        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
+        data_dir: Folder with the data set's files; by default the usual places, then a download.
+        parent: Trained network to compress, a safetensors checkpoint; by default one is trained and kept.
+        hidden: Width of both hidden layers of a parent that is trained; by default 64 on digits, else 256.
+        parent_epochs: At most so many epochs of training for the parent.
+        parent_seed: Seed of the parent's weights and training.
+        split_seed: Seed of the split of the training images into those for training and those for search.
+        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
+        n_refit: Training images that refit and greedy seeds use.
+        similarity: Loss between hidden representations: Gaussian or Student-t neighbourhoods, or distances.
+        perplexity: Effective number of neighbours in the neighbourhoods.
+        similarity_points: Search images whose representations are compared.
+        size: What the size objective counts, as a fraction of the parent's; width is the mean over layers.
+        crossover: Neuron by neuron (aligned), or the published exchange of matrix corners (block).
+        mutation: Neurons removed, inserted and exchanged (neurons), or the published weight noise (noise).
+        merge: Share of moves of the neurons mutation that merge neurons; refitted layers gain nothing from it.
+        initial: First population: L1-pruned at one rate for all layers (l1, as published) or with separate
+            widths (widths), in the order of greedy least squares (greedy), random neurons (random), or the
+            last three in turn (mixed).
+        smallest: Smallest width in the first population, as a fraction of the parent's; not for l1.
+        refit: Whether the layers behind the first are refitted by least squares.
+        refit_target: What the output layer is refitted to: the parent's logits, labels, or logits corrected
+            where the parent is wrong (mixture).
+        batch_size: Search images a generation, another batch each time, as published; by default all of them always.
+        finetune_steps: Gradient steps on training images for the solutions of the final front; the search has none.
+    """
+
+    objectives = (
+        Objective("error", minimise, unit="fraction", weight=0.0, worst=1.0),
+        Objective("dissimilarity", minimise, unit="nats", weight=2.0, worst=4.0),
+        Objective("size", minimise, unit="fraction of parent", weight=1.0, worst=1.0),
+    )
+
+    def __init__(
+        self,
+        *,
+        data: str = "digits",
+        data_dir: str | None = None,
+        parent: str | None = None,
+        hidden: int | None = None,
+        parent_epochs: int = 20,
+        parent_seed: int = 0,
+        split_seed: int = 0,
+        n_search: int | None = None,
+        n_refit: int = 20_000,
+        similarity: SimilarityName = "gaussian",
+        perplexity: float = 30.0,
+        similarity_points: int = 256,
+        size: Size = "parameters",
+        crossover: Literal["aligned", "block"] = "aligned",
+        mutation: Literal["neurons", "noise"] = "neurons",
+        merge: float = 0.0,
+        initial: Initial = "mixed",
+        smallest: float = 0.02,
+        refit: bool = True,
+        refit_target: RefitTarget = "mixture",
+        batch_size: int | None = None,
+        finetune_steps: int = 0,
+    ) -> None:
+        super().__init__(n_var=1, representation="object")
+        _check_options(
+            hidden=(hidden, 1, math.inf),
+            parent_epochs=(parent_epochs, 1, math.inf),
+            n_refit=(n_refit, 10, math.inf),
+            similarity_points=(similarity_points, 3, math.inf),
+            merge=(merge, 0.0, 1.0),
+            smallest=(smallest, 0.0, 1.0),
+            batch_size=(batch_size, 3, math.inf),
+            finetune_steps=(finetune_steps, 0, math.inf),
+        )
+        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
+        if parent is None:
+            width = hidden or (64 if data == "digits" else 256)
+            # A small set needs small batches, or its epochs are too few steps.
+            model, _ = trained_parent(
+                self.dataset,
+                widths=(width, width),
+                seed=parent_seed,
+                epochs=parent_epochs,
+                batch_size=min(100, max(10, len(self.dataset.train) // 100)),
+            )
+        else:
+            model = _checked_parent(load_fully_connected(Path(parent).expanduser()), parent, self.dataset)
+        weights, biases = model.to_arrays()
+        self.network = ParentNetwork(tuple(weights), tuple(biases))
+        self.size_of: Size = size
+        self.initial: Initial = initial
+        self.smallest = smallest
+        self.merge = merge
+        self.crossover_kind, self.mutation_kind = crossover, mutation
+        self.finetune_steps = finetune_steps
+        self.refit_target: RefitTarget = refit_target
+
+        self._measure_options: dict[str, Any] = {
+            "n_points": similarity_points,
+            "similarity": similarity,
+            "perplexity": perplexity,
+        }
+        search = ImageTable(self.network, self.dataset.search.flat, self.dataset.search.labels)
+        self._search_table = search
+        self._batches = [search]
+        if batch_size is not None:
+            if batch_size > search.n_images:
+                raise UsageError(f"batch_size must be at most the {search.n_images} search images, got {batch_size}.")
+            # Whole batches only: a last short one would weigh as much in the mean.
+            starts = range(0, search.n_images - batch_size + 1, batch_size)
+            self._batches = [search.part(start, start + batch_size) for start in starts]
+        self._batch: int | None = None
+        self._batch_order = np.arange(len(self._batches))
+        self._measurement: Measurement | None = None
+        some = self.dataset.train.subset(slice(0, n_refit))
+        self._refit_table = ImageTable(self.network, some.flat, some.labels)
+        self._refit = LeastSquaresRefit(self._refit_table, target=refit_target) if refit else None
+        self._test_table: ImageTable | None = None
+        self._finetuned: dict[bytes, Phenotype] = {}
+
+    # -- search -------------------------------------------------------------------------------
+
+    def operators(self) -> Operators:
+        """Sampling, crossover and mutation of network genomes."""
+        network = self.network
+        crossover = BlockCrossover(network) if self.crossover_kind == "block" else AlignedCrossover(network)
+        mutation: Any = WeightNoise(network)
+        if self.mutation_kind == "neurons":
+            rest = 1.0 - self.merge
+            mutation = NeuronMutation(
+                network, remove=0.3 * rest, insert=0.2 * rest, exchange=0.5 * rest, merge=self.merge
+            )
+        return Operators(sampling=self._sampling(), crossover=crossover, mutation=mutation)
+
+    def _sampling(self) -> SamplingFunction:
+        if self.initial == "l1":
+            return L1Sampling(self.network)
+        kinds = ("widths", "greedy", "random") if self.initial == "mixed" else (self.initial,)
+        parts: list[SamplingFunction] = []
+        for kind in kinds:
+            if kind == "random":
+                parts.append(RandomSubsetSampling(self.network, smallest=self.smallest))
+            else:
+                rankings = (
+                    l1_ranking(self.network)
+                    if kind == "widths"
+                    else greedy_rankings(self._refit_table, target=self.refit_target)
+                )
+                parts.append(RankedSampling(self.network, rankings, smallest=self.smallest))
+        return MixtureSampling(parts)
+
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Error, dissimilarity and size of (n, 1) genomes on the current search images: (n, 3) float64."""
+        genomes = [row[0] for row in X]
+        return self._objectives([self._phenotype(genome) for genome in genomes], genomes)
+
+    def _objectives(self, phenotypes: Sequence[Phenotype], genomes: Sequence[NetworkGenome]) -> np.ndarray:
+        if self._batch is None and len(self._batches) > 1:
+            measured = [Measurement(table, **self._measure_options)(phenotypes) for table in self._batches]
+            error, dissimilarity = np.mean(measured, axis=0)
+        else:
+            if self._measurement is None:
+                table = self._batches[0 if self._batch is None else self._batch]
+                self._measurement = Measurement(table, **self._measure_options)
+            error, dissimilarity = self._measurement(phenotypes)
+        return np.column_stack([error, dissimilarity, [self._size(genome) for genome in genomes]])
+
+    def _phenotype(self, genome: NetworkGenome) -> Phenotype:
+        return self._refit(genome) if self._refit else inherited(genome, self.network)
+
+    def _size(self, genome: NetworkGenome) -> float:
+        row = self._description(genome)
+        kind = {"parameters": "parameter_fraction", "width": "width", "macs": "mac_fraction", "bytes": "byte_fraction"}
+        return float(row[kind[self.size_of]])
+
+    def begin_run(self, rng: np.random.Generator) -> None:
+        """Draw the order of the search batches, where there are several."""
+        self._batch_order = rng.permutation(len(self._batches))
+        self._use_batch(None)
+
+    def begin_generation(self, n_gen: int) -> bool:
+        """Move to the next search batch, where there are several; True when there are."""
+        if len(self._batches) == 1:
+            return False
+        self._use_batch(int(self._batch_order[(n_gen - 1) % len(self._batches)]))
+        return True
+
+    def end_search(self) -> bool:
+        """From here on evaluate on all search batches together; True when there are several."""
+        self._use_batch(None)
+        return len(self._batches) > 1
+
+    def _use_batch(self, batch: int | None) -> None:
+        if len(self._batches) > 1:
+            self._batch, self._measurement = batch, None
+
+    # -- solutions ----------------------------------------------------------------------------
+
+    def fingerprint(self, x: np.ndarray) -> bytes:
+        """Bytes that are equal for equal genomes."""
+        return x[0].fingerprint()
+
+    def describe(self, x: np.ndarray) -> dict[str, Any]:
+        """Widths, and size in every unit; `width` is the mean fraction of the parent's widths."""
+        row = self._description(x[0])
+        return {name: value for name, value in row.items() if name not in ("mac_fraction", "byte_fraction")}
+
+    def _description(self, genome: NetworkGenome) -> dict[str, Any]:
+        network, widths = self.network, genome.widths
+        cost, whole = (count(np.array(w), network.n_inputs, network.n_outputs) for w in (widths, network.widths))
+        fractions = [width / full for width, full in zip(widths, network.widths, strict=True)]
+        return {
+            "width": float(np.mean(fractions)),
+            **{f"width_{k}": width for k, width in enumerate(widths, start=1)},
+            "parameters": int(cost.parameters),
+            "macs": int(cost.macs),
+            "size_bytes": int(cost.size_bytes),
+            "parameter_fraction": float(cost.parameters / whole.parameters),
+            "mac_fraction": float(cost.macs / whole.macs),
+            "byte_fraction": float(cost.size_bytes / whole.size_bytes),
+        }
+
+    def decode(self, x: np.ndarray) -> FullyConnected:
+        """The network itself, refitted and fine-tuned as asked for."""
+        return FullyConnected.from_arrays(*as_arrays(self._solution(x[0]), x[0], self.network)).eval()
+
+    def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Weights and biases of `decode(x)` by the names of its state dict."""
+        weights, biases = as_arrays(self._solution(x[0]), x[0], self.network)
+        named = zip(layer_names(len(weights)), weights, biases, strict=True)
+        return {name: array for layer, w, b in named for name, array in ((f"{layer}.weight", w), (f"{layer}.bias", b))}
+
+    def test(self, x: np.ndarray) -> dict[str, float]:
+        """Accuracy and cross-entropy on the test set."""
+        return self.test_batch(np.asarray(x, dtype=object)[None])[0]
+
+    def test_batch(self, X: np.ndarray) -> list[dict[str, float]]:
+        """`test` of every row of X, (n, 1)."""
+        return self._tested([self._solution(row[0]) for row in X])
+
+    def _tested(self, phenotypes: Sequence[Phenotype]) -> list[dict[str, float]]:
+        if self._test_table is None:
+            self._test_table = ImageTable(self.network, self.dataset.test.flat, self.dataset.test.labels)
+        rows = (classify(self._test_table, phenotype) for phenotype in phenotypes)
+        return [{"accuracy": accuracy, "loss": loss} for accuracy, loss in rows]
+
+    def _solution(self, genome: NetworkGenome) -> Phenotype:
+        """The phenotype, after the gradient steps if any."""
+        phenotype = self._phenotype(genome)
+        if not self.finetune_steps:
+            return phenotype
+        key = genome.fingerprint()
+        if key not in self._finetuned:
+            model = FullyConnected.from_arrays(*as_arrays(phenotype, genome, self.network))
+            data = self.dataset.train
+            n_images = self.finetune_steps * _FINETUNE_BATCH
+            epochs = -(-n_images // len(data))
+            data = data.subset(slice(0, -(-n_images // epochs)))
+            train(model, data, seed=0, epochs=epochs, batch_size=_FINETUNE_BATCH, validation=0.0, progress=False)
+            weights, biases = model.to_arrays()
+            self._finetuned[key] = inherited(NetworkGenome(genome.ids, tuple(weights), tuple(biases)), self.network)
+        return self._finetuned[key]
+
+    # -- references ---------------------------------------------------------------------------
+
+    def references(self) -> list[Reference]:
+        """The parent, and L1 pruning of both layers to one width, plain and with this problem's refit."""
+        full = self.network.widths
+        pruned = [
+            l1_pruned(self.network, widths)
+            for widths in dict.fromkeys(
+                tuple(max(1, round(fraction * width)) for width in full) for fraction in _REFERENCE_FRACTIONS
+            )
+        ]
+        refit = self._refit or LeastSquaresRefit(self._refit_table, target=self.refit_target)
+        parent = [self.network.genome()]
+        return [
+            self._reference("parent", parent, [inherited(genome, self.network) for genome in parent]),
+            self._reference("L1 pruning", pruned, [inherited(genome, self.network) for genome in pruned]),
+            self._reference("L1 pruning + refit", pruned, [refit(genome) for genome in pruned]),
+        ]
+
+    def _reference(self, name: str, genomes: list[NetworkGenome], phenotypes: list[Phenotype]) -> Reference:
+        return Reference(
+            name,
+            F=self._objectives(phenotypes, genomes),
+            test=self._tested(phenotypes),
+            parameters=[self.describe(np.array([genome], dtype=object)) for genome in genomes],
+        )
+
+
+def _check_options(**limits: tuple[float | None, float, float]) -> None:
+    for name, (value, low, high) in limits.items():
+        if value is not None and not low <= value <= high:
+            expected = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise UsageError(f"{name} must be {expected}, got {value:g}.")
+
+
+def _checked_parent(model: FullyConnected, path: str, dataset: Dataset) -> FullyConnected:
+    n_inputs, n_outputs = model.widths[0], model.widths[-1]
+    if n_inputs != dataset.n_inputs or n_outputs != dataset.n_classes or not model.hidden_widths:
+        raise UsageError(
+            f"parent {path} maps {n_inputs} inputs to {n_outputs} classes through hidden layers {model.hidden_widths}, "
+            f"but {dataset.name} has {dataset.n_inputs} inputs and {dataset.n_classes} classes; check parent and data."
+        )
+    return model
