@@ -1,0 +1,29 @@
+"""Search for smaller neural networks: any algorithm on any compression problem.
+
+From Python::
+
+    import opt
+    run = opt.minimize(problem, algo="nsga2", seed=1, n_gen=50)
+    run.front            # a pandas DataFrame
+    run.plot()
+    opt.load_run("runs/...")
+"""
+
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Objective, Operators, Reference, maximise, minimise
+from opt.run import Run, list_runs, load_run
+from opt.runner import minimize
+
+__all__ = [
+    "CompressionProblem",
+    "Objective",
+    "Operators",
+    "Reference",
+    "Run",
+    "UsageError",
+    "list_runs",
+    "load_run",
+    "maximise",
+    "minimise",
+    "minimize",
+]

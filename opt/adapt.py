@@ -1,0 +1,102 @@
+"""A plain pymoo Problem as a CompressionProblem: names, representation and fingerprints filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pymoo.core.problem import Problem
+
+from opt.default_operators import mixed_operators
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Objective, Operators
+
+
+class PlainProblem(CompressionProblem):
+    """pymoo's `problem` behind our interface.
+
+    Objectives are called f1, f2, ...; variables x1, x2, ... or by their own names; the
+    representation follows `vtype`, the type of the bounds, or `vars`. Equality constraints are refused.
+
+    Args:
+        problem: Any pymoo Problem, vectorised or element-wise.
+    """
+
+    objectives = (Objective("f1"),)
+
+    def __init__(self, problem: Problem) -> None:
+        if problem.n_eq_constr:
+            raise UsageError(
+                f"problem {problem.name()!r} has {problem.n_eq_constr} equality constraints, which are not supported; "
+                "write each h(x) = 0 as two inequalities"
+            )
+        self.inner = problem
+        self.objectives = tuple(Objective(f"f{i + 1}") for i in range(problem.n_obj))
+        variables = getattr(problem, "vars", None)
+        representation = "mixed" if variables else _representation(problem)
+        if representation in ("real", "integer") and not problem.has_bounds():
+            raise UsageError(f"problem {problem.name()!r} needs bounds xl and xu for its {representation} variables")
+        super().__init__(
+            n_var=1 if variables else problem.n_var,
+            representation=representation,  # type: ignore[arg-type]
+            xl=None if variables else problem.xl,
+            xu=None if variables else problem.xu,
+            n_ieq_constr=problem.n_ieq_constr,
+        )
+        self.vars = variables
+
+    def name(self) -> str:
+        """The plain problem's own name."""
+        return self.inner.name()
+
+    def operators(self) -> Operators | None:
+        """None, so that the defaults for the representation are taken; mixed variables bring theirs."""
+        return mixed_operators(self.vars) if self.vars else None
+
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        """F, or (F, G), of the plain problem."""
+        rows = X[:, 0] if self.vars else X
+        if not len(X):
+            return np.empty((0, self.n_obj))
+        wanted = ["F", "G"] if self.n_ieq_constr else ["F"]
+        out = self.inner.evaluate(rows, return_values_of=wanted, return_as_dictionary=True)
+        F = np.asarray(out["F"], dtype=float).reshape(len(X), self.n_obj)
+        return (F, np.asarray(out["G"], dtype=float)) if self.n_ieq_constr else F
+
+    def describe(self, x: np.ndarray) -> dict[str, Any]:
+        """Variables by name."""
+        if self.vars:
+            return dict(x[0])
+        return {f"x{i + 1}": v.item() for i, v in enumerate(np.asarray(x))}
+
+    def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The decision vector; nothing for mixed variables, which `front.csv` holds by name."""
+        return {} if self.vars else {"x": np.ascontiguousarray(x)}
+
+    def fingerprint(self, x: np.ndarray) -> bytes:
+        """Bytes of the vector, or of the named values."""
+        return repr(sorted(x[0].items())).encode() if self.vars else np.ascontiguousarray(x).tobytes()
+
+    def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner.pareto_front(*args, **kwargs)
+
+
+def _representation(problem: Problem) -> str:
+    if problem.vtype in (bool, np.bool_):
+        return "binary"
+    if problem.vtype is not None and np.issubdtype(np.dtype(problem.vtype), np.integer):
+        return "integer"
+    return "real"
+
+
+def as_compression_problem(problem: Problem) -> CompressionProblem:
+    """`problem` itself when it is one of ours, else wrapped.
+
+    Raises:
+        UsageError: It is not a pymoo Problem at all.
+    """
+    if isinstance(problem, CompressionProblem):
+        return problem
+    if not isinstance(problem, Problem):
+        raise UsageError(f"expected an instance of a pymoo Problem, got {type(problem).__name__}")
+    return PlainProblem(problem)

@@ -1,0 +1,20 @@
+"""Search algorithms by name; importing this package registers all of them."""
+
+from opt.algorithms import (  # noqa: F401 - imported for their registration
+    annealing,
+    deap_adapter,
+    evolution_strategy,
+    generational,
+    pymoo_builtin,
+    random_search,
+)
+from opt.algorithms.registry import (
+    AlgorithmSpec,
+    algorithm,
+    algorithms,
+    build_algorithm,
+    check_fit,
+    find_algorithm,
+)
+
+__all__ = ["AlgorithmSpec", "algorithm", "algorithms", "build_algorithm", "check_fit", "find_algorithm"]

@@ -1,0 +1,265 @@
+"""DEAP's algorithms on our problems: DEAP's own selection and variation, asked one generation at a time.
+
+DEAP's loops evaluate candidates one by one inside `eaSimple` and its kin. Here the same steps, with
+DEAP's own `varAnd`, `varOr` and `sel*` functions, are laid out as ask and tell, so that a
+generation is evaluated as one batch, journalled and resumed like every other algorithm's. There is
+no `creator`, and everything random descends from the run's seed: the operators draw from the
+algorithm's Generator, DEAP's own draws from an isolated copy of the global generators.
+
+Source: Fortin et al. 2012, "DEAP: Evolutionary Algorithms Made Easy", JMLR 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from deap import algorithms as deap_algorithms
+from deap import base, tools
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+
+from opt.algorithms.pymoo_builtin import VARIATION, operators_of
+from opt.algorithms.random_state import IsolatedGlobalRandom
+from opt.algorithms.registry import algorithm
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Operators
+
+
+class Member:
+    """What DEAP calls an individual: a pymoo Individual with a DEAP fitness beside it."""
+
+    def __init__(self, x: np.ndarray, fitness: base.Fitness, individual: Individual | None = None) -> None:
+        self.x = x
+        self.fitness = fitness
+        self.individual = individual
+
+
+class DeapAlgorithm(Algorithm):
+    """One generation of DEAP at a time.
+
+    Args:
+        operators: The problem's operators.
+        pop_size: Number of candidates in the first generation and of parents kept.
+        n_offsprings: Number of offspring a generation (DEAP's lambda_).
+        vary: `(population, toolbox, lambda_) -> offspring`, DEAP's selection for mating and variation.
+        select: `(parents, offspring, mu) -> population`, DEAP's survival.
+    """
+
+    def __init__(
+        self,
+        operators: Operators,
+        *,
+        pop_size: int,
+        n_offsprings: int,
+        vary: Callable[[list[Member], base.Toolbox, int], list[Member]],
+        select: Callable[[list[Member], list[Member], int], list[Member]],
+    ) -> None:
+        super().__init__()
+        self.operators = operators
+        self.pop_size = pop_size
+        self.n_offsprings = n_offsprings
+        self.vary = vary
+        self.select = select
+        self.members: list[Member] = []
+        self.offspring: list[Member] = []
+
+    def _setup(self, problem: Any, **kwargs: Any) -> None:
+        self.isolated = IsolatedGlobalRandom(int(kwargs.get("seed", self.seed) or 0))
+        self.fitness_class = type("MinimisedFitness", (base.Fitness,), {"weights": (-1.0,) * problem.n_obj})
+        self.toolbox = base.Toolbox()
+        self.toolbox.register("clone", self._clone)
+        self.toolbox.register("mate", self._mate)
+        self.toolbox.register("mutate", self._mutate)
+
+    def _clone(self, member: Member) -> Member:
+        fitness = self.fitness_class(member.fitness.values) if member.fitness.valid else self.fitness_class()
+        return Member(member.x, fitness, member.individual)
+
+    def _mate(self, first: Member, second: Member) -> tuple[Member, Member]:
+        assert self.operators.crossover is not None and self.random_state is not None
+        A, B = np.array([first.x]), np.array([second.x])
+        C, D = self.operators.crossover(A, B, self.random_state)
+        first.x, second.x = C[0], D[0]
+        return first, second
+
+    def _mutate(self, member: Member) -> tuple[Member]:
+        assert self.operators.mutation is not None and self.random_state is not None
+        member.x = self.operators.mutation(np.array([member.x]), self.random_state)[0]
+        return (member,)
+
+    def _new_batch(self, members: list[Member]) -> Population:
+        """The members without a fitness, as the batch to evaluate; each remembers its Individual."""
+        fresh = [m for m in members if not m.fitness.valid]
+        X = np.array([m.x for m in fresh])
+        batch = Population.new("X", self.operators.repair(X) if self.operators.repair else X)
+        for member, individual in zip(fresh, batch, strict=True):
+            member.individual, member.x = individual, individual.X
+        return batch
+
+    @staticmethod
+    def _read_fitness(members: list[Member]) -> None:
+        for member in members:
+            assert member.individual is not None
+            member.fitness.values = tuple(member.individual.F)
+
+    def _initialize_infill(self) -> Population:
+        X = self.operators.sampling(self.pop_size, self.random_state)
+        self.members = [Member(x, self.fitness_class()) for x in X]
+        return self._new_batch(self.members)
+
+    def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
+        self._read_fitness(self.members)
+        with self.isolated:
+            self.members = self.select([], self.members, self.pop_size)
+        self._keep()
+
+    def _infill(self) -> Population | None:
+        self._read_fitness(self.members)
+        with self.isolated:
+            # with small probabilities a generation can be all copies: DEAP would go on, so do we
+            for _ in range(100):
+                self.offspring = self.vary(self.members, self.toolbox, self.n_offsprings)
+                if any(not m.fitness.valid for m in self.offspring):
+                    return self._new_batch(self.offspring)
+                self.members = self.select(self.members, self.offspring, self.pop_size)
+        return None
+
+    def _advance(self, infills: Any = None, **kwargs: Any) -> None:
+        self._read_fitness(self.offspring)
+        with self.isolated:
+            self.members = self.select(self.members, self.offspring, self.pop_size)
+        self._keep()
+
+    def _keep(self) -> None:
+        self.pop = Population.create(*[m.individual for m in self.members])
+
+    def _set_optimum(self) -> None:
+        self.opt = self.pop
+
+
+def _probabilities(crossover_prob: float, mutation_prob: float) -> None:
+    for name, value in (("crossover_prob", crossover_prob), ("mutation_prob", mutation_prob)):
+        if not 0 <= value <= 1:
+            raise UsageError(f"--algo.{name} must lie between 0 and 1, got {value}")
+
+
+@algorithm("deap-nsga2", objectives="several", needs=VARIATION, handles_constraints=False)
+def deap_nsga2(
+    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+) -> Algorithm:
+    """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2.
+
+    Args:
+        pop_size: Number of survivors, a multiple of four (DEAP's tournament needs it).
+        crossover_prob: Probability that a pair of parents is crossed (cxpb).
+        mutation_prob: Probability that a child is mutated (mutpb).
+    """
+    _probabilities(crossover_prob, mutation_prob)
+    if pop_size % 4:
+        raise UsageError(f"deap-nsga2 needs --algo.pop_size to be a multiple of 4, got {pop_size}")
+
+    def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
+        chosen = tools.selTournamentDCD(population, n)
+        return deap_algorithms.varAnd(chosen, toolbox, crossover_prob, mutation_prob)
+
+    def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
+        return tools.selNSGA2(parents + offspring, mu)
+
+    return DeapAlgorithm(operators_of(problem), pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+
+
+@algorithm("deap-ga", objectives="one", needs=VARIATION, handles_constraints=False)
+def deap_ga(
+    problem: CompressionProblem,
+    *,
+    pop_size: int = 100,
+    tournament_size: int = 3,
+    crossover_prob: float = 0.7,
+    mutation_prob: float = 0.3,
+) -> Algorithm:
+    """DEAP's eaSimple: tournaments, varAnd, full replacement.
+
+    Args:
+        pop_size: Number of candidates a generation.
+        tournament_size: Number of rivals in a tournament.
+        crossover_prob: Probability that a pair is crossed (cxpb).
+        mutation_prob: Probability that a child is mutated (mutpb).
+    """
+    _probabilities(crossover_prob, mutation_prob)
+
+    def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
+        chosen = tools.selTournament(population, n, tournsize=tournament_size)
+        return deap_algorithms.varAnd(chosen, toolbox, crossover_prob, mutation_prob)
+
+    def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
+        return offspring
+
+    return DeapAlgorithm(operators_of(problem), pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+
+
+def _mu_lambda(
+    problem: CompressionProblem, *, mu: int, lambda_: int, crossover_prob: float, mutation_prob: float, plus: bool
+) -> Algorithm:
+    _probabilities(crossover_prob, mutation_prob)
+    if crossover_prob + mutation_prob > 1:
+        total = crossover_prob + mutation_prob
+        raise UsageError(f"--algo.crossover_prob + --algo.mutation_prob must be at most 1, got {total:g}")
+    if mu < 2 or lambda_ < 1 or (not plus and lambda_ < mu):
+        wanted = "mu >= 2 and lambda_ >= " + ("1" if plus else "mu")
+        raise UsageError(f"--algo.mu and --algo.lambda_ need {wanted}, got {mu} and {lambda_}")
+
+    def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
+        return deap_algorithms.varOr(population, toolbox, n, crossover_prob, mutation_prob)
+
+    def select(parents: list[Member], offspring: list[Member], keep: int) -> list[Member]:
+        pool = parents + offspring if plus else offspring
+        return tools.selBest(pool, keep)
+
+    return DeapAlgorithm(operators_of(problem), pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)
+
+
+@algorithm("deap-mu+lambda", objectives="one", needs=VARIATION, handles_constraints=False)
+def deap_mu_plus_lambda(
+    problem: CompressionProblem,
+    *,
+    mu: int = 50,
+    lambda_: int = 100,
+    crossover_prob: float = 0.5,
+    mutation_prob: float = 0.5,
+) -> Algorithm:
+    """DEAP's eaMuPlusLambda: varOr, the best mu of parents and offspring.
+
+    Args:
+        mu: Number of parents kept.
+        lambda_: Number of offspring a generation.
+        crossover_prob: Share of offspring made by crossover (cxpb).
+        mutation_prob: Share of offspring made by mutation (mutpb).
+    """
+    return _mu_lambda(
+        problem, mu=mu, lambda_=lambda_, crossover_prob=crossover_prob, mutation_prob=mutation_prob, plus=True
+    )
+
+
+@algorithm("deap-mu,lambda", objectives="one", needs=VARIATION, handles_constraints=False)
+def deap_mu_comma_lambda(
+    problem: CompressionProblem,
+    *,
+    mu: int = 25,
+    lambda_: int = 100,
+    crossover_prob: float = 0.5,
+    mutation_prob: float = 0.5,
+) -> Algorithm:
+    """DEAP's eaMuCommaLambda: varOr, the best mu of the offspring alone.
+
+    Args:
+        mu: Number of parents kept.
+        lambda_: Number of offspring a generation, at least mu.
+        crossover_prob: Share of offspring made by crossover (cxpb).
+        mutation_prob: Share of offspring made by mutation (mutpb).
+    """
+    return _mu_lambda(
+        problem, mu=mu, lambda_=lambda_, crossover_prob=crossover_prob, mutation_prob=mutation_prob, plus=False
+    )

@@ -1,0 +1,274 @@
+"""pymoo's own algorithms, built with the problem's operators and with every default stated here."""
+
+from __future__ import annotations
+
+from math import comb
+from typing import Any, Literal
+
+import numpy as np
+from pymoo.algorithms.moo.moead import ParallelMOEAD
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
+from pymoo.algorithms.moo.sms import SMSEMOA
+from pymoo.algorithms.moo.spea2 import SPEA2
+from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
+from pymoo.algorithms.soo.nonconvex.de import DE
+from pymoo.algorithms.soo.nonconvex.ga import GA
+from pymoo.algorithms.soo.nonconvex.pso import PSO
+from pymoo.core.algorithm import Algorithm
+from pymoo.util.ref_dirs import get_reference_directions
+
+from opt.algorithms.pymoo_operators import (
+    FingerprintDuplicates,
+    FunctionCrossover,
+    FunctionMutation,
+    FunctionRepair,
+    FunctionSampling,
+)
+from opt.algorithms.random_state import IsolatedGlobalRandom
+from opt.algorithms.registry import algorithm
+from opt.default_operators import default_operators, real_operators
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Operators
+
+VARIATION = ("crossover", "mutation")
+NUMERIC = ("real", "integer")
+
+
+def operators_of(problem: CompressionProblem) -> Operators:
+    """The problem's own operators, or the default ones for its representation."""
+    return problem.operators() or default_operators(problem)
+
+
+def _genetic(
+    problem: CompressionProblem, *, pop_size: int, crossover_prob: float, mutation_prob: float, duplicates: bool = True
+) -> dict[str, Any]:
+    """Keyword arguments that every pymoo GeneticAlgorithm takes, from the problem's operators."""
+    operators = operators_of(problem)
+    assert operators.crossover is not None and operators.mutation is not None
+    arguments: dict[str, Any] = {
+        "sampling": FunctionSampling(operators.sampling),
+        "crossover": FunctionCrossover(operators.crossover, prob=crossover_prob),
+        "mutation": FunctionMutation(operators.mutation, prob=mutation_prob),
+        "repair": FunctionRepair(operators.repair) if operators.repair else None,
+    }
+    if duplicates:
+        arguments |= {"pop_size": pop_size, "eliminate_duplicates": FingerprintDuplicates(problem)}
+    return arguments
+
+
+def reference_directions(n_obj: int, pop_size: int) -> np.ndarray:
+    """Reference directions, (n, n_obj) on the unit simplex with n as near to pop_size as the layout allows.
+
+    Two objectives: pop_size evenly spaced. More: the largest Das-Dennis layout of at most pop_size points.
+    """
+    if n_obj == 1:
+        return np.ones((1, 1))
+    partitions = 1
+    while _das_dennis_size(n_obj, partitions + 1) <= max(pop_size, n_obj):
+        partitions += 1
+    return get_reference_directions("das-dennis", n_obj, n_partitions=partitions)
+
+
+def _das_dennis_size(n_obj: int, partitions: int) -> int:
+    return comb(partitions + n_obj - 1, n_obj - 1)
+
+
+@algorithm("nsga2", objectives="several", needs=VARIATION)
+def nsga2(
+    problem: CompressionProblem,
+    *,
+    pop_size: int = 100,
+    n_offsprings: int | None = None,
+    crossover_prob: float = 0.9,
+    mutation_prob: float = 0.9,
+) -> Algorithm:
+    """NSGA-II: ranks by nondomination, then by crowding (Deb et al. 2002, doi:10.1109/4235.996017).
+
+    Args:
+        pop_size: Number of survivors kept each generation.
+        n_offsprings: Number of new candidates a generation; the population size when not given.
+        crossover_prob: Probability that a pair of parents is crossed.
+        mutation_prob: Probability that a child is mutated.
+    """
+    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
+    return NSGA2(n_offsprings=n_offsprings, **arguments)
+
+
+@algorithm("nsga3", objectives="several", needs=VARIATION)
+def nsga3(
+    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+) -> Algorithm:
+    """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535).
+
+    Args:
+        pop_size: Number of survivors; as many reference directions, or the nearest fewer, are laid out.
+        crossover_prob: Probability that a pair of parents is crossed.
+        mutation_prob: Probability that a child is mutated.
+    """
+    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
+    directions = reference_directions(problem.n_obj, pop_size)
+    arguments["pop_size"] = max(pop_size, len(directions))
+    return NSGA3(ref_dirs=directions, **arguments)
+
+
+@algorithm("spea2", objectives="several", needs=VARIATION)
+def spea2(
+    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+) -> Algorithm:
+    """SPEA2: strength and nearest-neighbour density (Zitzler et al. 2001, TIK report 103).
+
+    Args:
+        pop_size: Number of survivors kept each generation.
+        crossover_prob: Probability that a pair of parents is crossed.
+        mutation_prob: Probability that a child is mutated.
+    """
+    return SPEA2(**_genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob))
+
+
+@algorithm("moead", objectives="several", needs=VARIATION, handles_constraints=False)
+def moead(
+    problem: CompressionProblem,
+    *,
+    pop_size: int = 100,
+    n_neighbors: int = 20,
+    prob_neighbor_mating: float = 0.9,
+    crossover_prob: float = 1.0,
+    mutation_prob: float = 0.9,
+) -> Algorithm:
+    """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759).
+
+    Args:
+        pop_size: Number of directions, or the nearest fewer that the layout allows.
+        n_neighbors: Number of neighbouring directions that mate and are replaced.
+        prob_neighbor_mating: Probability that parents are drawn from the neighbourhood.
+        crossover_prob: Probability that a pair of parents is crossed.
+        mutation_prob: Probability that a child is mutated.
+    """
+    arguments = _genetic(
+        problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob, duplicates=False
+    )
+    directions = reference_directions(problem.n_obj, pop_size)
+    if len(directions) < 2:
+        raise UsageError(f"moead needs --algo.pop_size of at least 2, got {pop_size}")
+    neighbors = max(2, min(n_neighbors, len(directions)))
+    return ParallelMOEAD(directions, n_neighbors=neighbors, prob_neighbor_mating=prob_neighbor_mating, **arguments)
+
+
+@algorithm("sms-emoa", objectives="several", needs=VARIATION)
+def sms_emoa(
+    problem: CompressionProblem,
+    *,
+    pop_size: int = 100,
+    n_offsprings: int | None = None,
+    crossover_prob: float = 0.9,
+    mutation_prob: float = 0.9,
+) -> Algorithm:
+    """SMS-EMOA: keeps what contributes most hypervolume (Beume et al. 2007, doi:10.1016/j.ejor.2006.08.008).
+
+    Args:
+        pop_size: Number of survivors kept each generation.
+        n_offsprings: Number of new candidates a generation; the population size when not given.
+        crossover_prob: Probability that a pair of parents is crossed.
+        mutation_prob: Probability that a child is mutated.
+    """
+    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
+    return SMSEMOA(n_offsprings=n_offsprings, **arguments)
+
+
+@algorithm("ga", objectives="one", needs=VARIATION)
+def ga(
+    problem: CompressionProblem,
+    *,
+    pop_size: int = 100,
+    n_offsprings: int | None = None,
+    crossover_prob: float = 0.9,
+    mutation_prob: float = 0.9,
+) -> Algorithm:
+    """Elitist genetic algorithm with binary tournaments on one scalarised objective.
+
+    Args:
+        pop_size: Number of survivors kept each generation.
+        n_offsprings: Number of new candidates a generation; the population size when not given.
+        crossover_prob: Probability that a pair of parents is crossed.
+        mutation_prob: Probability that a child is mutated.
+    """
+    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
+    return GA(n_offsprings=n_offsprings, **arguments)
+
+
+def _box(problem: CompressionProblem) -> FunctionSampling:
+    """Uniform sampling in the box, for algorithms that move through it as reals."""
+    return FunctionSampling(real_operators(problem.xl, problem.xu).sampling)
+
+
+@algorithm("de", objectives="one", representations=NUMERIC)
+def de(
+    problem: CompressionProblem,
+    *,
+    pop_size: int = 50,
+    variant: Literal["DE/best/1/bin", "DE/rand/1/bin", "DE/rand/1/exp", "DE/target-to-best/1/bin"] = "DE/rand/1/bin",
+    CR: float = 0.3,
+    F: float = 0.5,
+) -> Algorithm:
+    """Differential evolution (Storn and Price 1997, doi:10.1023/A:1008202821328).
+
+    Args:
+        pop_size: Number of vectors.
+        variant: Which vector is perturbed and how it is recombined.
+        CR: Probability that a coordinate comes from the donor.
+        F: Scale of the difference vector.
+    """
+    if pop_size < 4:
+        raise UsageError(f"de needs --algo.pop_size of at least 4, got {pop_size}")
+    return DE(pop_size=pop_size, sampling=_box(problem), variant=variant, CR=CR, F=F)
+
+
+class SeededCMAES(CMAES):
+    """CMA-ES whose draws from NumPy's global generator come from a stream of its own."""
+
+    def _setup(self, problem: Any, **kwargs: Any) -> None:
+        self.isolated = IsolatedGlobalRandom(int(kwargs.get("seed", self.seed) or 0))
+        super()._setup(problem, **kwargs)
+
+    def infill(self) -> Any:
+        """Ask for the next sample."""
+        with self.isolated:
+            return super().infill()
+
+    def advance(self, infills: Any = None, **kwargs: Any) -> Any:
+        """Take in the sample's values."""
+        with self.isolated:
+            return super().advance(infills=infills, **kwargs)
+
+
+@algorithm("cma-es", objectives="one", representations=NUMERIC, min_var=2, handles_constraints=False)
+def cma_es(
+    problem: CompressionProblem, *, pop_size: int | None = None, sigma: float = 0.1, restarts: int = 0
+) -> Algorithm:
+    """CMA-ES, by the library `cma` (Hansen 2016, arXiv:1604.00772).
+
+    Args:
+        pop_size: Samples a generation; 4 + 3 ln(n_var) when not given.
+        sigma: Initial step size as a fraction of the box.
+        restarts: Number of restarts with a doubled population (IPOP).
+    """
+    size = pop_size if pop_size is not None else 4 + int(3 * np.log(problem.n_var))
+    return SeededCMAES(sigma=sigma, restarts=restarts, pop_size=size)
+
+
+@algorithm("pso", objectives="one", representations=NUMERIC)
+def pso(
+    problem: CompressionProblem, *, pop_size: int = 25, w: float = 0.9, c1: float = 2.0, c2: float = 2.0
+) -> Algorithm:
+    """Adaptive particle swarm optimisation (Zhan et al. 2009, doi:10.1109/TSMCB.2009.2015956).
+
+    Args:
+        pop_size: Number of particles.
+        w: Initial inertia.
+        c1: Initial pull towards a particle's own best.
+        c2: Initial pull towards the swarm's best.
+    """
+    if pop_size < 2:
+        raise UsageError(f"pso needs --algo.pop_size of at least 2, got {pop_size}")
+    return PSO(pop_size=pop_size, sampling=_box(problem), w=w, c1=c1, c2=c2)

@@ -1,0 +1,46 @@
+"""Random search: the problem's own sampling, again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.population import Population
+
+from opt.algorithms.pymoo_builtin import operators_of
+from opt.algorithms.registry import algorithm
+from opt.problem import CompressionProblem, Operators
+
+
+class RandomSearch(Algorithm):
+    """Draws `pop_size` candidates a generation from `operators.sampling`; remembers the last batch only."""
+
+    def __init__(self, operators: Operators, *, pop_size: int) -> None:
+        super().__init__()
+        self.operators = operators
+        self.pop_size = pop_size
+
+    def _initialize_infill(self) -> Population:
+        return self._infill()
+
+    def _infill(self) -> Population:
+        X = self.operators.sampling(self.pop_size, self.random_state)
+        if self.operators.repair:
+            X = self.operators.repair(X)
+        return Population.new("X", X)
+
+    def _advance(self, infills: Any = None, **kwargs: Any) -> None:
+        self.pop = infills
+
+    def _set_optimum(self) -> None:
+        self.opt = self.pop
+
+
+@algorithm("random", objectives="any")
+def random_search(problem: CompressionProblem, *, pop_size: int = 100) -> Algorithm:
+    """Random search from the problem's sampling: the baseline that every search must beat.
+
+    Args:
+        pop_size: Number of candidates drawn a generation.
+    """
+    return RandomSearch(operators_of(problem), pop_size=pop_size)

@@ -1,0 +1,146 @@
+"""Algorithms by name: what each is, what it needs of a problem, and how it is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pymoo.core.algorithm import Algorithm
+
+from opt.errors import UsageError, nearest
+from opt.problem import REPRESENTATIONS, CompressionProblem
+
+ObjectiveCount = Literal["one", "several", "any"]
+Builder = Callable[..., Algorithm]
+
+
+@dataclass(frozen=True)
+class AlgorithmSpec:
+    """One entry of the registry.
+
+    Args:
+        name: The name on the command line.
+        build: `(problem, *, ...) -> Algorithm`; its keyword-only parameters become `--algo.X`.
+        objectives: "one" optimises a scalarised value, "several" needs at least two objectives,
+            "any" takes the objectives as they are.
+        representations: Those it can search.
+        needs: Which of the problem's operators it uses, of "crossover" and "mutation".
+        handles_constraints: Whether it takes G <= 0 into account.
+        min_var: Fewest variables that it can search.
+    """
+
+    name: str
+    build: Builder
+    objectives: ObjectiveCount
+    representations: tuple[str, ...] = REPRESENTATIONS
+    needs: tuple[str, ...] = ()
+    handles_constraints: bool = True
+    min_var: int = 1
+
+    @property
+    def summary(self) -> str:
+        """One line: what the algorithm is."""
+        return (inspect.getdoc(self.build) or "").split("\n", 1)[0].rstrip(".")
+
+    @property
+    def requirement(self) -> str:
+        """One line: what it needs of a problem."""
+        parts = {"one": "a scalarised objective", "several": "two objectives or more", "any": "any objectives"}
+        text = parts[self.objectives]
+        if set(self.representations) != set(REPRESENTATIONS):
+            text += ", " + " or ".join(self.representations) + " variables"
+        if self.min_var > 1:
+            text += f" (at least {self.min_var})"
+        if self.needs:
+            text += ", " + " and ".join(self.needs)
+        if not self.handles_constraints:
+            text += ", no constraints"
+        return text
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The keyword-only parameters of `build`, by name."""
+        found = inspect.signature(self.build, eval_str=True).parameters
+        return {k: p for k, p in found.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+    def misfit(self, problem: CompressionProblem) -> str | None:
+        """Why this algorithm cannot search `problem`, or None when it can."""
+        if self.objectives == "several" and problem.n_obj < 2:
+            return f"it needs two objectives or more and the problem has {problem.n_obj}"
+        if problem.representation not in self.representations:
+            wanted = " or ".join(self.representations)
+            return f"it needs {wanted} variables and the problem's are {problem.representation}"
+        if problem.n_var < self.min_var:
+            return f"it needs {self.min_var} variables or more and the problem has {problem.n_var}"
+        if problem.has_constraints() and not self.handles_constraints:
+            return "it takes no constraints and the problem has some"
+        own = problem.operators()
+        missing = [n for n in self.needs if own is not None and getattr(own, n) is None]
+        if missing:
+            return f"it needs the problem's {' and '.join(missing)} and the problem has none"
+        return None
+
+
+_REGISTRY: dict[str, AlgorithmSpec] = {}
+
+
+def algorithm(name: str, *, objectives: ObjectiveCount, **requirements: Any) -> Callable[[Builder], Builder]:
+    """Decorator that enters a builder into the registry under `name`."""
+
+    def enter(build: Builder) -> Builder:
+        if name in _REGISTRY:
+            raise ValueError(f"an algorithm named {name!r} is registered already.")
+        _REGISTRY[name] = AlgorithmSpec(name, build, objectives, **requirements)
+        return build
+
+    return enter
+
+
+def algorithms() -> dict[str, AlgorithmSpec]:
+    """Every registered algorithm by name, in alphabetical order."""
+    return dict(sorted(_REGISTRY.items()))
+
+
+def find_algorithm(name: str) -> AlgorithmSpec:
+    """The algorithm called `name`.
+
+    Raises:
+        UsageError: No algorithm has that name.
+    """
+    if name not in _REGISTRY:
+        known = ", ".join(algorithms())
+        raise UsageError(f"unknown algorithm {name!r}{nearest(name, _REGISTRY)}; known: {known}")
+    return _REGISTRY[name]
+
+
+def check_fit(spec: AlgorithmSpec, problem: CompressionProblem) -> None:
+    """Refuse an algorithm that cannot search the problem.
+
+    Raises:
+        UsageError: With the reason and the names of the algorithms that fit.
+    """
+    reason = spec.misfit(problem)
+    if reason:
+        fitting = ", ".join(s.name for s in algorithms().values() if s.misfit(problem) is None)
+        raise UsageError(f"{spec.name} does not fit problem {problem.name()!r}: {reason}; these fit: {fitting}")
+
+
+def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters: Mapping[str, Any]) -> Algorithm:
+    """Build `spec` for `problem`; every parameter's name is checked.
+
+    Raises:
+        UsageError: The algorithm does not fit, or a parameter is unknown or out of range.
+    """
+    check_fit(spec, problem)
+    for key in parameters:
+        if key not in spec.parameters:
+            known = ", ".join(spec.parameters) or "none"
+            raise UsageError(
+                f"{spec.name} has no parameter {key!r}{nearest(key, spec.parameters)}; its parameters: {known}"
+            )
+    for key, value in parameters.items():
+        if key in {"pop_size", "n_offsprings", "n_chains"} and value is not None and value < 1:
+            raise UsageError(f"--algo.{key} must be at least 1, got {value}")
+    return spec.build(problem, **parameters)

@@ -1,0 +1,110 @@
+"""The nondominated archive, and indicators on fronts (computed by moocore)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+
+
+def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:
+    """Volume dominated by F and bounded by ref_point.
+
+    Args:
+        F: (n, n_obj) float64, minimised, finite; n may be 0.
+        ref_point: (n_obj,) float64; points that do not dominate it add nothing.
+
+    Source: Zitzler and Thiele 1998, doi:10.1007/BFb0056872; computed by moocore.
+    """
+    inside = F[(F < ref_point).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    if F.shape[1] == 1:
+        return float(ref_point[0] - inside.min())
+    return float(moocore.hypervolume(inside, ref=ref_point))
+
+
+def igd_plus(F: np.ndarray, reference: np.ndarray) -> float:
+    """Mean distance from each reference point to the region that F dominates; 0 is perfect.
+
+    Args:
+        F: (n, n_obj) float64, minimised, n >= 1.
+        reference: (m, n_obj) float64, the true or best-known front.
+
+    Source: Ishibuchi et al. 2015, doi:10.1007/978-3-319-15892-1_8; computed by moocore.
+    """
+    if F.shape[1] == 1:
+        return float(max(F.min() - reference.min(), 0.0))
+    return float(moocore.igd_plus(F, ref=reference))
+
+
+def nondominated(F: np.ndarray) -> np.ndarray:
+    """(n,) bool: which rows of F, (n, n_obj) minimised, no other row dominates; of equal rows the first."""
+    if F.shape[1] == 1:
+        best = np.zeros(len(F), dtype=bool)
+        if len(F):
+            best[np.argmin(F[:, 0])] = True
+        return best
+    return moocore.is_nondominated(F)
+
+
+def reference_point(F: np.ndarray, worst: Sequence[float | None]) -> np.ndarray:
+    """Hypervolume's reference point: the stated worst values, else the worst of F and 10 % of its range.
+
+    Args:
+        F: (n, n_obj) float64 objectives of the first generation, n >= 1.
+        worst: n_obj worst values, minimised, None where not stated.
+
+    Returns:
+        (n_obj,) float64.
+    """
+    low, high = F.min(axis=0), F.max(axis=0)
+    span = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
+    measured = high + 0.1 * span
+    return np.array([m if w is None else w for m, w in zip(measured, worst, strict=True)], dtype=float)
+
+
+class Archive:
+    """The nondominated set of everything offered, with an id for each member.
+
+    Args:
+        n_obj: Number of objectives.
+    """
+
+    def __init__(self, n_obj: int) -> None:
+        self.F = np.empty((0, n_obj))
+        self.ids = np.empty(0, dtype=np.int64)
+        self.X: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self.F)
+
+    def clear(self) -> None:
+        """Forget every member: the objectives' meaning has changed."""
+        self.__init__(self.F.shape[1])  # type: ignore[misc]
+
+    def offer(self, F: np.ndarray, X: Sequence[np.ndarray] | np.ndarray, ids: np.ndarray) -> bool:
+        """Take in what nothing else dominates and drop what it dominates.
+
+        Args:
+            F: (n, n_obj) float64, minimised, finite.
+            X: n candidates.
+            ids: (n,) int64, one id each.
+
+        Returns:
+            Whether the archive changed.
+        """
+        if not len(F):
+            return False
+        fresh = np.flatnonzero(nondominated(F)) if len(F) > 1 else np.array([0])
+        n_old = len(self.F)
+        merged = np.concatenate([self.F, F[fresh]])
+        keep = nondominated(merged)
+        if not keep[n_old:].any():
+            return False
+        self.F = merged[keep]
+        self.ids = np.concatenate([self.ids, ids[fresh]])[keep]
+        candidates = self.X + [X[i] for i in fresh]
+        self.X = [candidates[i] for i in np.flatnonzero(keep)]
+        return True

@@ -1,0 +1,255 @@
+"""The options of opt.solve, built from the problem's and the algorithm's own signatures and docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from pymoo.core.problem import Problem
+
+from opt.algorithms import AlgorithmSpec
+from opt.errors import UsageError, nearest
+
+USAGE = "python -m opt.solve PROBLEM.py [--algo NAME] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
+FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--fail-fast", "--quiet")
+_GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
+    ("algo", str, "nsga2", "Algorithm; --list shows all of them."),
+    ("seed", int, 1, "Seed of the run; everything random descends from it."),
+    ("runs", int, 1, "Number of runs, with seeds SEED, SEED + 1, ..."),
+    ("jobs", int, 1, "Number of runs side by side."),
+    ("n-gen", int | None, None, "Budget in generations; 50 when no budget is given."),
+    ("n-eval", int | None, None, "Budget in evaluations of distinct candidates."),
+    ("time", str | None, None, "Budget in wall-clock time: 90s, 10m, 1h30m."),
+    ("patience", int | None, None, "Stop after so many generations without a gain in hypervolume."),
+    ("tolerance", float, 1e-4, "Smallest relative gain in hypervolume that --patience counts."),
+    ("weights", str | None, None, "Weights of the objectives for single-objective algorithms: 0,2,1."),
+    ("scalarise", str, "sum", "How single-objective algorithms see several objectives: sum or asf."),
+    ("ref", str | None, None, "Reference point of asf, one value per objective: 0.1,5,0.3."),
+    ("out", str, "runs", "Folder under which run directories are made."),
+    ("threads", int, 1, "Threads of linear algebra in each run."),
+    ("keep", int, 200, "Most solutions of the front saved as safetensors."),
+    ("cache-size", int, 100_000, "Distinct candidates whose values are remembered."),
+)
+_SWITCHES = (
+    ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
+    ("quiet", "Show no progress and no table."),
+)
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What must be known of a command line before its options can be built."""
+
+    problem: str | None
+    algo: str
+    resume: str | None
+    is_list: bool
+    is_help: bool
+    is_print_config: bool
+    tokens: tuple[str, ...]
+
+
+def scan(argv: Sequence[str]) -> Scanned:
+    """Find the problem file and the algorithm; put the config file's entries before the command line's.
+
+    Raises:
+        UsageError: Two problem files, an option without its value, or an unreadable config file.
+    """
+    values: dict[str, str] = {}
+    flags: set[str] = set()
+    positional: list[str] = []
+    rest: list[str] = []
+    i = 0
+    while i < len(argv):
+        token = argv[i]
+        i += 1
+        if not token.startswith("-"):
+            positional.append(token)
+            continue
+        name, has_value, value = token.partition("=")
+        if name in FLAGS:
+            flags.add(name)
+            if name in ("--fail-fast", "--quiet"):
+                rest.append(token)
+            continue
+        if not has_value:
+            if i == len(argv) or argv[i].startswith("--"):
+                raise UsageError(f"option {name} needs a value; python -m opt.solve --help lists the options")
+            value = argv[i]
+            i += 1
+        if name in ("--config", "--resume"):
+            values[name] = value
+        else:
+            values[name] = value
+            rest.append(f"{name}={value}")
+    if len(positional) > 1:
+        raise UsageError(f"expected one problem file, got {len(positional)}: {' '.join(positional)}")
+    config = _config_tokens(Path(values["--config"])) if "--config" in values else []
+    algo = values.get("--algo") or next((t[7:] for t in config if t.startswith("--algo=")), "nsga2")
+    return Scanned(
+        problem=positional[0] if positional else None,
+        algo=algo,
+        resume=values.get("--resume"),
+        is_list="--list" in flags,
+        is_help=bool(flags & {"--help", "-h"}),
+        is_print_config=bool(flags & {"--print-config", "--print_config"}),
+        tokens=(*config, *rest),
+    )
+
+
+def _config_tokens(path: Path) -> list[str]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read config file {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file {path} is not YAML: {error}") from None
+    if loaded is None:
+        return []
+    if not isinstance(loaded, dict):
+        raise UsageError(f"config file {path} must hold names and values, got {type(loaded).__name__}")
+    algo = loaded.get("algo")
+    if isinstance(algo, dict) and "name" in algo:
+        loaded["algo"] = {k: v for k, v in algo.items() if k != "name"}
+        loaded = {"algo ": algo["name"], **loaded}
+    return [f"--{name.strip()}={_text(value)}" for name, value in _flatten(loaded)]
+
+
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in node.items():
+        name = f"{prefix}{key}" if prefix else str(key).replace("_", "-")
+        pairs += _flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
+    return pairs
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(v, (int, float)) for v in value):
+        return ",".join(str(v) for v in value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def parameters_of(callable_: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters that a user may set by name, in order; `self` and catch-alls left out."""
+    try:
+        found = inspect.signature(callable_, eval_str=True).parameters
+    except NameError:
+        found = inspect.signature(callable_).parameters
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {name: p for name, p in found.items() if p.kind in kinds and name != "self"}
+
+
+def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> ArgumentParser:
+    """The parser for one problem class and one algorithm."""
+    parser = ArgumentParser(prog="python -m opt.solve", usage=USAGE, exit_on_error=False, add_help=False)
+    for name, kind, default, text in _GENERAL:
+        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+    for name, text in _SWITCHES:
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    if problem is not None:
+        documented = f"{inspect.getdoc(problem) or ''}\n{inspect.getdoc(problem.__init__) or ''}"
+        _add_group(parser, "problem", problem.__name__, parameters_of(problem.__init__), documented)
+    if spec is not None:
+        _add_group(parser, "algo", spec.name, spec.parameters, inspect.getdoc(spec.build) or "")
+    return parser
+
+
+def _add_group(
+    parser: ArgumentParser, prefix: str, title: str, parameters: Mapping[str, inspect.Parameter], documented: str
+) -> None:
+    helps = {p.arg_name: p.description or "" for p in parse_docstring(documented).params}
+    group = parser.add_argument_group(f"parameters of {title} (--{prefix}.X)")
+    for name, parameter in parameters.items():
+        kind = Any if parameter.annotation is inspect.Parameter.empty else parameter.annotation
+        required = parameter.default is inspect.Parameter.empty
+        # jsonargparse keeps `algo` for the name, so the groups live under keys of their own
+        group.add_argument(
+            f"--{prefix}_{name}",
+            type=kind,
+            default=None if required else parameter.default,
+            required=required,
+            help=" ".join(helps.get(name, "").split()),
+        )
+
+
+def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
+    """Parse tokens of the form `--name=value`.
+
+    Raises:
+        UsageError: An unknown option (the nearest is offered) or a value of the wrong type.
+    """
+    known = {o for action in parser._actions for o in action.option_strings}
+    shown = {_outward(option): option for option in known}
+    translated = []
+    for token in tokens:
+        name, equals, value = token.partition("=")
+        if name not in shown:
+            raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
+        translated.append(shown[name] + equals + value)
+    try:
+        return parser.parse_args(translated)
+    except ArgumentError as error:
+        raise UsageError(_readable(str(error))) from None
+
+
+def _outward(option: str) -> str:
+    """The option as a user types it: --problem_data is shown as --problem.data."""
+    for prefix in ("--problem_", "--algo_"):
+        if option.startswith(prefix):
+            return f"{prefix[:-1]}.{option[len(prefix) :]}"
+    return option
+
+
+def group(values: Namespace, prefix: str) -> dict[str, Any]:
+    """The parsed parameters of one group, by their own names."""
+    start = f"{prefix}_"
+    return {k[len(start) :]: v for k, v in vars(values).items() if k.startswith(start)}
+
+
+def numbers(text: str | None, flag: str) -> tuple[float, ...] | None:
+    """`0,2,1` as a tuple of floats; None stays None."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} needs numbers separated by commas, such as 0,2,1, got {text!r}") from None
+
+
+def as_yaml(values: Namespace, algo: str) -> str:
+    """The parsed options as a config file that gives the same run."""
+    general = {
+        name.replace("-", "_"): getattr(values, name.replace("-", "_"))
+        for name, _, default, _ in _GENERAL
+        if name != "algo"
+    }
+    general |= {name.replace("-", "_"): getattr(values, name.replace("-", "_")) for name, _ in _SWITCHES}
+    config = {
+        "algo": {"name": algo, **group(values, "algo")},
+        "problem": group(values, "problem"),
+        **{k: v for k, v in general.items() if v is not None and v is not False},
+    }
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def help_text(parser: ArgumentParser) -> str:
+    """The parser's help with options as a user types them."""
+    text = parser.format_help()
+    for action in parser._actions:
+        for option in action.option_strings:
+            text = text.replace(option, _outward(option))
+    return text
+
+
+def _readable(message: str) -> str:
+    text = " ".join(message.split())
+    for prefix in ("problem", "algo"):
+        text = text.replace(f'"{prefix}_', f'"--{prefix}.').replace(f"--{prefix}_", f"--{prefix}.")
+    return text

@@ -1,0 +1,84 @@
+"""How long a search may run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from opt.errors import UsageError
+
+DEFAULT_N_GEN = 50
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_seconds(text: str | float) -> float:
+    """Seconds from `90`, `90s`, `10m`, `1.5h`, `2d` or a sum such as `1h30m`.
+
+    Raises:
+        UsageError: The text is none of these.
+    """
+    if isinstance(text, (int, float)):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if not parts or "".join(n + u for n, u in parts) != text.strip():
+        raise UsageError(f"--time must be like 90s, 10m, 1.5h or 1h30m, got {text!r}")
+    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one search; the first that is reached ends it.
+
+    Args:
+        n_gen: Generations.
+        n_eval: Evaluations; candidates that were evaluated before do not count.
+        seconds: Wall-clock seconds of search, summed over interruptions.
+        patience: Generations without a gain in hypervolume.
+        tolerance: Smallest relative gain in hypervolume that counts for `patience`.
+    """
+
+    n_gen: int | None = None
+    n_eval: int | None = None
+    seconds: float | None = None
+    patience: int | None = None
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name, flag in (("n_gen", "--n-gen"), ("n_eval", "--n-eval"), ("patience", "--patience")):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{flag} must be at least 1, got {value}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UsageError(f"--time must be longer than 0, got {self.seconds:g} s")
+        if self.tolerance < 0:
+            raise UsageError(f"--tolerance must be 0 or more, got {self.tolerance}")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        n_gen: int | None = None,
+        n_eval: int | None = None,
+        time: str | float | None = None,
+        patience: int | None = None,
+        tolerance: float = 1e-4,
+    ) -> Budget:
+        """A budget from what a user gave; 50 generations when nothing was given."""
+        seconds = None if time is None else parse_seconds(time)
+        if n_gen is None and n_eval is None and seconds is None and patience is None:
+            n_gen = DEFAULT_N_GEN
+        return cls(n_gen, n_eval, seconds, patience, tolerance)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the manifest."""
+        return asdict(self)
+
+    def fraction(self, *, n_gen: int, n_eval: int, seconds: float) -> float:
+        """Share of the budget that is spent, 0 to 1; patience is not counted."""
+        shares = [
+            done / limit
+            for done, limit in ((n_gen, self.n_gen), (n_eval, self.n_eval), (seconds, self.seconds))
+            if limit
+        ]
+        return min(max(shares, default=0.0), 1.0)

@@ -1,0 +1,36 @@
+"""What every command shares: one place where a usage error becomes one line and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from opt.errors import UsageError
+
+
+def execute(main: Callable[[Sequence[str]], int | None]) -> None:
+    """Run `main(argv)` and exit with its code; 2 and one line on stderr for what the user can put right."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except UsageError as error:
+        code = complain(str(error))
+    except BrokenPipeError:
+        # the reader of our output went away, as `| head` does: nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            raise
+        code = complain(f"cannot write {error.filename or 'a file'}: {error.strerror}; free space or choose another")
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code or 0)
+
+
+def complain(message: str) -> int:
+    """Print one error line to stderr; the exit code of a usage error."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

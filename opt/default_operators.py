@@ -1,0 +1,216 @@
+"""Operators for plain variables, where a problem brings none of its own.
+
+Real: Deb and Agrawal 1995 (simulated binary crossover, eta 15) and Deb and Goyal 1996 (polynomial
+mutation, eta 20), as pymoo implements them. Integer: the same, rounded. Binary: two-point crossover
+and bit flips with probability 1/n. Permutation: order crossover (Davis 1985) and inversion.
+Mixed: each variable by its own type, in an object genome that holds one dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pymoo.core.variable import Binary, Choice, Integer, Real
+from pymoo.operators.crossover.sbx import cross_sbx
+from pymoo.operators.mutation.pm import mut_pm
+
+from opt.problem import CompressionProblem, Operators
+
+SBX_ETA = 15.0
+PM_ETA = 20.0
+
+
+def default_operators(problem: CompressionProblem) -> Operators:
+    """Operators for `problem`'s representation, from its bounds.
+
+    Raises:
+        ValueError: An object genome, for which only the problem itself can know operators.
+    """
+    if problem.representation == "real":
+        return real_operators(problem.xl, problem.xu)
+    if problem.representation == "integer":
+        return integer_operators(problem.xl, problem.xu)
+    if problem.representation == "binary":
+        return binary_operators(problem.n_var)
+    if problem.representation == "permutation":
+        return permutation_operators(problem.n_var)
+    if problem.representation == "mixed":
+        return mixed_operators(problem.vars)
+    raise ValueError(f"{type(problem).__name__} has object genomes and must override operators().")
+
+
+def real_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:
+    """Uniform sampling, SBX and polynomial mutation within [xl, xu], each (n_var,)."""
+
+    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
+        return xl + rng.random((n, len(xl))) * (xu - xl)
+
+    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        column = np.ones((len(A), 1))
+        X = np.stack([A, B]).astype(float)
+        Q = cross_sbx(X, xl, xu, SBX_ETA * column, 0.5 * column, 0.5 * column, random_state=rng)
+        return Q[0], Q[1]
+
+    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        n, n_var = X.shape
+        prob = np.full(n, min(0.5, 1.0 / n_var))
+        return mut_pm(X.astype(float), xl, xu, np.full(n, PM_ETA), prob, at_least_once=True, random_state=rng)
+
+    return Operators(sampling, crossover, mutation)
+
+
+def integer_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:
+    """As for reals on cells of width one, rounded to the integers xl, ..., xu."""
+    inner = real_operators(xl - 0.5, xu + 0.5)
+
+    def to_integers(X: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(X), xl, xu).astype(np.int64)
+
+    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.integers(xl.astype(np.int64), xu.astype(np.int64) + 1, size=(n, len(xl)))
+
+    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        assert inner.crossover is not None
+        C, D = inner.crossover(A, B, rng)
+        return to_integers(C), to_integers(D)
+
+    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        assert inner.mutation is not None
+        mutated = to_integers(inner.mutation(X, rng))
+        # rounding can undo a small step: such rows move one variable by one, where there is room
+        for i in np.flatnonzero((mutated == X).all(axis=1)):
+            free = np.flatnonzero(xu > xl)
+            if len(free):
+                j = rng.choice(free)
+                step = 1 if X[i, j] <= xl[j] else -1 if X[i, j] >= xu[j] else rng.choice([-1, 1])
+                mutated[i, j] = X[i, j] + step
+        return mutated
+
+    return Operators(sampling, crossover, mutation)
+
+
+def binary_operators(n_var: int) -> Operators:
+    """Fair bits, two-point crossover, at least one flipped bit."""
+
+    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.random((n, n_var)) < 0.5
+
+    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        cuts = np.sort(rng.integers(0, n_var + 1, size=(len(A), 2)), axis=1)
+        position = np.arange(n_var)
+        inside = (position >= cuts[:, :1]) & (position < cuts[:, 1:])
+        return np.where(inside, B, A), np.where(inside, A, B)
+
+    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        flip = rng.random(X.shape) < 1.0 / n_var
+        unflipped = np.flatnonzero(~flip.any(axis=1))
+        flip[unflipped, rng.integers(0, n_var, size=len(unflipped))] = True
+        return X.astype(bool) ^ flip
+
+    return Operators(sampling, crossover, mutation)
+
+
+def permutation_operators(n_var: int) -> Operators:
+    """Random orders, order crossover, inversion of a random section."""
+
+    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
+        return np.array([rng.permutation(n_var) for _ in range(n)]).reshape(n, n_var)
+
+    def fill(kept: np.ndarray, other: np.ndarray, lo: int, hi: int) -> np.ndarray:
+        child = np.empty_like(kept)
+        child[lo:hi] = kept[lo:hi]
+        rest = other[~np.isin(other, kept[lo:hi])]
+        child[:lo], child[hi:] = rest[:lo], rest[lo:]
+        return child
+
+    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        C, D = np.empty_like(A), np.empty_like(B)
+        for i, (a, b) in enumerate(zip(A, B, strict=True)):
+            lo, hi = np.sort(rng.integers(0, n_var + 1, size=2))
+            C[i], D[i] = fill(a, b, lo, hi), fill(b, a, lo, hi)
+        return C, D
+
+    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        mutated = X.copy()
+        if n_var < 2:
+            return mutated
+        for row in mutated:
+            lo, hi = np.sort(rng.choice(n_var + 1, size=2, replace=False))
+            if hi - lo < 2:
+                lo, hi = (lo, lo + 2) if lo + 2 <= n_var else (n_var - 2, n_var)
+            row[lo:hi] = row[lo:hi][::-1].copy()
+        return mutated
+
+    return Operators(sampling, crossover, mutation)
+
+
+def mixed_operators(variables: Mapping[str, Any]) -> Operators:
+    """Operators for pymoo's named variables of several types: X is (n, 1), each entry a dict by name."""
+    parts: list[tuple[list[str], Operators]] = []
+    for kind, make in (
+        (Real, lambda lo, hi: real_operators(lo, hi)),
+        (Integer, lambda lo, hi: integer_operators(lo, hi)),
+        (Binary, lambda lo, hi: binary_operators(len(lo))),
+        (Choice, lambda lo, hi: integer_operators(lo, hi)),
+    ):
+        names = [n for n, v in variables.items() if type(v) is kind]
+        if names:
+            lows, highs = zip(*(_range(variables[n]) for n in names), strict=True)
+            parts.append((names, make(np.array(lows, float), np.array(highs, float))))
+
+    def encode(X: np.ndarray, names: list[str]) -> np.ndarray:
+        return np.array([[_index(variables[n], x[n]) for n in names] for x in X[:, 0]])
+
+    def assemble(columns: list[tuple[list[str], np.ndarray]], n: int) -> np.ndarray:
+        X = np.empty((n, 1), dtype=object)
+        for i in range(n):
+            X[i, 0] = {
+                name: _value(variables[name], values[i, j])
+                for names, values in columns
+                for j, name in enumerate(names)
+            }
+        return X
+
+    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
+        return assemble([(names, ops.sampling(n, rng)) for names, ops in parts], n)
+
+    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        first, second = [], []
+        for names, ops in parts:
+            assert ops.crossover is not None
+            C, D = ops.crossover(encode(A, names), encode(B, names), rng)
+            first.append((names, C))
+            second.append((names, D))
+        return assemble(first, len(A)), assemble(second, len(B))
+
+    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        columns = []
+        chosen = rng.integers(0, len(parts), size=len(X))
+        for k, (names, ops) in enumerate(parts):
+            assert ops.mutation is not None
+            values = encode(X, names)
+            rows = chosen == k
+            if rows.any():
+                values[rows] = ops.mutation(values[rows], rng)
+            columns.append((names, values))
+        return assemble(columns, len(X))
+
+    return Operators(sampling, crossover, mutation)
+
+
+def _range(variable: Any) -> tuple[float, float]:
+    if isinstance(variable, Choice):
+        return 0.0, len(variable.options) - 1.0
+    if isinstance(variable, Binary):
+        return 0.0, 1.0
+    return variable.bounds
+
+
+def _index(variable: Any, value: Any) -> Any:
+    return list(variable.options).index(value) if isinstance(variable, Choice) else value
+
+
+def _value(variable: Any, value: Any) -> Any:
+    return variable.options[int(value)] if isinstance(variable, Choice) else value.item()

@@ -1,0 +1,172 @@
+"""Evaluating batches: each distinct candidate once, a bad one without ending the run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from opt.problem import CompressionProblem
+
+CACHE_SIZE = 100_000
+
+Values = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
+"""(F, G, failures): (n, n_obj) with NaN rows for failures, (n, n_ieq_constr) or None, reason by row."""
+
+
+class EvaluationFailed(Exception):
+    """A candidate could not be evaluated and the run was asked to stop on that."""
+
+
+@dataclass
+class Batch:
+    """What one generation's evaluation gave.
+
+    Attributes:
+        F: (n, n_obj) minimised objectives of every candidate; NaN rows failed.
+        G: (n, n_ieq_constr) or None.
+        new: (k,) indices of the candidates that were really evaluated.
+        failures: Reason by index, for those among `new`.
+        digest: Hex digest of the whole batch's fingerprints.
+    """
+
+    F: np.ndarray
+    G: np.ndarray | None
+    new: np.ndarray
+    failures: dict[int, str]
+    digest: str
+
+
+def evaluate_batch(problem: CompressionProblem, X: np.ndarray) -> Values:
+    """Evaluate X, (n, n_var), at once; isolate what raises or is not finite.
+
+    When the batch as a whole raises, its candidates are evaluated one by one, so that only the bad
+    ones are lost.
+    """
+    try:
+        F, G = _call(problem, X)
+        reasons: dict[int, str] = {}
+    except Exception as error:  # a user's evaluate may raise anything: the reason is recorded
+        if len(X) == 1:
+            F = np.full((1, problem.n_obj), np.nan)
+            G = np.full((1, problem.n_ieq_constr), np.nan) if problem.n_ieq_constr else None
+            return F, G, {0: f"{type(error).__name__}: {error}"}
+        parts = [evaluate_batch(problem, X[i : i + 1]) for i in range(len(X))]
+        F = np.concatenate([p[0] for p in parts])
+        G = None if parts[0][1] is None else np.concatenate([p[1] for p in parts if p[1] is not None])
+        reasons = {i: p[2][0] for i, p in enumerate(parts) if p[2]}
+    finite = np.isfinite(F).all(axis=1)
+    if G is not None:
+        finite &= np.isfinite(G).all(axis=1)
+    if not finite.all():
+        for i in np.flatnonzero(~finite):
+            reasons.setdefault(int(i), _not_finite(problem, F[i]))
+            F[i] = np.nan
+    return F, G, reasons
+
+
+def _call(problem: CompressionProblem, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    values = problem.evaluate(X)
+    F, G = values if isinstance(values, tuple) else (values, None)
+    F = np.array(F, dtype=np.float64)
+    if F.shape != (len(X), problem.n_obj):
+        raise ValueError(
+            f"evaluate must return shape ({len(X)}, {problem.n_obj}) for problem {problem.name()!r}, got {F.shape}"
+        )
+    if problem.n_ieq_constr:
+        G = np.array(G, dtype=np.float64)
+        if G.shape != (len(X), problem.n_ieq_constr):
+            raise ValueError(f"evaluate must return G of shape ({len(X)}, {problem.n_ieq_constr}), got {G.shape}")
+    return F, G
+
+
+def _not_finite(problem: CompressionProblem, row: np.ndarray) -> str:
+    bad = [f"{o.name} = {v}" for o, v in zip(problem.objectives, row, strict=True) if not np.isfinite(v)]
+    return "not finite: " + ", ".join(bad) if bad else "not finite: a constraint"
+
+
+class Evaluator:
+    """Evaluates batches of candidates, each distinct one once.
+
+    Args:
+        problem: What is evaluated.
+        cache_size: Number of distinct candidates remembered; the oldest is forgotten first, so that
+            memory stays bounded.
+        fail_fast: Raise EvaluationFailed on the first failure.
+    """
+
+    def __init__(self, problem: CompressionProblem, *, cache_size: int = CACHE_SIZE, fail_fast: bool = False) -> None:
+        self.problem = problem
+        self.cache_size = cache_size
+        self.fail_fast = fail_fast
+        self._known: OrderedDict[bytes, tuple[Any, Any]] = OrderedDict()
+
+    def forget(self) -> None:
+        """Drop every remembered value: the objectives' meaning has changed."""
+        self._known.clear()
+
+    def __call__(
+        self, X: np.ndarray, keys: list[bytes], *, compute: Callable[[np.ndarray], Values], limit: int | None
+    ) -> Batch:
+        """Evaluate a batch.
+
+        Args:
+            X: (n, n_var) candidates.
+            keys: Their fingerprints.
+            compute: Values of the new candidates: the problem's, or recorded ones on resume.
+            limit: Most new evaluations allowed; the batch is cut before the first one beyond it.
+
+        Returns:
+            The values of the (possibly cut) batch.
+        """
+        n = len(X)
+        digest = blake2b(digest_size=8)
+        digests = [blake2b(key, digest_size=16).digest() if len(key) > 16 else key for key in keys]
+        known = self._known
+        first: dict[bytes, int] = {}
+        new: list[int] = []
+        for i, key in enumerate(digests):
+            if key not in known and key not in first:
+                if limit is not None and len(new) == limit:
+                    n = i
+                    break
+                first[key] = i
+                new.append(i)
+            digest.update(key)
+        index = np.array(new, dtype=np.int64)
+        n_obj, n_constr = self.problem.n_obj, self.problem.n_ieq_constr
+        F = np.empty((n, n_obj))
+        G = np.empty((n, n_constr)) if n_constr else None
+        failures: dict[int, str] = {}
+        if new:
+            new_F, new_G, reasons = compute(X[index])
+            failures = {new[i]: reason for i, reason in reasons.items()}
+            if failures and self.fail_fast:
+                i, reason = next(iter(failures.items()))
+                raise EvaluationFailed(f"candidate {i} of the batch failed: {reason}")
+            F[index] = new_F
+            if G is not None:
+                G[index] = new_G
+        if len(new) < n:
+            for i in range(n):
+                key = digests[i]
+                if first.get(key) == i:
+                    continue
+                source = first.get(key)
+                if source is not None:
+                    F[i] = F[source]
+                    if G is not None:
+                        G[i] = G[source]
+                else:
+                    F[i], stored_G = known[key]
+                    if G is not None:
+                        G[i] = stored_G
+        for i in new:
+            known[digests[i]] = (F[i].copy(), None if G is None else G[i].copy())
+        while len(known) > self.cache_size:
+            known.popitem(last=False)
+        return Batch(F, G, index, failures, digest.hexdigest())

@@ -1,0 +1,133 @@
+"""The journal of a run: an append-only file of records, each with a check.
+
+One line a record, `{"crc":"<8 hex digits>","record":{...}}`, where crc is the CRC-32 of the bytes
+of the record's JSON. The first record names the format. A line that is torn (the process died
+while writing) fails its check; the journal then ends before it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from opt.errors import UsageError
+
+FORMAT = "opt-journal"
+VERSION = 1
+_HEAD = b'{"crc":"'
+_MIDDLE = b'","record":'
+_SYNC_SECONDS = 1.0
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """One journal line, newline included. NaN becomes null; arrays become lists."""
+    body = orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b'%s%08x%s%s}\n' % (_HEAD, zlib.crc32(body), _MIDDLE, body)
+
+
+def decode(line: bytes) -> dict[str, Any] | None:
+    """The record of one journal line, or None when the line is torn or altered."""
+    start = len(_HEAD) + 8 + len(_MIDDLE)
+    if not (line.startswith(_HEAD) and line.endswith(b"}\n") and line[len(_HEAD) + 8 : start] == _MIDDLE):
+        return None
+    body = line[start:-2]
+    if line[len(_HEAD) : len(_HEAD) + 8] != b"%08x" % zlib.crc32(body):
+        return None
+    return orjson.loads(body)
+
+
+def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
+    """Every whole record of a journal.
+
+    Args:
+        path: The file.
+
+    Returns:
+        (records, n_bytes, n_dropped): the records after the header, the bytes up to the end of
+        the last whole one, and how many bytes after it are torn.
+
+    Raises:
+        UsageError: The file is missing, is no journal, is of another version, or holds an altered
+            record before its end.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read journal {path}: {error.strerror}; expected a run directory's file") from None
+    records: list[dict[str, Any]] = []
+    good = 0
+    lines = raw.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        record = decode(line)
+        if record is None:
+            if number < len(lines):
+                raise UsageError(
+                    f"{path} line {number} fails its check and is not the last: the file was altered; "
+                    "restore it from a copy, or start a new run"
+                )
+            break
+        records.append(record)
+        good += len(line)
+    if records:
+        header = records.pop(0)
+        if header.get("format") != FORMAT:
+            raise UsageError(f"{path} is not a journal of this program; give a run directory that opt.solve wrote")
+        if header.get("version") != VERSION:
+            raise UsageError(
+                f"{path} is of journal version {header.get('version')} and this program reads version {VERSION}; "
+                "open it with the release that wrote it"
+            )
+    return records, good, len(raw) - good
+
+
+class Journal:
+    """A journal open for appending, locked so that no second process writes to it.
+
+    Args:
+        path: The file; created with its header when it does not exist or holds no whole record.
+
+    Raises:
+        UsageError: Another process holds it, it cannot be read, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[dict[str, Any]] = []
+        self.n_dropped = 0
+        try:
+            self._file = open(path, "ab")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise UsageError(f"{path.parent} is in use by another process; wait for it or stop it first") from None
+        self.records, good, self.n_dropped = read(path)
+        if self.n_dropped:
+            os.truncate(path, good)
+        self._synced = time.monotonic()
+        if good == 0:
+            self.append({"format": FORMAT, "version": VERSION})
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Write one record; it is with the operating system on return, on the disk within a second."""
+        self._file.write(encode(record))
+        self._file.flush()
+        now = time.monotonic()
+        if now - self._synced > _SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = now
+
+    def close(self) -> None:
+        """Bring everything to the disk and release the lock."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()

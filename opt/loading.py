@@ -1,0 +1,83 @@
+"""Loading a problem file by its path."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from pymoo.core.problem import Problem
+
+from opt.errors import UsageError, nearest
+
+
+def load_problem_class(target: str) -> type[Problem]:
+    """The one problem class that a file defines.
+
+    Args:
+        target: Path of a Python file, or `FILE.py:Class` to choose among several.
+
+    Raises:
+        UsageError: The file is missing or fails to load, or defines no problem class, or several.
+    """
+    path_text, _, wanted = target.partition(".py:")
+    path = Path(path_text + ".py" if wanted else target)
+    if not path.is_file():
+        raise UsageError(f"problem file {path} does not exist{_similar(path)}")
+    if path.suffix != ".py":
+        raise UsageError(f"problem file {path} must be a Python file (.py)")
+    module = _load(path)
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Problem) and value.__module__ == module.__name__
+        if not name.startswith("_")
+    }
+    if wanted:
+        if wanted not in found:
+            raise UsageError(f"{path} defines no problem class {wanted!r}{nearest(wanted, found)}; it has {_list(found)}")
+        return found[wanted]
+    if not found:
+        raise UsageError(f"{path} defines no problem class; expected one subclass of CompressionProblem or pymoo Problem")
+    if len(found) > 1:
+        raise UsageError(f"{path} defines {len(found)} problem classes ({_list(found)}); choose one with {path}:NAME")
+    return next(iter(found.values()))
+
+
+def _load(path: Path) -> ModuleType:
+    name = f"opt_problem_{path.resolve().parent.name}_{path.stem}".replace("-", "_")
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except UsageError:
+        raise
+    except Exception as error:  # a user's file may fail in any way: the reason is passed on
+        line = getattr(error, "lineno", None) or _line_in(error, path)
+        where = f"{path} line {line}" if line else str(path)
+        raise UsageError(f"problem file {where} fails to load: {type(error).__name__}: {error}") from None
+    return module
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path.resolve()):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _similar(path: Path) -> str:
+    names = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+    return nearest(str(path), names)
+
+
+def _list(found: dict[str, type]) -> str:
+    return ", ".join(sorted(found)) or "none"

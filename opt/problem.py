@@ -1,0 +1,233 @@
+"""CompressionProblem: a pymoo Problem with named objectives, its own operators, decode and test."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pymoo.core.problem import Problem
+
+Sense = Literal["minimise", "maximise"]
+minimise: Sense = "minimise"
+maximise: Sense = "maximise"
+
+Representation = Literal["real", "integer", "binary", "permutation", "mixed", "object"]
+REPRESENTATIONS: tuple[str, ...] = ("real", "integer", "binary", "permutation", "mixed", "object")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One named objective.
+
+    Args:
+        name: Column name in `front.csv` and axis label in plots.
+        sense: `minimise` or `maximise`; what is shown is in this sense, F is always minimised.
+        unit: Unit in words, such as "fraction" or "nats"; "" for none.
+        weight: Weight in the weighted sum that single-objective algorithms optimise.
+        worst: Value, in the objective's own sense, beyond which a solution is worth nothing: the
+            hypervolume's reference coordinate. None takes it from the first generation.
+    """
+
+    name: str
+    sense: Sense = minimise
+    unit: str = ""
+    weight: float = 1.0
+    worst: float | None = None
+
+    @property
+    def sign(self) -> float:
+        """+1 when minimised, -1 when maximised: F = sign * value."""
+        return -1.0 if self.sense == "maximise" else 1.0
+
+    @property
+    def label(self) -> str:
+        """Axis label: the name with its unit."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
+
+
+SamplingFunction = Callable[[int, np.random.Generator], np.ndarray]
+CrossoverFunction = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+MutationFunction = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+RepairFunction = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Operators:
+    """How one representation is sampled and varied: arrays and an rng in, new arrays out.
+
+    Args:
+        sampling: `(n, rng) -> X` with X of shape (n, n_var).
+        crossover: `(A, B, rng) -> (C, D)`: n pairs of parents, (n, n_var) each, give two children a pair.
+        mutation: `(X, rng) -> X'`: every row mutated; the move of simulated annealing.
+        repair: `X -> X'` that brings every row into the feasible set, or None.
+
+    Inputs are never changed in place.
+    """
+
+    sampling: SamplingFunction
+    crossover: CrossoverFunction | None = None
+    mutation: MutationFunction | None = None
+    repair: RepairFunction | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Known solutions to stand beside a front: a baseline's curve or a single point.
+
+    Give `X` when the solutions are candidates of the problem (they are then evaluated, tested and
+    described like any other), or `F` with optional `test` and `parameters` when they are not.
+
+    Args:
+        name: Legend entry, such as "L1 pruning" or "parent".
+        X: (n, n_var) candidates, or None.
+        F: (n, n_obj) objectives, minimised, or None.
+        test: One mapping of held-out metrics per solution, without the `test_` prefix.
+        parameters: One mapping of readable parameters per solution.
+    """
+
+    name: str
+    X: np.ndarray | None = None
+    F: np.ndarray | None = None
+    test: Sequence[Mapping[str, float]] | None = None
+    parameters: Sequence[Mapping[str, Any]] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if (self.X is None) == (self.F is None):
+            raise ValueError(f"Reference {self.name!r} needs exactly one of X and F.")
+
+
+class CompressionProblem(Problem):
+    """A search task: what a candidate is, how good it is, and what it becomes.
+
+    A subclass names its `objectives`, calls `super().__init__(...)`, and overrides `evaluate`,
+    `operators` where the representation is not a plain vector, and as much of the rest as it has.
+    Everything about objectives is minimised in F: a maximised objective is returned negated.
+
+    Args:
+        n_var: Number of variables; 1 for an object genome (X is then (n, 1), dtype object).
+        representation: "real", "integer", "binary", "permutation" or "object".
+        xl: Lower bounds, scalar or (n_var,), for real and integer variables.
+        xu: Upper bounds, likewise.
+        n_ieq_constr: Number of inequality constraints; `evaluate` then returns `(F, G)`, G <= 0 feasible.
+    """
+
+    objectives: ClassVar[Sequence[Objective]] = ()
+
+    def __init__(
+        self,
+        *,
+        n_var: int,
+        representation: Representation = "real",
+        xl: float | np.ndarray | None = None,
+        xu: float | np.ndarray | None = None,
+        n_ieq_constr: int = 0,
+    ) -> None:
+        if not self.objectives:
+            raise ValueError(f"{type(self).__name__}.objectives must name at least one Objective.")
+        if representation not in REPRESENTATIONS:
+            raise ValueError(f"representation must be one of {REPRESENTATIONS}, got {representation!r}.")
+        vtype = {"real": float, "integer": int, "binary": bool, "permutation": int}.get(representation)
+        super().__init__(
+            n_var=n_var,
+            n_obj=len(self.objectives),
+            n_ieq_constr=n_ieq_constr,
+            xl=xl,
+            xu=xu,
+            vtype=vtype,
+        )
+        self.representation: str = representation
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `evaluate(X)` be overridden while pymoo's keyword form of `evaluate` keeps working."""
+        super().__init_subclass__(**kwargs)
+        batch = cls.__dict__.get("evaluate")
+        if batch is None:
+            return
+
+        @functools.wraps(batch)
+        def evaluate(self: CompressionProblem, X: np.ndarray, *args: Any, **kw: Any) -> Any:
+            if args or kw:
+                return Problem.evaluate(self, X, *args, **kw)
+            return batch(self, X)
+
+        cls.evaluate = evaluate  # type: ignore[method-assign]
+
+    def _evaluate(self, X: np.ndarray, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        values = self.evaluate(X)
+        if isinstance(values, tuple):
+            out["F"], out["G"] = values
+        else:
+            out["F"] = values
+
+    # -- what a task brings -------------------------------------------------------------------
+
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        """Objectives of a whole batch on the search split.
+
+        Args:
+            X: (n, n_var) candidates.
+
+        Returns:
+            (n, n_obj) float64, minimised; or `(F, G)` with constraints. A row of NaN marks a
+            candidate that could not be evaluated; one that raises is isolated by the engine.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override evaluate(X).")
+
+    def operators(self) -> Operators | None:
+        """Sampling, crossover, mutation and repair; None takes pymoo's for the representation."""
+        return None
+
+    def decode(self, x: np.ndarray) -> Any:
+        """What the candidate x, (n_var,), stands for: for networks an `nn.Module` ready for inference."""
+        return x
+
+    def describe(self, x: np.ndarray) -> dict[str, Any]:
+        """Parameters of x that a person can read, as columns of `front.csv`."""
+        if self.representation == "object":
+            return {}
+        return {f"x{i}": v.item() if hasattr(v, "item") else v for i, v in enumerate(np.asarray(x))}
+
+    def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Arrays that hold the decoded solution x, for its safetensors file."""
+        if self.representation == "object":
+            return {}
+        return {"x": np.asarray(x)}
+
+    def test(self, x: np.ndarray) -> dict[str, float]:
+        """Held-out metrics of x by name (without the prefix `test_`); never used by a search."""
+        return {}
+
+    def test_batch(self, X: np.ndarray) -> list[dict[str, float]]:
+        """`test` of every row of X, (n, n_var); override where a batch is cheaper."""
+        return [self.test(x) for x in X]
+
+    def references(self) -> Sequence[Reference]:
+        """Known methods' solutions to plot beside the front."""
+        return ()
+
+    def fingerprint(self, x: np.ndarray) -> bytes:
+        """Bytes that identify the candidate x, (n_var,): equal bytes are evaluated once."""
+        if self.representation == "object":
+            raise NotImplementedError(f"{type(self).__name__} has object genomes and must override fingerprint(x).")
+        return np.ascontiguousarray(x).tobytes()
+
+    # -- hooks of a run -----------------------------------------------------------------------
+
+    def begin_run(self, rng: np.random.Generator) -> None:
+        """Called once before a search; anything random in the evaluation descends from `rng`."""
+
+    def begin_generation(self, n_gen: int) -> bool:
+        """Called before generation n_gen (from 1) is evaluated.
+
+        Returns:
+            True when objective values changed meaning (another search batch): known values are
+            then forgotten and survivors evaluated again.
+        """
+        return False
+
+    def end_search(self) -> bool:
+        """Called after the last generation; True asks for a final evaluation of the population."""
+        return False

@@ -1,0 +1,278 @@
+"""A run on disk: creating, opening, listing and checking run directories.
+
+manifest.json   what was asked: problem, algorithm, parameters, seed, budget, versions; how it ended
+journal.jsonl   every objective value ever computed, one checked record a generation (opt.journal)
+history.csv     one row a generation
+front.csv       one row per solution of the front
+references.csv  known methods' solutions, in the same columns
+solutions/      the front's solutions as safetensors
+plots/          the front and the convergence as pictures
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from opt import atomic, journal
+from opt.errors import UsageError
+from opt.problem import Objective
+
+MANIFEST_VERSION = 1
+HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
+PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a run computes."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunDirectory:
+    """A run directory open for writing; what a Search records to.
+
+    Args:
+        path: An existing run directory with a manifest.
+        manifest: Its manifest.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.seconds = _recorded_seconds(path / "history.csv")
+        self._journal = journal.Journal(path / "journal.jsonl")
+        names = [o["name"] for o in manifest["objectives"]]
+        columns = [*HISTORY_COLUMNS, *(f"{stat}_{n}" for n in names for stat in ("best", "mean", "worst"))]
+        self._history = open(path / "history.csv", "w", encoding="utf-8")
+        self._history.write(",".join(columns) + "\n")
+
+    @classmethod
+    def create(cls, out: Path, stem: str, manifest: dict[str, Any]) -> RunDirectory:
+        """A new run directory under `out`, named after the run and the second it began.
+
+        Raises:
+            UsageError: `out` cannot be created or written.
+        """
+        began = datetime.now().strftime("%Y%m%d-%H%M%S")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while True:
+                path = out / (f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    number += 1
+            manifest = {"format": "opt-run", "version": MANIFEST_VERSION, **manifest, "created": now()}
+            manifest |= {"status": "running", "pid": os.getpid()}
+            atomic.write_bytes(path / "manifest.json", _json(manifest))
+        except OSError as error:
+            raise UsageError(f"cannot write a run under {out}: {error.strerror}; give another --out") from None
+        return cls(path, manifest)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What the journal held when it was opened."""
+        return self._journal.records
+
+    @property
+    def n_dropped(self) -> int:
+        """Bytes of a torn last record that were dropped on opening."""
+        return self._journal.n_dropped
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add one record to the journal."""
+        self._journal.append(record)
+
+    def history(self, row: Sequence[float]) -> None:
+        """Add one row to history.csv."""
+        self._history.write(",".join([f"{v:.10g}" for v in row]) + "\n")
+        self._history.flush()
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of the manifest, atomically."""
+        self.manifest |= fields
+        atomic.write_bytes(self.path / "manifest.json", _json(self.manifest))
+
+    def close(self) -> None:
+        """Close the files and release the lock."""
+        self._history.close()
+        self._journal.close()
+
+    def replace_folder(self, name: str) -> Path:
+        """An empty folder `name` inside the run; what an interrupted part left there is removed."""
+        folder = self.path / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+
+class Run:
+    """A saved run, read from its directory.
+
+    Attributes:
+        path: The directory.
+        manifest: What was asked and how it ended.
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.label}, {self.status})"
+
+    @property
+    def status(self) -> str:
+        """finished, interrupted, failed or running; a run whose process is gone counts as interrupted."""
+        status = self.manifest["status"]
+        if status == "running" and not _is_locked(self.path / "journal.jsonl"):
+            return "interrupted"
+        return status
+
+    @property
+    def label(self) -> str:
+        """Problem, algorithm and seed in short, for legends."""
+        return f"{self.manifest['problem']['name']} {self.manifest['algo']['name']} seed {self.manifest['seed']}"
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """The problem's objectives."""
+        return [Objective(**o) for o in self.manifest["objectives"]]
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """front.csv: one row per solution."""
+        return self._table("front.csv")
+
+    @property
+    def references(self) -> pd.DataFrame:
+        """references.csv: known methods' solutions, `reference` names the method; empty when there are none."""
+        path = self.path / "references.csv"
+        return self._table("references.csv") if path.exists() else pd.DataFrame({"reference": []})
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """history.csv: one row per generation."""
+        return self._table("history.csv")
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every record of the journal."""
+        return journal.read(self.path / "journal.jsonl")[0]
+
+    def solution(self, solution_id: str) -> dict[str, Any]:
+        """The arrays of one saved solution of the front, by name."""
+        from safetensors.numpy import load_file
+
+        path = self.path / "solutions" / f"{solution_id}.safetensors"
+        if not path.exists():
+            raise UsageError(f"{self.path} has no saved solution {solution_id!r}; see the column id of its front.csv")
+        return load_file(path)
+
+    def plot(self, out: str | Path | None = None) -> Path:
+        """Plot the front and the convergence; the path of the front's picture."""
+        from opt.plot import plot_runs
+
+        return plot_runs([self], out=None if out is None else Path(out))
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.path / name
+        try:
+            return pd.read_csv(path)
+        except FileNotFoundError:
+            hint = f"python -m opt.solve --resume {self.path}"
+            raise UsageError(f"{path} is missing: the run is {self.status}; finish it with {hint}") from None
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is not a readable table ({error}); resume or repeat the run") from None
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a saved run.
+
+    Raises:
+        UsageError: The path is no run directory, or its manifest is corrupt or of another version.
+    """
+    path = Path(path)
+    file = path / "manifest.json"
+    if not file.exists():
+        reason = "has no manifest.json" if path.is_dir() else "does not exist" if not path.exists() else "is a file"
+        raise UsageError(f"{path} is not a run directory: it {reason}; `python -m opt.show` lists the runs")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or start a new run") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != "opt-run":
+        raise UsageError(f"{path} is not a run directory of this program: manifest.json has no format opt-run")
+    if manifest.get("version") != MANIFEST_VERSION:
+        raise UsageError(
+            f"{path} is of run version {manifest.get('version')} and this program reads version {MANIFEST_VERSION}; "
+            "open it with the release that wrote it"
+        )
+    return Run(path, manifest)
+
+
+def list_runs(folder: str | Path) -> list[Run]:
+    """Every run directly under `folder`, oldest first; folders that are no runs are passed over."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give the folder that holds the runs (--out of opt.solve)")
+    runs = []
+    for manifest in sorted(folder.glob("*/manifest.json")):
+        try:
+            runs.append(load_run(manifest.parent))
+        except UsageError as error:
+            print(f"passed over: {error}", file=sys.stderr)
+    return sorted(runs, key=lambda r: (r.manifest.get("created", ""), r.path.name))
+
+
+def _json(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _recorded_seconds(path: Path) -> dict[int, float]:
+    """Seconds by generation from an earlier part of the run's history; a torn row is left out."""
+    if not path.exists():
+        return {}
+    seconds: dict[int, float] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+        cells = line.split(",")
+        try:
+            seconds[int(cells[0])] = float(cells[2])
+        except (ValueError, IndexError):
+            continue
+    return seconds
+
+
+def _is_locked(path: Path) -> bool:
+    import fcntl
+
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,77 @@
+"""From several objectives to one, for single-objective algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from opt.errors import UsageError
+from opt.problem import Objective
+
+ASF_RHO = 1e-4
+
+
+@dataclass(frozen=True)
+class Scalariser:
+    """A scalar value, to be minimised, of each row of F.
+
+    Args:
+        kind: "sum" for sum_i w_i F_i; "asf" for the achievement scalarising function
+            max_i w_i (F_i - ref_i) + 1e-4 sum_i w_i (F_i - ref_i).
+        weights: (n_obj,) weights.
+        ref: (n_obj,) reference point, minimised; only for "asf".
+
+    Source of "asf": Wierzbicki 1980, doi:10.1007/978-3-642-48782-8_32, augmented form.
+    """
+
+    kind: Literal["sum", "asf"]
+    weights: tuple[float, ...]
+    ref: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        objectives: Sequence[Objective],
+        *,
+        kind: str = "sum",
+        weights: Sequence[float] | None = None,
+        ref: Sequence[float] | None = None,
+    ) -> Scalariser:
+        """A scalariser from what a user gave, the problem's own weights where nothing was given.
+
+        Raises:
+            UsageError: Wrong kind, wrong lengths, all weights zero, or "asf" without a reference point.
+        """
+        names = ",".join(o.name for o in objectives)
+        if kind not in ("sum", "asf"):
+            raise UsageError(f"--scalarise must be sum or asf, got {kind!r}")
+        for flag, values in (("--weights", weights), ("--ref", ref)):
+            if values is not None and len(values) != len(objectives):
+                raise UsageError(f"{flag} needs {len(objectives)} values ({names}), got {len(values)}")
+            if values is not None and not np.isfinite(values).all():
+                raise UsageError(f"{flag} needs finite numbers, got {','.join(map(str, values))}")
+        if kind == "asf" and ref is None:
+            raise UsageError(f"--scalarise asf needs a reference point: --ref with one value each of {names}")
+        if kind == "sum" and ref is not None:
+            raise UsageError("--ref is the reference point of --scalarise asf; add that, or leave --ref out")
+        used = [o.weight for o in objectives] if weights is None else list(weights)
+        if kind == "asf" and weights is None:
+            used = [1.0] * len(objectives)
+        if any(w < 0 for w in used) or not any(used):
+            raise UsageError(f"--weights must be 0 or more and not all 0, got {','.join(map(str, used))}")
+        point = None if ref is None else tuple(o.sign * v for o, v in zip(objectives, ref, strict=True))
+        return cls(kind, tuple(float(w) for w in used), point)  # type: ignore[arg-type]
+
+    def __call__(self, F: np.ndarray) -> np.ndarray:
+        """(n, n_obj) minimised objectives to (n, 1) scalar values."""
+        if self.kind == "sum":
+            return F @ np.array(self.weights)[:, None]
+        gap = (F - np.array(self.ref)) * np.array(self.weights)
+        return (gap.max(axis=1) + ASF_RHO * gap.sum(axis=1))[:, None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the manifest."""
+        return {"kind": self.kind, "weights": list(self.weights), "ref": None if self.ref is None else list(self.ref)}
