@@ -70,12 +70,17 @@ class Archive:
 
     Args:
         n_obj: Number of objectives.
+
+    Attributes:
+        F: (m, n_obj) float64, minimised, sorted by the first objective.
+        ids: (m,) int64.
+        X: (m,) object array of candidates, (n_var,) each.
     """
 
     def __init__(self, n_obj: int) -> None:
         self.F = np.empty((0, n_obj))
         self.ids = np.empty(0, dtype=np.int64)
-        self.X: list[np.ndarray] = []
+        self.X = np.empty(0, dtype=object)
 
     def __len__(self) -> int:
         return len(self.F)
@@ -97,14 +102,27 @@ class Archive:
         """
         if not len(F):
             return False
-        fresh = np.flatnonzero(nondominated(F)) if len(F) > 1 else np.array([0])
         n_old = len(self.F)
+        if n_old and F.shape[1] == 2:
+            # most newcomers are dominated: in two dimensions a look-up in the sorted archive says so
+            at = np.searchsorted(self.F[:, 0], F[:, 0], side="right") - 1
+            open_ = (at < 0) | (F[:, 1] < self.F[at, 1])
+            if not open_.any():
+                return False
+            fresh = np.flatnonzero(open_)
+        else:
+            fresh = np.arange(len(F))
         merged = np.concatenate([self.F, F[fresh]])
         keep = nondominated(merged)
         if not keep[n_old:].any():
             return False
-        self.F = merged[keep]
-        self.ids = np.concatenate([self.ids, ids[fresh]])[keep]
-        candidates = self.X + [X[i] for i in fresh]
-        self.X = [candidates[i] for i in np.flatnonzero(keep)]
+        candidates = np.empty(len(merged), dtype=object)
+        candidates[:n_old] = self.X
+        for k, i in enumerate(fresh, start=n_old):
+            candidates[k] = X[i]
+        kept = np.flatnonzero(keep)
+        kept = kept[np.argsort(merged[kept, 0], kind="stable")]
+        self.F = merged[kept]
+        self.ids = np.concatenate([self.ids, ids[fresh]])[kept]
+        self.X = candidates[kept]
         return True

@@ -296,12 +296,15 @@ class Search:
             if G is not None:
                 G = np.where(failed[:, None], np.inf, G)
         value = self.scalariser(F) if self.scalariser else F
-        population.set("F", value)
+        violation = np.zeros((len(F), 1))
         if G is not None:
-            population.set("G", np.where(np.isfinite(G), G, 1e30))
-            population.set("CV", np.maximum(np.where(np.isfinite(G), G, 1e30), 0.0).sum(axis=1, keepdims=True))
-        else:
-            population.set("CV", np.zeros((len(F), 1)))
+            G = np.where(np.isfinite(G), G, 1e30)
+            violation = np.maximum(G, 0.0).sum(axis=1, keepdims=True)
+        for i, individual in enumerate(population):
+            # attribute by attribute: Population.set would compute each CV before replacing it
+            individual.F, individual.CV = value[i], violation[i]
+            if G is not None:
+                individual.G = G[i]
 
     def _penalty(self) -> np.ndarray:
         """What an algorithm is told of a failed candidate: worse than anything seen, and finite."""

@@ -61,13 +61,14 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
     table = pd.DataFrame([{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     if not len(table):
         table = pd.DataFrame(columns=["id", *(o.name for o in problem.objectives)])
+    # the table comes last: where front.csv is, the solutions are whole
     folder = run.replace_folder("solutions")
     for k in spread(F, keep):
         tensors = problem.tensors(X[k])
         if tensors:
             about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
             arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-            atomic.write_bytes(folder / f"{ids[k]}.safetensors", save(arrays, metadata=about))
+            (folder / f"{ids[k]}.safetensors").write_bytes(save(arrays, metadata=about))
     atomic.write_bytes(run.path / "front.csv", table.to_csv(index=False).encode())
     return table
 

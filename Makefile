@@ -1,0 +1,34 @@
+# make solve   install, then search on the embedded digits: a front as a table, a picture and files
+# make test    install, then run every test
+# make lint    ruff and mypy
+# make bench   every benchmark, one thread; each first checks that results are equal
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+JOBS ?= 2
+INSTALLED = $(VENV)/.installed
+
+.PHONY: solve test lint bench clean
+
+solve: $(INSTALLED)
+	$(RUN) -m opt.solve problems/ecomp.py --algo nsga2 --seed 1
+
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadgroup
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+bench: $(INSTALLED)
+	@for file in benchmarks/*.py; do echo "== $$file"; OMP_NUM_THREADS=1 $(RUN) $$file || exit 1; done
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
