@@ -59,7 +59,7 @@ def scaled_squared_distances(embeddings: Tensor, widths: Tensor | None = None) -
         scaled = torch.nn.functional.threshold(scaled, _NOISE[gram.dtype], 0.0)
         return scaled * (1 - torch.eye(gram.shape[1], dtype=gram.dtype)), scale
     scaled = gram.mul_(-2 * inverse[:, :, None]).add_(scaled_norms[:, :, None]).add_(scaled_norms[:, None, :])
-    torch.nn.functional.threshold_(scaled, _NOISE[gram.dtype], 0.0)
+    torch.threshold_(scaled, _NOISE[gram.dtype], 0.0)
     scaled.diagonal(dim1=1, dim2=2).zero_()
     return scaled, scale
 
@@ -69,9 +69,10 @@ def joint_probabilities(distances: Tensor, perplexity: float) -> Tensor:
 
     p_{j|i} is proportional to exp(-beta_i D_ij), j != i, with beta_i such that the entropy of row i is
     ln(perplexity); P = (C + C^T) / sum, floored at machine epsilon (the diagonal is that floor).
-    The result is scikit-learn's: same root, found by a bracketed Halley iteration on ln(beta) for all rows
-    at once instead of 100 steps of bisection row by row. Where no beta reaches the entropy, the limit is taken, as
-    bisection does: uniform if perplexity >= n - 1, uniform over the nearest if too many points are duplicates.
+    The root is scikit-learn's, found by a bracketed third-order iteration on ln(beta) for all rows at once
+    instead of up to 100 bisections row by row. Where no beta reaches the entropy, P takes the limit:
+    uniform if perplexity >= n - 1, uniform over the nearest if more than `perplexity` of them tie.
+    Differs: where all neighbours of a point are so far that exp underflows, scikit-learn gives it no neighbours.
 
     Args:
         distances: (n, n) or (b, n, n) float32 or float64 squared distances, zero diagonal. If it requires a
@@ -95,7 +96,7 @@ def joint_probabilities(distances: Tensor, perplexity: float) -> Tensor:
     if scaled.requires_grad:
         conditional = _differentiable_conditional(scaled, perplexity)
     else:
-        shifted = shift_rows(scaled)
+        shifted, _ = shift_rows(scaled)
         conditional = conditional_probabilities(shifted, bandwidths(shifted, perplexity))
     n = batch.shape[1]
     joint = ((conditional + conditional.transpose(1, 2)) / (2 * n)).clamp(min=MACHINE_EPSILON)
@@ -108,16 +109,25 @@ def check_perplexity(perplexity: float) -> None:
         raise ValueError(f"perplexity must be a finite number above 1, got {perplexity}.")
 
 
-def shift_rows(distances: Tensor) -> Tensor:
+def shift_rows(distances: Tensor) -> tuple[Tensor, Tensor]:
     """Subtract each row's nearest distance, in place, and set the diagonal to a stand-in for infinity.
 
     The shift cancels in p_{j|i} and keeps exp(-beta * D) from underflowing where all points are far.
+
+    Args:
+        distances: (b, n, n), overwritten.
+
+    Returns:
+        The same tensor, and (b, n) the mean of each of its rows without the diagonal.
     """
     diagonal = distances.diagonal(dim1=1, dim2=2)
+    diagonal.zero_()
+    mean = distances.sum(dim=2) / (distances.shape[2] - 1)
     diagonal.fill_(_SELF)
-    distances.sub_(distances.amin(dim=2, keepdim=True))
+    nearest = distances.amin(dim=2)
+    distances.sub_(nearest[:, :, None])
     diagonal.fill_(_SELF)
-    return distances
+    return distances, mean - nearest
 
 
 def conditional_probabilities(shifted: Tensor, beta: Tensor) -> Tensor:
@@ -125,23 +135,12 @@ def conditional_probabilities(shifted: Tensor, beta: Tensor) -> Tensor:
     return torch.softmax(shifted * -beta[:, :, None], dim=2)
 
 
-def row_spread(shifted: Tensor) -> Tensor:
-    """Standard deviation (b, n) of each row of shifted distances, the diagonal left out."""
-    m = shifted.shape[2] - 1
-    off_diagonal = shifted.clone()
-    off_diagonal.diagonal(dim1=1, dim2=2).zero_()
-    mean = off_diagonal.sum(dim=2) / m
-    variance = off_diagonal.square_().sum(dim=2) / m - mean.square()
-    return variance.clamp(min=0).sqrt()
-
-
 def bandwidths(shifted: Tensor, perplexity: float, start: Tensor | None = None) -> Tensor:
     """Precisions beta (b, n) at which the rows of `shifted` (b, n, n) have entropy ln(perplexity).
 
-    Halley's method on f(s) = H(exp(s)) - ln(perplexity), s = ln(beta). With the cumulants k2, k3 of a row's
-    distances under p_{j|i}:  f' = -beta^2 k2,  f'' = -2 beta^2 k2 + beta^3 k3. One exp of the matrix gives f, k2
-    and k3, and the error is cubed each step, so two or three steps suffice; a bracket keeps every row safe,
-    and rows that are done are left out of the next step.
+    Householder's method of third order on f(s) = H(exp(s)) - ln(perplexity), s = ln(beta): one exp of the matrix
+    gives f and three derivatives, and each step raises the error to its fourth power, so one or two steps suffice.
+    A bracket keeps every row safe, and rows that are done are left out of the next step.
 
     Args:
         shifted: Distances from `shift_rows`.
@@ -149,54 +148,70 @@ def bandwidths(shifted: Tensor, perplexity: float, start: Tensor | None = None) 
         start: (b, n) first guess of beta; None takes one from the spread of the distances.
 
     Returns:
-        (b, n) beta, 0 where uniform is the limit; NaN rows give NaN probabilities, not an error.
+        (b, n) beta, next to 0 where uniform is the limit; NaN rows give NaN probabilities, not an error.
     """
     b, n, _ = shifted.shape
     if perplexity >= n - 1:
-        return shifted.new_zeros(b, n)
+        # Not 0: times the diagonal it must still be infinite.
+        return shifted.new_full((b, n), math.exp(-_MAX_LOG_BETA))
     if start is None:
         # Entropy of n-1 points with roughly normal distances: ln(n-1) - (beta * sd)^2 / 2.
-        start = math.sqrt(2 * math.log((n - 1) / perplexity)) / row_spread(shifted)
-    log_beta = start.reshape(-1).log().nan_to_num(0.0, posinf=0.0, neginf=0.0)
+        start = math.sqrt(2 * math.log((n - 1) / perplexity)) / _row_spread(shifted)
+    log_beta = start.to(shifted.dtype).reshape(-1).log().nan_to_num(0.0, posinf=0.0, neginf=0.0)
     rows = shifted.reshape(b * n, n)
-    low, high = torch.full_like(log_beta, -math.inf), torch.full_like(log_beta, math.inf)
-    active: Tensor | None = None
-    x, s = rows, log_beta
+    x, s, active = rows, log_beta, torch.arange(b * n)
+    low, high = torch.full_like(s, -math.inf), torch.full_like(s, math.inf)
+    last = torch.full_like(s, math.inf)
     for step in range(_MAX_STEPS):
-        f, move = _halley(x, s.exp(), math.log(perplexity))
-        low = torch.where(f > 0, s, low)
-        high = torch.where(f < 0, s, high)
-        # The step's own error is about |f|^3: far below the entropy tolerance 1e-5 of the bisection.
-        is_done = (f.abs() < 5e-3) & (move.abs() < 0.05) | f.isnan() | (s.abs() >= _MAX_LOG_BETA)
+        f, move = _householder(x, s.exp(), math.log(perplexity))
+        size = f.abs()
+        low, high = torch.where(f > 0, s, low), torch.where(f < 0, s, high)
+        # The error left after a step is about move^4, below 2.6e-6: a quarter of the bisection's tolerance at most.
+        is_near = (size < 0.04) & (move.abs() < 0.04)
+        # On a plateau of the entropy (ties, duplicates) every beta is right; NaN rows stay NaN.
+        is_flat = (size < 2e-6) | f.isnan() | (s.abs() >= _MAX_LOG_BETA) | (high - low < 1e-6)
         proposal = s + move
-        bisected = torch.where(high - low < math.inf, (low + high) / 2, s + f.sign() * 2.0 ** (step + 1))
-        is_safe = (proposal > low) & (proposal < high) & (move.abs() < 3)
-        s = torch.where(is_safe | is_done, proposal.nan_to_num(_MAX_LOG_BETA), bisected)
+        is_safe = (proposal > low) & (proposal < high) & (move.abs() < 3) & (size < 0.7 * last)
+        fallback = torch.where(high - low < math.inf, (low + high) / 2, s + f.sign() * min(2.0**step, 16.0))
+        s = torch.where(is_near, proposal, torch.where(is_flat, s, torch.where(is_safe, proposal, fallback)))
         s = s.clamp(-_MAX_LOG_BETA, _MAX_LOG_BETA)
-        if active is None:
-            log_beta = s
-        else:
-            log_beta[active] = s
-        keep = (~is_done).nonzero()[:, 0]
+        log_beta = s if step == 0 else log_beta.index_copy_(0, active, s)
+        keep = (~(is_near | is_flat)).nonzero()[:, 0]
         if not len(keep):
             break
-        active = keep if active is None else active[keep]
-        x, s, low, high = rows[active], s[keep], low[keep], high[keep]
+        active, s, low, high, last = (values[keep] for values in (active, s, low, high, size))
+        x = rows[active]
     return log_beta.exp().reshape(b, n)
 
 
-def _halley(x: Tensor, beta: Tensor, target: float) -> tuple[Tensor, Tensor]:
-    """Entropy minus target of each row of `x` (r, n) at `beta` (r,), and Halley's step in ln(beta)."""
+def _householder(x: Tensor, beta: Tensor, target: float) -> tuple[Tensor, Tensor]:
+    """Entropy minus target of each row of `x` (r, n) at `beta` (r,), and Householder's step in ln(beta).
+
+    With the cumulants k2, k3, k4 of a row's distances under p_{j|i}, and a = beta^2 k2, b = beta^3 k3, c = beta^4 k4:
+    the derivatives are -a, -2a + b and -4a + 5b - c.
+    """
     weights = (x * -beta[:, None]).exp_()
     s0 = weights.sum(dim=1)
-    m1 = weights.mul_(x).sum(dim=1) / s0
-    m2 = weights.mul_(x).sum(dim=1) / s0
-    m3 = weights.mul_(x).sum(dim=1) / s0
-    f = s0.log() + beta * m1 - target
-    k2 = m2 - m1.square()
-    k3 = m3 - 3 * m1 * m2 + 2 * m1 * m1.square()
-    a, b = beta.square() * k2, beta.square() * beta * k3
-    return f, 2 * f * a / (2 * a.square() + f * (2 * a - b))
+    # Moments of beta * distance.
+    m1, m2, m3, m4 = (weights.mul_(x).sum(dim=1) / s0 * beta**k for k in (1, 2, 3, 4))
+    f = s0.log() + m1 - target
+    square = m1.square()
+    a = m2 - square
+    b = m3 - 3 * m1 * m2 + 2 * m1 * square
+    c = m4 - 4 * m1 * m3 - 3 * m2.square() + 12 * square * m2 - 6 * square.square()
+    f1, f2, f3 = -a, b - 2 * a, 5 * b - 4 * a - c
+    numerator = 3 * f * (f * f2 - 2 * f1.square())
+    return f, numerator / (6 * f1 * (f1.square() - f * f2) + f.square() * f3)
+
+
+def _row_spread(shifted: Tensor) -> Tensor:
+    """Standard deviation (b, n) of each row of shifted distances, the diagonal left out."""
+    m = shifted.shape[2] - 1
+    off_diagonal = shifted.clone()
+    off_diagonal.diagonal(dim1=1, dim2=2).zero_()
+    mean = off_diagonal.sum(dim=2) / m
+    variance = off_diagonal.square_().sum(dim=2) / m - mean.square()
+    return variance.clamp(min=0).sqrt()
 
 
 def _gram(centred: Tensor, widths: Tensor | None) -> Tensor:
@@ -214,7 +229,7 @@ def _gram(centred: Tensor, widths: Tensor | None) -> Tensor:
 def _differentiable_conditional(scaled: Tensor, perplexity: float) -> Tensor:
     """p_{j|i} as a function of the distances under autograd, beta_i an implicit function of them."""
     with torch.no_grad():
-        shifted = shift_rows(scaled.detach().clone())
+        shifted, _ = shift_rows(scaled.detach().clone())
         beta = bandwidths(shifted, perplexity)
         probabilities = conditional_probabilities(shifted, beta)
         off_diagonal = shifted.clone()

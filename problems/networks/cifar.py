@@ -70,6 +70,6 @@ def extract_cifar(archive: str | os.PathLike[str], folder: str | os.PathLike[str
                     raise KeyError(name)
                 partial = folder / f"{name}.{os.getpid()}.partial"
                 partial.write_bytes(member.read())
-                os.replace(partial, folder / name)
+                partial.replace(folder / name)
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
         raise UsageError(f"{archive} is damaged ({error}); remove it, or replace it with a fresh copy.") from error

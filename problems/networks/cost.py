@@ -35,7 +35,7 @@ def count(widths: np.ndarray, n_in: int, n_out: int, *, bit_width: int = 32) -> 
         np.int64(269322)
     """
     given = np.asarray(widths)
-    if given.ndim not in (1, 2) or given.dtype.kind not in "iu" or given.size and given.min() < 1:
+    if given.ndim not in (1, 2) or given.dtype.kind not in "iu" or (given.size and given.min() < 1):
         raise ValueError(f"widths must be whole numbers >= 1 of shape (n, layers), got {given.dtype} {given.shape}.")
     table = np.atleast_2d(given).astype(np.int64)
     ends = [np.full((len(table), 1), n, dtype=np.int64) for n in (n_in, n_out)]

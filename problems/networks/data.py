@@ -29,6 +29,8 @@ _FOLDER_FILES = (
 )
 _DIGITS_TEST_SEED = 1797
 
+_Arrays = tuple[np.ndarray, np.ndarray]  # images (n, c, h, w) uint8, labels (n,) int64
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
@@ -130,14 +132,15 @@ def load_dataset(
         train, test = _read_idx_pair(paths[0], paths[1]), _read_idx_pair(paths[2], paths[3])
     elif name == "cifar10":
         batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
-        train = tuple(np.concatenate([batch[k] for batch in batches[:-1]]) for k in (0, 1))
-        test = batches[-1]
+        images, labels = zip(*batches[:-1], strict=True)
+        train, test = (np.concatenate(images), np.concatenate(labels)), batches[-1]
     elif Path(name).expanduser().is_dir():
         found = [_find_in_folder(Path(name).expanduser(), names) for names in _FOLDER_FILES]
         train, test = _read_idx_pair(found[0], found[1]), _read_idx_pair(found[2], found[3])
     else:
         raise UsageError(
-            f"data must be one of {', '.join(DATASETS)} or a folder of IDX files, got {name!r}{nearest(name, DATASETS)}."
+            f"data must be one of {', '.join(DATASETS)} or a folder of IDX files, "
+            f"got {name!r}{nearest(name, DATASETS)}."
         )
     if train[0].shape[1:] != test[0].shape[1:]:
         raise UsageError(
@@ -147,14 +150,14 @@ def load_dataset(
     return _split(name, train, test, split_seed, n_search, 255)
 
 
-def _split(name, train, test, split_seed: int, n_search: float | None, white: int) -> Dataset:
+def _split(name: str, train: _Arrays, test: _Arrays, split_seed: int, n_search: float | None, white: int) -> Dataset:
     n_train = len(train[0])
     count = _search_size(n_train, n_search)
     order = np.random.default_rng(split_seed).permutation(n_train)
     digest = hashlib.sha256()
     for array in (*train, *test, order[:count].astype("<i8")):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     pixels, labels = torch.from_numpy(train[0]), torch.from_numpy(train[1])
     # In shuffled order: the first k images of a split are a random sample of it.
     parts = [torch.from_numpy(ids) for ids in (order[count:], order[:count])]

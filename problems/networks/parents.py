@@ -37,9 +37,14 @@ def trained_parent(
         dataset: Its train split is trained on.
         widths: Neurons of each hidden layer.
         seed: Of the initial weights and of the training.
-        epochs, batch_size, lr, patience, validation, progress: As in `train`.
+        epochs: As in `train`.
+        batch_size: As in `train`.
+        lr: As in `train`.
+        patience: As in `train`.
+        validation: As in `train`.
         cache_dir: Folder of trained parents; None takes `parents` in the cache folder
             (`$OPT_CACHE_DIR`, else ~/.cache/opt-compress).
+        progress: As in `train`.
 
     Returns:
         The network, and its info: `key`, `path`, `from_cache`, `accuracy` and `loss` on the search split,

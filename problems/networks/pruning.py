@@ -96,11 +96,11 @@ def prune_arrays(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """`prune` on plain arrays: weights [(out, in), ...] and biases [(out,), ...] of all layers, copies returned."""
     ids = _checked_ids([len(b) for b in biases[:-1]], kept)
-    rows = [*ids, slice(None)]
-    columns = [slice(None), *ids]
+    rows = [*ids, np.arange(len(biases[-1]))]
+    columns = [np.arange(weights[0].shape[1]), *ids]
     return (
-        [np.array(w[r][:, c]) for w, r, c in zip(weights, rows, columns, strict=True)],
-        [np.array(b[r]) for b, r in zip(biases, rows, strict=True)],
+        [w[np.ix_(r, c)] for w, r, c in zip(weights, rows, columns, strict=True)],
+        [b[r] for b, r in zip(biases, rows, strict=True)],
     )
 
 

@@ -75,7 +75,8 @@ def solve(
     diagonal = np.einsum("ii->i", system)
     # 1e-10 of the scale even without a ridge: dead and duplicate neurons make the system singular.
     diagonal[:-1] += max(ridge, 1e-10) * max(float(diagonal[:-1].mean()), 1e-30)
-    solution = scipy.linalg.solve(system, right, assume_a="pos", overwrite_a=True, check_finite=False)
+    factor = scipy.linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+    solution = scipy.linalg.cho_solve(factor, right, check_finite=False)
     return np.ascontiguousarray(solution[:-1].T), solution[-1]
 
 

@@ -13,7 +13,6 @@ from problems.networks.affinities import (
     check_perplexity,
     conditional_probabilities,
     joint_probabilities,
-    row_spread,
     scaled_squared_distances,
     shift_rows,
     squared_distances,
@@ -62,7 +61,7 @@ class Similarity(abc.ABC):
         batch = embeddings if embeddings.dim() == 3 else embeddings[None]
         b, _, h = batch.shape
         widths = torch.full((b,), h) if widths is None else torch.as_tensor(widths)
-        if widths.shape != (b,) or b and not 1 <= int(widths.min()) <= int(widths.max()) <= h:
+        if widths.shape != (b,) or (b and not 1 <= int(widths.min()) <= int(widths.max()) <= h):
             raise ValueError(f"widths must be {b} numbers from 1 to {h}, got shape {tuple(widths.shape)}: {widths}.")
         if batch.requires_grad:
             loss = torch.stack([self._differentiable(e, int(w)) for e, w in zip(batch, widths, strict=True)])
@@ -125,13 +124,13 @@ class GaussianSimilarity(_KullbackLeibler):
 
     def __init__(self, parent_embeddings: Tensor, *, perplexity: float = 30.0) -> None:
         super().__init__(parent_embeddings, perplexity=perplexity)
-        shifted = shift_rows(scaled_squared_distances(parent_embeddings.detach().double()[None])[0])
-        # In units of a row's own spread, a child's precisions are close to the parent's: a good first guess.
-        self._relative_beta = bandwidths(shifted, perplexity) * row_spread(shifted)
+        shifted, mean = shift_rows(scaled_squared_distances(parent_embeddings.detach().double()[None])[0])
+        # In units of a row's own mean, a child's precisions are close to the parent's: a good first guess.
+        self._relative_beta = bandwidths(shifted, perplexity) * mean
 
     def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
-        shifted = shift_rows(scaled_squared_distances(embeddings, widths)[0])
-        start = self._relative_beta.to(shifted.dtype) / row_spread(shifted)
+        shifted, mean = shift_rows(scaled_squared_distances(embeddings, widths)[0])
+        start = self._relative_beta.to(shifted.dtype) / mean
         beta = bandwidths(shifted, self.perplexity, start)
         conditional = conditional_probabilities(shifted, beta)
         q = torch.add(conditional, conditional.transpose(1, 2), out=shifted)

@@ -28,6 +28,7 @@ class Source:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The files' names as published, less `.gz`."""
         return tuple(name for name, _ in self.files)
 
 

@@ -67,10 +67,9 @@ def train(
     Raises:
         ValueError: an option out of range.
     """
-    limits = {"epochs": (epochs, 1), "batch_size": (batch_size, 1), "lr": (lr, 0), "patience": (patience, 1)}
-    for name, (value, least) in limits.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}.")
+    for name, value in {"epochs": epochs, "batch_size": batch_size, "lr": lr, "patience": patience}.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value}.")
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be a fraction, 0 <= validation < 1, got {validation}.")
     generator = torch.Generator().manual_seed(seed)
