@@ -45,12 +45,33 @@ class BlockCrossover:
             return a, b
         children: tuple[list, list, list, list] = ([], [], [], [])
         for k in range(len(a.weights)):
-            (weight_a, bias_a), (weight_b, bias_b) = a.layer(k, self.network), b.layer(k, self.network)
-            c = int(rng.integers(1, min(*weight_a.shape, *weight_b.shape), endpoint=True))
-            weight_c, weight_d, bias_c, bias_d = weight_a.copy(), weight_b.copy(), bias_a.copy(), bias_b.copy()
-            weight_c[:c, :c], weight_d[:c, :c] = weight_b[:c, :c], weight_a[:c, :c]
-            bias_c[:c], bias_d[:c] = bias_b[:c], bias_a[:c]
-            for made, array in zip(children, (weight_c, bias_c, weight_d, bias_d), strict=True):
-                made.append(array)
+            c = int(rng.integers(1, min(*a.shape(k, self.network), *b.shape(k, self.network)), endpoint=True))
+            for (own, other), made in zip(((a, b), (b, a)), (children[:2], children[2:]), strict=True):
+                made[0].append(self._exchanged(own, other, k, c))
+                made[1].append(self._exchanged_bias(own, other, k, c))
         weights_c, biases_c, weights_d, biases_d = (tuple(made) for made in children)
         return NetworkGenome(a.ids, weights_c, biases_c), NetworkGenome(b.ids, weights_d, biases_d)
+
+    def _exchanged(self, own: NetworkGenome, other: NetworkGenome, k: int, c: int) -> np.ndarray:
+        """The explicit corner of own's layer k after its first c rows and columns became other's."""
+        if k:
+            corner = own.corner(k, self.network, *own.shape(k, self.network))
+            theirs, _ = other.layer(k, self.network)
+        else:
+            # Most of the first layer's inputs lie beyond every cutoff: only its corner is ever made explicit.
+            corner = self._grown(own, c)
+            theirs = self._grown(other, c)
+        corner[:c, :c] = theirs[:c, :c]
+        return corner
+
+    def _grown(self, genome: NetworkGenome, c: int) -> np.ndarray:
+        """A copy of the first layer's explicit corner, at least c x c."""
+        weight = genome.weights[0]
+        n_rows, n_columns = (0, 0) if weight is None else weight.shape
+        return genome.corner(0, self.network, max(n_rows, c), max(n_columns, c))
+
+    def _exchanged_bias(self, own: NetworkGenome, other: NetworkGenome, k: int, c: int) -> np.ndarray:
+        n_own, n_other = (0 if g.biases[k] is None else g.biases[k].size for g in (own, other))  # type: ignore[union-attr]
+        bias = own.corner_bias(k, self.network, max(n_own, c))
+        bias[:c] = other.corner_bias(k, self.network, max(n_other, c))[:c]
+        return bias

@@ -68,13 +68,14 @@ class NetworkGenome:
     """A network that descends from a parent: which neurons it kept, and what changed in them.
 
     A layer whose entry in `weights` and `biases` is None has exactly the parent's connections
-    between the neurons that were kept (compact form); an explicit array replaces them. Genomes are
-    immutable, and compare equal when they stand for the same arrays.
+    between the neurons that were kept (compact form). An explicit array replaces the top-left
+    corner of these connections, or all of them when it has the layer's full shape. Genomes are
+    immutable, and compare equal when they hold equal arrays.
 
     Args:
         ids: One sorted int16 array per hidden layer: the parent's neurons that these descend from.
-        weights: One entry per linear layer: None, or (n_out, n_in) float32.
-        biases: One entry per linear layer: None, or (n_out,) float32.
+        weights: One entry per linear layer: None, or (r, c) float32 with r <= n_out, c <= n_in.
+        biases: One entry per linear layer: None, or (r,) float32 with r <= n_out.
     """
 
     ids: tuple[np.ndarray, ...]
@@ -98,17 +99,38 @@ class NetworkGenome:
         """Whether every weight is the parent's."""
         return all(w is None for w in self.weights) and all(b is None for b in self.biases)
 
+    def shape(self, k: int, parent: ParentNetwork) -> tuple[int, int]:
+        """(n_out, n_in) of linear layer k."""
+        n_out = self.ids[k].size if k < len(self.ids) else parent.n_outputs
+        return n_out, self.ids[k - 1].size if k else parent.n_inputs
+
     def layer(self, k: int, parent: ParentNetwork) -> tuple[np.ndarray, np.ndarray]:
         """Weight (n_out, n_in) and bias (n_out,) of linear layer k; do not change them."""
         weight, bias = self.weights[k], self.biases[k]
-        rows = self.ids[k] if k < len(self.ids) else None
-        if weight is None:
-            weight = parent.weights[k] if rows is None else parent.weights[k][rows]
-            if k:
-                weight = weight[:, self.ids[k - 1]]
-        if bias is None:
-            bias = parent.biases[k] if rows is None else parent.biases[k][rows]
+        n_out, n_in = self.shape(k, parent)
+        if weight is None or weight.shape != (n_out, n_in):
+            weight = self.corner(k, parent, n_out, n_in)
+        if bias is None or bias.size != n_out:
+            bias = self.corner_bias(k, parent, n_out)
         return weight, bias
+
+    def corner(self, k: int, parent: ParentNetwork, n_rows: int, n_columns: int) -> np.ndarray:
+        """A new array with the first rows and columns of linear layer k's weight, at least the explicit ones."""
+        weight = self.weights[k]
+        if weight is not None and weight.shape == (n_rows, n_columns):
+            return weight.copy()
+        corner = inherited_corner(self.ids, k, parent, n_rows, n_columns)
+        if weight is not None:
+            corner[: weight.shape[0], : weight.shape[1]] = weight
+        return corner
+
+    def corner_bias(self, k: int, parent: ParentNetwork, n_rows: int) -> np.ndarray:
+        """A new array with the first entries of linear layer k's bias, at least the explicit ones."""
+        bias = self.biases[k]
+        corner = parent.biases[k][self.ids[k][:n_rows]] if k < len(self.ids) else parent.biases[k][:n_rows].copy()
+        if bias is not None:
+            corner[: bias.size] = bias
+        return corner
 
     def materialise(self, parent: ParentNetwork) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """All weights and biases, as lists of float32 arrays; do not change them."""
@@ -122,7 +144,7 @@ class NetworkGenome:
             digest.update(layer.size.to_bytes(4, "little"))
             digest.update(layer.tobytes())
         for array in (*self.weights, *self.biases):
-            digest.update(b"-" if array is None else b"+")
+            digest.update(b"-" if array is None else repr(array.shape).encode())
             if array is not None:
                 digest.update(array.data)
         return digest.digest()
@@ -178,6 +200,17 @@ def descend(parent: ParentNetwork, ids: Sequence[np.ndarray], *sources: NetworkG
                 bias[source.ids[k] if k < n_layers - 1 else slice(None)] = source.layer(k, parent)[1]
             biases.append(bias if rows is None else bias[rows])
     return NetworkGenome(tuple(ids), tuple(weights), tuple(biases))
+
+
+def inherited_corner(
+    ids: Sequence[np.ndarray], k: int, parent: ParentNetwork, n_rows: int, n_columns: int
+) -> np.ndarray:
+    """The first rows and columns of layer k as inherited by the neurons `ids`: a new (n_rows, n_columns) array."""
+    weight = parent.weights[k]
+    rows = ids[k][:n_rows] if k < len(ids) else np.arange(n_rows)
+    if k == 0:
+        return weight[rows, :n_columns]
+    return weight[rows].take(ids[k - 1][:n_columns], axis=1)
 
 
 def as_population(genomes: Iterable[NetworkGenome]) -> np.ndarray:

@@ -133,7 +133,7 @@ class MixtureSampling:
 def spread_widths(
     network: ParentNetwork, n: int, rng: np.random.Generator, *, smallest: float = 0.04, largest: float = 1.0
 ) -> list[tuple[int, ...]]:
-    """n width tuples, log-uniform in each layer and stratified: a Latin hypercube over the layers.
+    """Width tuples, log-uniform in each layer and stratified: a Latin hypercube over the layers.
 
     Args:
         network: Gives the full widths.

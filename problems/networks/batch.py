@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from operators.networks import NetworkGenome, ParentNetwork
+from operators.networks.genome import inherited_corner
 from problems.networks.refit import Moments, solve
 from problems.networks.similarity import SIMILARITIES, Similarity
 
@@ -27,10 +28,11 @@ class Phenotype:
     """A network's arrays, ready to run.
 
     Args:
-        first_ids: The neurons of the parent's first layer that are this network's first layer, or
-            None when `weights[0]` holds it.
-        weights: One (n_out, n_in) tensor per linear layer; `weights[0]` is empty where `first_ids` is given.
-        biases: One (n_out,) tensor per linear layer, likewise.
+        first_ids: The neurons of the parent's first layer that this network's first layer is cut
+            from, or None when `weights[0]` and `biases[0]` hold it whole.
+        weights: One (n_out, n_in) tensor per linear layer. Where `first_ids` is given, `weights[0]` is what must be
+            added to the top-left corner of the parent's rows: (r, c), or empty where nothing changed.
+        biases: One (n_out,) tensor per linear layer; `biases[0]` likewise.
         widths: Neurons per hidden layer.
     """
 
@@ -42,15 +44,21 @@ class Phenotype:
 
 def inherited(genome: NetworkGenome, network: ParentNetwork) -> Phenotype:
     """The phenotype that holds exactly the genome's own weights."""
-    is_cut = genome.weights[0] is None and genome.biases[0] is None
-    layers = [
-        (_EMPTY, _EMPTY) if k == 0 and is_cut else tuple(map(_tensor, genome.layer(k, network)))
-        for k in range(len(genome.weights))
-    ]
+    ids, weight, bias = genome.ids[0], genome.weights[0], genome.biases[0]
+    # A full explicit matrix is multiplied as it is; a corner costs less as a correction of the parent's activations.
+    is_cut = weight is None or 2 * weight.size < ids.size * network.n_inputs
+    if is_cut:
+        first_weight = (
+            _EMPTY if weight is None else _tensor(weight - inherited_corner(genome.ids, 0, network, *weight.shape))
+        )
+        first_bias = _EMPTY if bias is None else _tensor(bias - network.biases[0][ids[: bias.size]])
+    else:
+        first_weight, first_bias = map(_tensor, genome.layer(0, network))
+    layers = [tuple(map(_tensor, genome.layer(k, network))) for k in range(1, len(genome.weights))]
     return Phenotype(
-        first_ids=torch.from_numpy(genome.ids[0].astype(np.int64)) if is_cut else None,
-        weights=tuple(weight for weight, _ in layers),
-        biases=tuple(bias for _, bias in layers),
+        first_ids=torch.from_numpy(ids.astype(np.int64)) if is_cut else None,
+        weights=(first_weight, *(weight for weight, _ in layers)),
+        biases=(first_bias, *(bias for _, bias in layers)),
         widths=genome.widths,
     )
 
@@ -74,7 +82,8 @@ class ImageTable:
         self.images = images.float()
         self.labels = labels.long()
         weight, bias = _tensor(network.weights[0]), _tensor(network.biases[0])
-        self.first = torch.addmm(bias[:, None], weight, self.images.T).relu_()
+        self.first_linear = _affine(weight, self.images.T, bias)
+        self.first = self.first_linear.relu()
 
     @property
     def n_images(self) -> int:
@@ -86,14 +95,21 @@ class ImageTable:
         table = object.__new__(ImageTable)
         table.network = self.network
         table.images, table.labels = self.images[start:stop], self.labels[start:stop]
-        table.first = self.first[:, start:stop]
+        table.first, table.first_linear = self.first[:, start:stop], self.first_linear[:, start:stop]
         return table
 
-    def first_layer(self, phenotype: Phenotype, out: Tensor | None = None) -> Tensor:
+    def first_layer(self, phenotype: Phenotype) -> Tensor:
         """(width, n_images) activations of a network's first hidden layer."""
-        if phenotype.first_ids is not None:
-            return torch.index_select(self.first, 0, phenotype.first_ids, out=out)
-        return _affine(phenotype.weights[0], self.images.T, phenotype.biases[0], out).relu_()
+        weight, bias = phenotype.weights[0], phenotype.biases[0]
+        if phenotype.first_ids is None:
+            return _affine(weight, self.images.T, bias).relu_()
+        if not weight.numel() and not bias.numel():
+            return self.first.index_select(0, phenotype.first_ids)
+        layer = self.first_linear.index_select(0, phenotype.first_ids)
+        if weight.numel():
+            layer[: weight.shape[0]].addmm_(weight, self.images[:, : weight.shape[1]].T)
+        layer[: len(bias)] += bias[:, None]
+        return layer.relu_()
 
     def forward(self, phenotype: Phenotype) -> tuple[list[Tensor], Tensor]:
         """Activations of the hidden layers, (width, n_images) each, and logits (n_outputs, n_images)."""
@@ -277,8 +293,8 @@ def _moments(activations: Tensor, target: Tensor) -> Moments:
     return Moments(gram.double().numpy(), cross.double().numpy(), activations.shape[1])
 
 
-def _affine(weight: Tensor, activations: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
-    return torch.addmm(bias[:, None], weight, activations, out=out)
+def _affine(weight: Tensor, activations: Tensor, bias: Tensor) -> Tensor:
+    return torch.addmm(bias[:, None], weight, activations)
 
 
 def _tensor(array: np.ndarray) -> Tensor:
@@ -287,7 +303,7 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _silence_read_only_warning() -> None:
-    """torch warns once per process about a tensor on read-only memory, which is never written here."""
+    """Torch warns once per process about a tensor on read-only memory, which is never written here."""
     array = np.zeros(1, dtype=np.float32)
     array.flags.writeable = False
     with warnings.catch_warnings():

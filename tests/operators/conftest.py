@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ def network() -> ParentNetwork:
     rng = np.random.default_rng(3)
     sizes = (12, 20, 16, 4)
     return ParentNetwork(
-        tuple(rng.normal(size=(n_out, n_in)).astype(np.float32) for n_in, n_out in zip(sizes, sizes[1:], strict=False)),
+        tuple(rng.normal(size=(n_out, n_in)).astype(np.float32) for n_in, n_out in itertools.pairwise(sizes)),
         tuple(rng.normal(size=n_out).astype(np.float32) for n_out in sizes[1:]),
     )
 

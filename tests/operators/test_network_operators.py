@@ -49,7 +49,7 @@ def check_population(X, network, n):
         assert [b.shape for b in biases] == [(size,) for size in sizes[1:]]
         assert all(array.dtype == np.float32 for array in (*weights, *biases))
         for ids, width in zip(genome.ids, network.widths, strict=True):
-            assert np.all(np.diff(ids) > 0) and 0 <= ids[0] and ids[-1] < width
+            assert np.all(np.diff(ids) > 0) and ids[0] >= 0 and ids[-1] < width
 
 
 def noisy(X, network):
@@ -128,6 +128,7 @@ def test_random_subsets_spread_over_both_widths(network):
 
 def test_block_crossover_exchanges_the_top_left_block(network):
     a, b = network.genome([np.arange(10), np.arange(6)]), network.genome([np.arange(5, 12), np.arange(8, 16)])
+    b = WeightNoise(network, probability=1.0)(as_population([b]), np.random.default_rng(5))[0, 0]
     C, D = BlockCrossover(network)(as_population([a]), as_population([b]), np.random.default_rng(0))
     c, d = C[0, 0], D[0, 0]
     assert c.widths == a.widths and d.widths == b.widths
@@ -141,6 +142,27 @@ def test_block_crossover_exchanges_the_top_left_block(network):
         np.testing.assert_array_equal(child[0], expected)
         np.testing.assert_array_equal(sibling[0][:cut, :cut], own[0][:cut, :cut])
         np.testing.assert_array_equal(sibling[1][:cut], own[1][:cut])
+
+
+def test_block_crossover_over_generations_equals_plain_arrays(network):
+    rng, plain_rng = np.random.default_rng(4), np.random.default_rng(4)
+    crossover = BlockCrossover(network)
+    pair = [l1_pruned(network, (15, 9)), l1_pruned(network, (8, 14))]
+    plain = [[[a.copy() for a in arrays] for arrays in genome.materialise(network)] for genome in pair]
+    for _ in range(6):
+        C, D = crossover(as_population(pair[:1]), as_population(pair[1:]), rng)
+        pair = [C[0, 0], D[0, 0]]
+        for k in range(3):
+            (weight_a, weight_b), (bias_a, bias_b) = ([network_[part][k] for network_ in plain] for part in (0, 1))
+            c = int(plain_rng.integers(1, min(*weight_a.shape, *weight_b.shape), endpoint=True))
+            kept, kept_bias = weight_a[:c, :c].copy(), bias_a[:c].copy()
+            weight_a[:c, :c], bias_a[:c] = weight_b[:c, :c], bias_b[:c]
+            weight_b[:c, :c], bias_b[:c] = kept, kept_bias
+        for genome, (weights, biases) in zip(pair, plain, strict=True):
+            for ours, expected in zip(genome.materialise(network), (weights, biases), strict=True):
+                for array, wanted in zip(ours, expected, strict=True):
+                    np.testing.assert_array_equal(array, wanted)
+    assert pair[0].weights[0].shape[1] < network.n_inputs
 
 
 def test_aligned_crossover_inherits_what_both_have_and_reaches_every_width(network):
