@@ -1,0 +1,107 @@
+"""python -m opt.plot RUN... [--out FILE]: pictures of fronts and of convergence, several runs overlaid."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from opt import atomic
+from opt.command import execute
+from opt.errors import UsageError
+from opt.options import OptionParser
+from opt.plot_convergence import convergence_figure
+from opt.plot_front import front_figure
+from opt.plot_series import check_comparable, labels, series_of
+from opt.run import Run, load_run
+
+DPI = 130
+LONGEST_NAME = 80
+
+
+def plot_runs(runs: Sequence[Run], *, out: Path | None = None) -> Path:
+    """Draw the fronts and the convergence of runs of one problem.
+
+    Args:
+        runs: One run or several; several are overlaid.
+        out: File of the front's picture, in any format that matplotlib writes, by its suffix; the
+            convergence goes beside it, as `NAME-convergence`. None: `plots/front.png` and
+            `plots/convergence.png` in the run's folder, or files named after the runs in `plots/`
+            beside the folders of several.
+
+    Returns:
+        The path of the front's picture.
+
+    Raises:
+        UsageError: The runs are of different problems or objectives, one has no front, or `out`
+            cannot be written.
+    """
+    return write_plots(runs, out=out)[0]
+
+
+def write_plots(runs: Sequence[Run], *, out: Path | None = None) -> list[Path]:
+    """As `plot_runs`; returns every file written, the front's picture first."""
+    runs = list({run.path.resolve(): run for run in runs}.values())
+    check_comparable(runs)
+    files = _files(runs, out)
+    series = series_of(runs)
+    for file, figure in zip(files, (front_figure(series), convergence_figure(series)), strict=True):
+        _save(figure, file)
+    return files
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = OptionParser(prog="python -m opt.plot", description="Draw the fronts and the convergence of runs.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories; several are overlaid")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="picture of the front, .png, .pdf, .svg or another of matplotlib's formats; the convergence goes to "
+        "FILE-convergence (default: plots/ in the run, or beside the runs when there are several)",
+    )
+    options = parser.read(argv)
+    runs = [load_run(path) for path in options.runs]
+    for file in write_plots(runs, out=None if options.out is None else Path(options.out)):
+        print(f"wrote {file}")
+    return 0
+
+
+def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
+    if out is not None:
+        formats = sorted(FigureCanvasAgg.get_supported_filetypes())
+        if out.suffix[1:].lower() not in formats:
+            given = f"got {out.suffix!r}" if out.suffix else "got none"
+            raise UsageError(f"--out {out} needs a suffix that names a format ({', '.join(formats)}); {given}")
+        return [out, out.with_name(f"{out.stem}-convergence{out.suffix}")]
+    if len(runs) == 1:
+        folder = runs[0].path / "plots"
+        return [folder / "front.png", folder / "convergence.png"]
+    folder = runs[0].path.resolve().parent / "plots"
+    if runs[0].path.parent != runs[0].path:
+        folder = runs[0].path.parent / "plots"
+    name = _slug("-".join([str(runs[0].manifest["problem"]["name"]), *labels(runs)]))
+    if len(name) > LONGEST_NAME:
+        name = f"{_slug(str(runs[0].manifest['problem']['name']))}-{len(runs)}-runs-{runs[0].path.name}"
+    return [folder / f"{name}-front.png", folder / f"{name}-convergence.png"]
+
+
+def _save(figure: Figure, file: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=DPI)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(file, buffer.getvalue())
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}; give another --out FILE") from None
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in name.lower())
+
+
+if __name__ == "__main__":
+    execute(main)
