@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from docstring_parser import parse as parse_docstring
@@ -154,25 +155,31 @@ def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> A
     for name, text in _SWITCHES:
         parser.add_argument(f"--{name}", action="store_true", help=text)
     if problem is not None:
-        documented = f"{inspect.getdoc(problem) or ''}\n{inspect.getdoc(problem.__init__) or ''}"
+        documented = (inspect.getdoc(problem.__init__), inspect.getdoc(problem))
         _add_group(parser, "problem", problem.__name__, parameters_of(problem.__init__), documented)
     if spec is not None:
-        _add_group(parser, "algo", spec.name, spec.parameters, inspect.getdoc(spec.build) or "")
+        _add_group(parser, "algo", spec.name, spec.parameters, (inspect.getdoc(spec.build),))
     return parser
 
 
 def _add_group(
-    parser: ArgumentParser, prefix: str, title: str, parameters: Mapping[str, inspect.Parameter], documented: str
+    parser: ArgumentParser,
+    prefix: str,
+    title: str,
+    parameters: Mapping[str, inspect.Parameter],
+    documented: Sequence[str | None],
 ) -> None:
-    helps = {p.arg_name: p.description or "" for p in parse_docstring(documented).params}
+    helps = {p.arg_name: p.description or "" for text in documented for p in parse_docstring(text or "").params}
     group = parser.add_argument_group(f"parameters of {title} (--{prefix}.X)")
     for name, parameter in parameters.items():
         kind = Any if parameter.annotation is inspect.Parameter.empty else parameter.annotation
         required = parameter.default is inspect.Parameter.empty
         # jsonargparse keeps `algo` for the name, so the groups live under keys of their own
+        shown = {} if get_origin(kind) is Literal or kind is bool else {"metavar": name.upper()}
         group.add_argument(
             f"--{prefix}_{name}",
             type=kind,
+            **shown,
             default=None if required else parameter.default,
             required=required,
             help=" ".join(helps.get(name, "").split()),
@@ -196,7 +203,7 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
     try:
         return parser.parse_args(translated)
     except ArgumentError as error:
-        raise UsageError(_readable(str(error))) from None
+        raise UsageError(_readable(parser, str(error))) from None
 
 
 def _outward(option: str) -> str:
@@ -248,8 +255,21 @@ def help_text(parser: ArgumentParser) -> str:
     return text
 
 
-def _readable(message: str) -> str:
-    text = " ".join(message.split())
-    for prefix in ("problem", "algo"):
-        text = text.replace(f'"{prefix}_', f'"--{prefix}.').replace(f"--{prefix}_", f"--{prefix}.")
-    return text
+def _readable(parser: ArgumentParser, message: str) -> str:
+    """jsonargparse's message in the words of the other errors: what was expected, and what came."""
+    found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value: (.*)', " ".join(message.split()))
+    if not found:
+        return _outward(" ".join(message.split()))
+    key, value = found.groups()
+    action = next(a for a in parser._actions if a.dest == key)
+    option = _outward(action.option_strings[0])
+    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {value}"
+
+
+def _expected(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    if get_args(kind):
+        return " or ".join(_expected(part) for part in get_args(kind))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(kind, f"a {getattr(kind, '__name__', kind)}")

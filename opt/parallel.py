@@ -15,7 +15,7 @@ from joblib.externals.loky import get_reusable_executor
 from opt.adapt import as_compression_problem
 from opt.errors import UsageError
 from opt.loading import load_problem_class
-from opt.run import Run, load_run
+from opt.run import Run, check_folder, load_run
 from opt.runner import Request, run_search
 
 
@@ -61,6 +61,7 @@ def run_job(job: Job, *, resume: Run | None = None) -> Run:
     Raises:
         UsageError: As `opt.runner.run_search`.
     """
+    check_folder(Path(job.out))
     problem = build_problem(job.target, job.problem_parameters)
     task = as_compression_problem(problem)
     path, _, chosen = job.target.partition(".py:")

@@ -247,6 +247,21 @@ def list_runs(folder: str | Path) -> list[Run]:
     return sorted(runs, key=lambda r: (r.manifest.get("created", ""), r.path.name))
 
 
+def check_folder(out: Path) -> None:
+    """Make the folder for runs, before a problem is built that may take long to build.
+
+    Raises:
+        UsageError: It cannot be made, or nothing can be written in it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(out, os.W_OK | os.X_OK) else "permission denied"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UsageError(f"cannot write a run under {out}: {reason}; give another --out")
+
+
 def _json(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
