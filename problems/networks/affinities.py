@@ -12,9 +12,9 @@ MACHINE_EPSILON = 2.220446049250313e-16  # float64's, in every dtype: scikit-lea
 # A network whose points differ by less than float32 can tell holds one single point.
 _CONSTANT = 1e-12
 # Squared distances, relative to the mean squared norm, that are only rounding of a float32 Gram matrix.
-_NOISE = {torch.float32: 3e-7, torch.float64: 1e-15}
+NOISE = {torch.float32: 3e-7, torch.float64: 1e-15}
 # Stands for the distance of a point to itself: exp(-beta * it) is 0, and it times that 0 is 0 (infinity's is NaN).
-_SELF = 1e30
+SELF = 1e30
 _MAX_STEPS = 100
 _MAX_LOG_BETA = 60.0
 
@@ -56,10 +56,10 @@ def scaled_squared_distances(embeddings: Tensor, widths: Tensor | None = None) -
     scaled_norms = norms * inverse
     if gram.requires_grad:
         scaled = gram * (-2 * inverse[:, :, None]) + scaled_norms[:, :, None] + scaled_norms[:, None, :]
-        scaled = torch.nn.functional.threshold(scaled, _NOISE[gram.dtype], 0.0)
+        scaled = torch.nn.functional.threshold(scaled, NOISE[gram.dtype], 0.0)
         return scaled * (1 - torch.eye(gram.shape[1], dtype=gram.dtype)), scale
     scaled = gram.mul_(-2 * inverse[:, :, None]).add_(scaled_norms[:, :, None]).add_(scaled_norms[:, None, :])
-    torch.threshold_(scaled, _NOISE[gram.dtype], 0.0)
+    torch.threshold_(scaled, NOISE[gram.dtype], 0.0)
     scaled.diagonal(dim1=1, dim2=2).zero_()
     return scaled, scale
 
@@ -123,10 +123,10 @@ def shift_rows(distances: Tensor) -> tuple[Tensor, Tensor]:
     diagonal = distances.diagonal(dim1=1, dim2=2)
     diagonal.zero_()
     mean = distances.sum(dim=2) / (distances.shape[2] - 1)
-    diagonal.fill_(_SELF)
+    diagonal.fill_(SELF)
     nearest = distances.amin(dim=2)
     distances.sub_(nearest[:, :, None])
-    diagonal.fill_(_SELF)
+    diagonal.fill_(SELF)
     return distances, mean - nearest
 
 
@@ -151,15 +151,21 @@ def bandwidths(shifted: Tensor, perplexity: float, start: Tensor | None = None) 
         (b, n) beta, next to 0 where uniform is the limit; NaN rows give NaN probabilities, not an error.
     """
     b, n, _ = shifted.shape
+    rows = shifted.reshape(b * n, n)
+    return bandwidths_of_rows(rows, perplexity, None if start is None else start.reshape(-1)).reshape(b, n)
+
+
+def bandwidths_of_rows(rows: Tensor, perplexity: float, start: Tensor | None = None) -> Tensor:
+    """`bandwidths` of any rows (r, n) of shifted distances, each with its own diagonal entry set; (r,)."""
+    r, n = rows.shape
     if perplexity >= n - 1:
         # Not 0: times the diagonal it must still be infinite.
-        return shifted.new_full((b, n), math.exp(-_MAX_LOG_BETA))
+        return rows.new_full((r,), math.exp(-_MAX_LOG_BETA))
     if start is None:
         # Entropy of n-1 points with roughly normal distances: ln(n-1) - (beta * sd)^2 / 2.
-        start = math.sqrt(2 * math.log((n - 1) / perplexity)) / _row_spread(shifted)
-    log_beta = start.to(shifted.dtype).reshape(-1).log().nan_to_num(0.0, posinf=0.0, neginf=0.0)
-    rows = shifted.reshape(b * n, n)
-    x, s, active = rows, log_beta, torch.arange(b * n)
+        start = math.sqrt(2 * math.log((n - 1) / perplexity)) / _row_spread(rows)
+    log_beta = start.to(rows.dtype).log().nan_to_num(0.0, posinf=0.0, neginf=0.0)
+    x, s, active = rows, log_beta, torch.arange(r)
     low, high = torch.full_like(s, -math.inf), torch.full_like(s, math.inf)
     last = torch.full_like(s, math.inf)
     for step in range(_MAX_STEPS):
@@ -181,7 +187,7 @@ def bandwidths(shifted: Tensor, perplexity: float, start: Tensor | None = None) 
             break
         active, s, low, high, last = (values[keep] for values in (active, s, low, high, size))
         x = rows[active]
-    return log_beta.exp().reshape(b, n)
+    return log_beta.exp()
 
 
 def _householder(x: Tensor, beta: Tensor, target: float) -> tuple[Tensor, Tensor]:
@@ -204,13 +210,12 @@ def _householder(x: Tensor, beta: Tensor, target: float) -> tuple[Tensor, Tensor
     return f, numerator / (6 * f1 * (f1.square() - f * f2) + f.square() * f3)
 
 
-def _row_spread(shifted: Tensor) -> Tensor:
-    """Standard deviation (b, n) of each row of shifted distances, the diagonal left out."""
-    m = shifted.shape[2] - 1
-    off_diagonal = shifted.clone()
-    off_diagonal.diagonal(dim1=1, dim2=2).zero_()
-    mean = off_diagonal.sum(dim=2) / m
-    variance = off_diagonal.square_().sum(dim=2) / m - mean.square()
+def _row_spread(rows: Tensor) -> Tensor:
+    """Standard deviation (r,) of each row of shifted distances, the diagonal left out."""
+    m = rows.shape[1] - 1
+    finite = rows.masked_fill(rows >= SELF, 0.0)
+    mean = finite.sum(dim=1) / m
+    variance = finite.square_().sum(dim=1) / m - mean.square()
     return variance.clamp(min=0).sqrt()
 
 

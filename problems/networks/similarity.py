@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import functools
 
 import torch
 from torch import Tensor
 
+from problems.networks import blockwise
 from problems.networks.affinities import (
     MACHINE_EPSILON,
     bandwidths,
@@ -20,6 +22,8 @@ from problems.networks.affinities import (
 
 # Numbers held at once in one (networks, n, n) block: 4 MiB of float32.
 _BLOCK = 1_048_576
+# Above so many points the (n, n) matrices are never held whole.
+_DENSE_POINTS = 2048
 
 
 class Similarity(abc.ABC):
@@ -37,13 +41,15 @@ class Similarity(abc.ABC):
                 f"parent_embeddings must have shape (n, h) with n >= 3 points, got {tuple(parent_embeddings.shape)}."
             )
         self.n_points = len(parent_embeddings)
+        self._parent_embeddings = parent_embeddings.detach().clone()
 
     def __call__(self, embeddings: Tensor, *, widths: Tensor | None = None) -> Tensor:
         """Loss of one network, or of each network of a batch.
 
         Args:
-            embeddings: (n, h') of one network, differentiable; or (b, n, h') of a batch, where a network
-                narrower than h' has zeros in the columns beyond its width. float32 or float64.
+            embeddings: (n, h') of one network; or (b, n, h') of a batch, where a network narrower than h' has
+                zeros in the columns beyond its width. float32 or float64. Differentiable, in memory that grows
+                with n^2; without a gradient, memory grows with n only once n exceeds 2048.
             widths: (b,) true widths of a batch; None takes h' for all. They spare work on padding,
                 and Student-t needs them: its degrees of freedom are the width.
 
@@ -65,6 +71,9 @@ class Similarity(abc.ABC):
             raise ValueError(f"widths must be {b} numbers from 1 to {h}, got shape {tuple(widths.shape)}: {widths}.")
         if batch.requires_grad:
             loss = torch.stack([self._differentiable(e, int(w)) for e, w in zip(batch, widths, strict=True)])
+        elif self.n_points > _DENSE_POINTS:
+            parts = [self._blockwise(e[:, :w]) for e, w in zip(batch, widths.tolist(), strict=True)]
+            loss = torch.stack(parts) if parts else batch.new_zeros(0)
         else:
             step = max(1, _BLOCK // self.n_points**2)
             parts = [self._batch(batch[i : i + step], widths[i : i + step]) for i in range(0, b, step)]
@@ -77,6 +86,9 @@ class Similarity(abc.ABC):
     @abc.abstractmethod
     def _differentiable(self, embeddings: Tensor, width: int) -> Tensor: ...
 
+    @abc.abstractmethod
+    def _blockwise(self, embeddings: Tensor) -> Tensor: ...
+
 
 class _KullbackLeibler(Similarity):
     """KL(P_parent || Q): P from the parent's embeddings by the Gaussian construction."""
@@ -85,14 +97,22 @@ class _KullbackLeibler(Similarity):
         super().__init__(parent_embeddings)
         check_perplexity(perplexity)
         self.perplexity = perplexity
-        parent = parent_embeddings.detach().double()
-        self._p = joint_probabilities(squared_distances(parent), perplexity)
-        # ln(Q/P) near 0 keeps its digits in float32; ln(Q) - ln(P), each about -9, would lose two of them.
-        self._p32, self._inverse_p32 = self._p.float(), (1 / self._p).float()
+
+    @functools.cached_property
+    def _p(self) -> Tensor:
+        return joint_probabilities(squared_distances(self._parent_embeddings.double()), self.perplexity)
+
+    @functools.cached_property
+    def _in_float32(self) -> tuple[Tensor, Tensor]:
+        return self._p.float(), (1 / self._p).float()
+
+    @functools.cached_property
+    def _affinities(self) -> blockwise.GaussianAffinities:
+        return blockwise.GaussianAffinities(blockwise.Points(self._parent_embeddings), self.perplexity)
 
     def _divergence(self, q: Tensor) -> Tensor:
         """KL of each (n, n) matrix of `q` (b, n, n), which is overwritten; q is floored as P is."""
-        p, inverse = (self._p32, self._inverse_p32) if q.dtype == torch.float32 else (self._p, 1 / self._p)
+        p, inverse = self._in_float32 if q.dtype == torch.float32 else (self._p, 1 / self._p)
         ratio = q.clamp_(min=MACHINE_EPSILON).mul_(inverse)
         ratio.diagonal(dim1=1, dim2=2).fill_(1)
         # sum P (r - 1 - ln r) = KL because P and Q both sum to 1; its terms are of second order and never negative,
@@ -122,11 +142,11 @@ class GaussianSimilarity(_KullbackLeibler):
     Source: van der Maaten and Hinton 2008, JMLR 9:2579, eqs. 1-2, with P for both.
     """
 
-    def __init__(self, parent_embeddings: Tensor, *, perplexity: float = 30.0) -> None:
-        super().__init__(parent_embeddings, perplexity=perplexity)
-        shifted, mean = shift_rows(scaled_squared_distances(parent_embeddings.detach().double()[None])[0])
-        # In units of a row's own mean, a child's precisions are close to the parent's: a good first guess.
-        self._relative_beta = bandwidths(shifted, perplexity) * mean
+    @functools.cached_property
+    def _relative_beta(self) -> Tensor:
+        """In units of a row's own mean, a child's precisions are close to the parent's: a good first guess."""
+        shifted, mean = shift_rows(scaled_squared_distances(self._parent_embeddings.double()[None])[0])
+        return bandwidths(shifted, self.perplexity) * mean
 
     def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
         shifted, mean = shift_rows(scaled_squared_distances(embeddings, widths)[0])
@@ -139,6 +159,9 @@ class GaussianSimilarity(_KullbackLeibler):
     def _differentiable(self, embeddings: Tensor, width: int) -> Tensor:
         scaled = scaled_squared_distances(embeddings[None])[0][0]
         return self._scalar_divergence(joint_probabilities(scaled, self.perplexity))
+
+    def _blockwise(self, embeddings: Tensor) -> Tensor:
+        return blockwise.gaussian_loss(self._affinities, embeddings, self.perplexity)
 
 
 class StudentSimilarity(_KullbackLeibler):
@@ -165,6 +188,9 @@ class StudentSimilarity(_KullbackLeibler):
         log_q = log_q.masked_fill(torch.eye(self.n_points, dtype=torch.bool), -torch.inf)
         return self._scalar_divergence(torch.softmax(log_q.reshape(-1), dim=0).reshape(log_q.shape))
 
+    def _blockwise(self, embeddings: Tensor) -> Tensor:
+        return blockwise.student_loss(self._affinities, embeddings)
+
 
 class DistanceSimilarity(Similarity):
     """Mean squared difference of the two networks' Euclidean distances, each min-max normalised over its pairs.
@@ -173,10 +199,13 @@ class DistanceSimilarity(Similarity):
         parent_embeddings: (n, h) the parent's.
     """
 
-    def __init__(self, parent_embeddings: Tensor) -> None:
-        super().__init__(parent_embeddings)
-        self._pairs = torch.triu_indices(self.n_points, self.n_points, offset=1)
-        self._parent = self._normalised(squared_distances(parent_embeddings.detach().double())[None])
+    @functools.cached_property
+    def _pairs(self) -> Tensor:
+        return torch.triu_indices(self.n_points, self.n_points, offset=1)
+
+    @functools.cached_property
+    def _parent(self) -> Tensor:
+        return self._normalised(squared_distances(self._parent_embeddings.double())[None])
 
     def _normalised(self, squared: Tensor) -> Tensor:
         distances = squared[:, self._pairs[0], self._pairs[1]].clamp(min=1e-30).sqrt()
@@ -191,6 +220,9 @@ class DistanceSimilarity(Similarity):
     def _differentiable(self, embeddings: Tensor, width: int) -> Tensor:
         normalised = self._normalised(scaled_squared_distances(embeddings[None])[0])
         return (normalised - self._parent.to(normalised.dtype)).square().mean()
+
+    def _blockwise(self, embeddings: Tensor) -> Tensor:
+        return blockwise.distance_loss(blockwise.Points(self._parent_embeddings), embeddings)
 
 
 SIMILARITIES: dict[str, type[Similarity]] = {

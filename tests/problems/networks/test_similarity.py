@@ -205,6 +205,28 @@ def test_similarity_in_chunks_is_similarity_at_once(kind, monkeypatch):
     np.testing.assert_allclose(loss(batch).numpy(), whole.numpy(), rtol=2e-5)
 
 
+@pytest.mark.parametrize("kind", SIMILARITIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_similarity_by_blocks_of_rows_is_the_oracles(kind, dtype, monkeypatch):
+    import problems.networks.blockwise as blockwise
+    import problems.networks.similarity as module
+
+    rng = np.random.default_rng(12)
+    parent = relu_features(90, 20, rng)
+    child = np.maximum(parent[:, :13] + 0.3 * rng.normal(size=(90, 13)).astype(np.float32), 0)
+    batch = torch.zeros(3, 90, 20, dtype=dtype)
+    batch[0, :, :13] = torch.tensor(child)
+    batch[1] = torch.tensor(parent)
+    monkeypatch.setattr(module, "_DENSE_POINTS", 10)
+    monkeypatch.setattr(blockwise, "_BLOCK", 7 * 90)
+    loss = SIMILARITIES[kind](torch.tensor(parent).to(dtype))
+    ours = loss(batch, widths=torch.tensor([13, 20, 20]))
+    assert float(ours[0]) == pytest.approx(ORACLES[kind](parent, child), rel=1e-4)
+    assert float(ours[1]) < 1e-6 or kind == "student"
+    assert torch.isfinite(ours[2]), "a dead network has a loss too"
+    assert "_p" not in vars(loss) and "_parent" not in vars(loss), "no (n, n) matrix may be built"
+
+
 @pytest.mark.parametrize("kind", ["gaussian", "distance"])
 def test_similarity_is_zero_for_the_same_geometry(kind):
     rng = np.random.default_rng(7)
