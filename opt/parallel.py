@@ -11,6 +11,7 @@ from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from threadpoolctl import threadpool_limits
 
 from opt.adapt import as_compression_problem
 from opt.errors import UsageError
@@ -62,7 +63,8 @@ def run_job(job: Job, *, resume: Run | None = None) -> Run:
         UsageError: As `opt.runner.run_search`.
     """
     check_folder(Path(job.out))
-    problem = build_problem(job.target, job.problem_parameters)
+    with threadpool_limits(limits=job.request.threads):
+        problem = build_problem(job.target, job.problem_parameters)
     task = as_compression_problem(problem)
     path, _, chosen = job.target.partition(".py:")
     file = path + ".py" if chosen else job.target

@@ -151,7 +151,8 @@ def _resume(scanned: Scanned) -> int:
         raise UsageError(f"{run.path} is in use by another process; wait for it or stop it first")
     asked = run.manifest["problem"]
     if asked["parameters"] is None:
-        raise UsageError(f"{run.path} was started from Python; go on with opt.minimize(problem, resume={str(run.path)!r})")
+        call = f"opt.minimize(problem, resume={str(run.path)!r})"
+        raise UsageError(f"{run.path} was started from Python; go on with {call}")
     target = f"{asked['file']}:{asked['class']}"
     job = Job(
         target=target,
@@ -178,7 +179,7 @@ def _report(run: Run) -> None:
             print(f"  {count} x {reason}")
     print(
         f"{m['stop_reason']}: {m['n_eval']} evaluations in {duration(m['seconds'])}, "
-        f"hypervolume {m['hypervolume']:.5g}, {len(front)} solutions"
+        f"hypervolume {m['hypervolume']:.5g}, {len(front)} solution{'s' if len(front) != 1 else ''}"
     )
     print(f"run: {run.path}")
     if m["status"] == "interrupted":
@@ -196,7 +197,8 @@ def print_front(front: pd.DataFrame, objectives: Sequence[str]) -> None:
     tests = [c for c in front.columns if c.startswith("test_")]
     others = [c for c in front.columns if c not in objectives and c not in tests and c != "id"]
     columns = ["id", *objectives, *tests, *others][:TABLE_COLUMNS]
-    title = f"front: {len(rows)} of {len(front)} solutions" if len(rows) < len(front) else f"front: {len(front)} solutions"
+    count = f"{len(front)} solution{'s' if len(front) != 1 else ''}"
+    title = f"front: {len(rows)} of {count}" if len(rows) < len(front) else f"front: {count}"
     table = Table(title=title, title_justify="left")
     for column in columns:
         table.add_column(column, justify="left" if column == "id" else "right", no_wrap=True)
