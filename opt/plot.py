@@ -15,7 +15,7 @@ from opt.errors import UsageError
 from opt.options import OptionParser
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
-from opt.plot_series import check_comparable, labels, series_of
+from opt.plot_series import check_comparable, in_order, labels, series_of
 from opt.run import Run, load_run
 
 DPI = 130
@@ -44,7 +44,7 @@ def plot_runs(runs: Sequence[Run], *, out: Path | None = None) -> Path:
 
 def write_plots(runs: Sequence[Run], *, out: Path | None = None) -> list[Path]:
     """As `plot_runs`; returns every file written, the front's picture first."""
-    runs = list({run.path.resolve(): run for run in runs}.values())
+    runs = in_order(runs)
     check_comparable(runs)
     files = _files(runs, out)
     series = series_of(runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from opt.archive import hypervolume, nondominated
 from opt.plot_series import Series, few_ticks, subject
 from opt.problem import Objective
+from opt.run import Run
 
 LOG_RATIO = 100.0
 """Best values that span more than this ratio, all positive, are drawn on a logarithmic scale."""
+SAMPLES = 50
+"""Generations at which a hypervolume is computed again."""
 FALL = 1e-9
 """A relative fall of hypervolume beyond rounding: the objectives changed their meaning during the run."""
 
@@ -37,9 +42,10 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
     n_rows = math.ceil(n_panels / n_columns)
     figure = Figure(figsize=(3.6 * n_columns, 2.9 * n_rows + 0.9), layout="constrained")
     axes = [figure.add_subplot(n_rows, n_columns, k + 1) for k in range(n_panels)]
-    axes[0].set_ylabel("hypervolume")
-    for s, history in zip(series, histories, strict=True):
-        _line(axes[0], s, history["n_eval"], history["hypervolume"])
+    note, curves = _hypervolumes(series, histories, moving=moving)
+    axes[0].set_ylabel(f"hypervolume{note}")
+    for s, (n_eval, hypervolumes) in zip(series, curves, strict=True):
+        _line(axes[0], s, n_eval, hypervolumes)
     for ax, objective in zip(axes[1:], objectives, strict=True):
         ax.set_ylabel(objective.label)
         lines = [best_values(history, objective, moving=moving) for history in histories]
@@ -49,13 +55,14 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
             _line(ax, s, history["n_eval"], best)
         _scale(ax, lines, histories, objective, with_band=len(series) == 1)
     for k, ax in enumerate(axes):
-        few_ticks(ax, y=ax.get_yscale() != "log", n=4)
+        few_ticks(ax, y=ax.get_yscale() != "log", n=5)
         ax.grid(True, color="0.92", linewidth=0.6)
         ax.set_axisbelow(True)
         if k + n_columns >= n_panels:
             ax.set_xlabel("evaluations")
-        if not any(len(history) for history in histories):
-            ax.text(0.5, 0.5, "no generation recorded", transform=ax.transAxes, ha="center", va="center")
+        if not any(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any() for line in ax.get_lines()):
+            ax.text(0.5, 0.5, "nothing measured", transform=ax.transAxes, ha="center", va="center")
+            ax.set(xticks=[], yticks=[])
     handles = _handles(series, moving=moving)
     entry = 0.6 + 0.075 * max(len(str(h.get_label())) for h in handles)
     n_lines = math.ceil(len(handles) / max(1, int(3.6 * n_columns / entry)))
@@ -66,9 +73,9 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
     return figure
 
 
-def falls(hypervolume: np.ndarray) -> bool:
-    """Whether a hypervolume, (n,) by generation, ever falls: then the objectives changed their meaning."""
-    values = hypervolume[np.isfinite(hypervolume)]
+def falls(recorded: np.ndarray) -> bool:
+    """Whether a recorded hypervolume, (n,) by generation, ever falls: the objectives then changed their meaning."""
+    values = recorded[np.isfinite(recorded)]
     return bool((np.diff(values) < -FALL * np.abs(values[:-1])).any())
 
 
@@ -84,7 +91,52 @@ def _history(series: Series) -> pd.DataFrame:
     return series.run.history.apply(pd.to_numeric, errors="coerce")
 
 
-def _line(ax: Axes, series: Series, x: pd.Series, y: np.ndarray | pd.Series) -> None:
+def _hypervolumes(
+    series: Sequence[Series], histories: Sequence[pd.DataFrame], *, moving: bool
+) -> tuple[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Evaluations and hypervolume of each run, to one reference point where the runs' own ones differ.
+
+    Without a stated worst value a run takes its reference point from its first generation, so that
+    the recorded hypervolumes of two runs are of different scales; they are then computed again.
+    """
+    recorded = [(h["n_eval"].to_numpy(dtype=float), h["hypervolume"].to_numpy(dtype=float)) for h in histories]
+    points = [s.run.manifest.get("ref_point") for s in series]
+    if all(point == points[0] for point in points):
+        return "", recorded
+    if moving or not all(points):
+        return " (own reference points)", recorded
+    common = np.max(np.array(points, dtype=float), axis=0)
+    return " (common reference)", [_recomputed(s.run, common) for s in series]
+
+
+def _recomputed(run: Run, ref_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluations and hypervolume to `ref_point`, from the journal, at SAMPLES generations or fewer."""
+    records = run.journal()
+    sampled = set(np.linspace(0, len(records) - 1, min(SAMPLES, len(records)), dtype=int).tolist())
+    found = []
+    pending = [np.empty((0, len(ref_point)))]
+    n_eval = 0
+    for k, record in enumerate(records):
+        n_eval += int(record["new"])
+        pending.append(feasible(record, len(ref_point)))
+        if k in sampled:
+            F = np.concatenate(pending)
+            pending = [F[nondominated(F)] if len(F) else F]
+            found.append((n_eval, hypervolume(pending[0], ref_point)))
+    table = np.array(found, dtype=float).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def feasible(record: dict[str, Any], n_obj: int) -> np.ndarray:
+    """(n, n_obj) minimised objectives of one journal record's candidates that are finite and feasible."""
+    F = np.array(record["F"], dtype=float).reshape(-1, n_obj)
+    ok = np.isfinite(F).all(axis=1)
+    if "G" in record:
+        ok &= (np.array(record["G"], dtype=float).reshape(len(F), -1) <= 0).all(axis=1)
+    return F[ok]
+
+
+def _line(ax: Axes, series: Series, x: np.ndarray | pd.Series, y: np.ndarray) -> None:
     # a single generation has no line: its marker shows where it stands
     marker = series.marker if len(x) < 2 else None
     ax.plot(x, y, color=series.colour, linestyle=series.line, linewidth=1.4, marker=marker, zorder=3, gid="best")

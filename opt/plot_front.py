@@ -90,11 +90,10 @@ def front_figure(series: Sequence[Series]) -> Figure:
         axes[panel.row, panel.column] = ax
         _draw_pair(ax, panel, series, references)
     _share(panels, axes)
-    if any(not len(s.front) for s in series):
-        _say_empty(list(axes.values()), series)
+    _say_empty(list(axes.values()), series)
     handles = _handles(series, references)
     if inside:
-        place = figure.add_subplot(grid[0, n_columns - 1], label="legend")
+        place = figure.add_subplot(grid[0, 1:], label="legend")
         place.set_axis_off()
         place.legend(handles=handles, loc="upper left", borderaxespad=0.0, fontsize=9, frameon=False)
     else:
@@ -109,7 +108,7 @@ def _panels(series: Sequence[Series]) -> list[Panel]:
     Objectives with a held-out counterpart come last, so that they stand on the y axes.
     """
     objectives = series[0].run.objectives
-    tables = [s.front for s in series]
+    tables = [table for s in series for table in (s.front, s.run.references)]
     tests = {o.name: t for o in objectives if (t := test_quantity(o, tables)) is not None}
     untested = [o for o in objectives if o.name not in tests]
     ordered = [search_quantity(o) for o in [*untested, *(o for o in objectives if o.name in tests)]]
@@ -286,8 +285,10 @@ def _title(figure: Figure, series: Sequence[Series], title: str) -> None:
 def _say_empty(axes: Sequence[Axes], series: Sequence[Series]) -> None:
     if any(len(s.front) for s in series):
         return
+    box = {"facecolor": "white", "edgecolor": "0.8", "boxstyle": "round"}
     for ax in axes:
-        ax.text(0.5, 0.5, "empty front:\nno feasible solution", transform=ax.transAxes, ha="center", va="center")
+        text = ax.text(0.5, 0.5, "empty front:\nno feasible solution", ha="center", va="center", fontsize=9, zorder=6)
+        text.set(transform=ax.transAxes, bbox=box)
 
 
 def _strip_figure(series: Sequence[Series], references: Sequence[ReferenceSet]) -> Figure:
@@ -326,8 +327,7 @@ def _strip_figure(series: Sequence[Series], references: Sequence[ReferenceSet]) 
     few_ticks(ax, x=False)
     ax.set_ylabel(objective.label)
     ax.grid(True, axis="y", color="0.92", linewidth=0.6)
-    if any(not len(s.front) for s in series):
-        _say_empty([ax], series)
+    _say_empty([ax], series)
     figure.legend(handles=handles, loc="outside right upper", fontsize=9, frameon=False)
     _title(figure, series, f"Best solution: {subject([s.run for s in series])}")
     return figure

@@ -65,6 +65,13 @@ def series_of(runs: Sequence[Run]) -> list[Series]:
     ]
 
 
+def in_order(runs: Sequence[Run]) -> list[Run]:
+    """Each run once: algorithms in the order they were given, seeds ascending."""
+    distinct = list({run.path.resolve(): run for run in runs}.values())
+    algorithms = [run.manifest["algo"]["name"] for run in distinct]
+    return sorted(distinct, key=lambda run: (algorithms.index(run.manifest["algo"]["name"]), run.manifest["seed"]))
+
+
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse runs that do not share one problem and its objectives."""
     if not runs:
@@ -203,7 +210,7 @@ def few_ticks(ax: Axes, *, x: bool = True, y: bool = True, n: int = 5) -> None:
     """At most n + 1 ticks an axis, with numbers short enough to stand side by side."""
     for axis, wanted in ((ax.xaxis, x), (ax.yaxis, y)):
         if wanted:
-            axis.set_major_locator(MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10]))
+            axis.set_major_locator(MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
             axis.set_major_formatter(FuncFormatter(_number))
 
 
