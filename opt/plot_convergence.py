@@ -16,15 +16,14 @@ from matplotlib.patches import Patch
 
 from opt.archive import hypervolume, nondominated
 from opt.plot_series import Series, few_ticks, subject
+from opt.errors import UsageError
 from opt.problem import Objective
-from opt.run import Run
+from opt.recorded import falls, feasible
 
 LOG_RATIO = 100.0
 """Best values that span more than this ratio, all positive, are drawn on a logarithmic scale."""
 SAMPLES = 50
 """Generations at which a hypervolume is computed again."""
-FALL = 1e-9
-"""A relative fall of hypervolume beyond rounding: the objectives changed their meaning during the run."""
 
 
 def convergence_figure(series: Sequence[Series]) -> Figure:
@@ -73,12 +72,6 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
     return figure
 
 
-def falls(recorded: np.ndarray) -> bool:
-    """Whether a recorded hypervolume, (n,) by generation, ever falls: the objectives then changed their meaning."""
-    values = recorded[np.isfinite(recorded)]
-    return bool((np.diff(values) < -FALL * np.abs(values[:-1])).any())
-
-
 def best_values(history: pd.DataFrame, objective: Objective, *, moving: bool) -> np.ndarray:
     """(n,) best value of the objective so far, or of each generation when `moving`; NaN before the first."""
     values = history[f"best_{objective.name}"].to_numpy(dtype=float)
@@ -88,7 +81,12 @@ def best_values(history: pd.DataFrame, objective: Objective, *, moving: bool) ->
 
 
 def _history(series: Series) -> pd.DataFrame:
-    return series.run.history.apply(pd.to_numeric, errors="coerce")
+    history = series.run.history.apply(pd.to_numeric, errors="coerce")
+    stats = [f"{stat}_{o.name}" for o in series.run.objectives for stat in ("best", "mean", "worst")]
+    for name in ("n_eval", "hypervolume", *stats):
+        if name not in history:
+            raise UsageError(f"{series.run.path / 'history.csv'} has no column {name!r}; resume or repeat the run")
+    return history
 
 
 def _hypervolumes(
@@ -103,15 +101,16 @@ def _hypervolumes(
     points = [s.run.manifest.get("ref_point") for s in series]
     if all(point == points[0] for point in points):
         return "", recorded
+    journals = [s.run.journal() for s in series]
+    moving = moving or any("survivors_F" in record for records in journals for record in records)
     if moving or not all(points):
         return " (own reference points)", recorded
     common = np.max(np.array(points, dtype=float), axis=0)
-    return " (common reference)", [_recomputed(s.run, common) for s in series]
+    return " (common reference)", [_recomputed(records, common) for records in journals]
 
 
-def _recomputed(run: Run, ref_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluations and hypervolume to `ref_point`, from the journal, at SAMPLES generations or fewer."""
-    records = run.journal()
+def _recomputed(records: Sequence[dict[str, Any]], ref_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluations and hypervolume to `ref_point`, from a journal, at SAMPLES generations or fewer."""
     sampled = set(np.linspace(0, len(records) - 1, min(SAMPLES, len(records)), dtype=int).tolist())
     found = []
     pending = [np.empty((0, len(ref_point)))]
@@ -125,15 +124,6 @@ def _recomputed(run: Run, ref_point: np.ndarray) -> tuple[np.ndarray, np.ndarray
             found.append((n_eval, hypervolume(pending[0], ref_point)))
     table = np.array(found, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
-
-
-def feasible(record: dict[str, Any], n_obj: int) -> np.ndarray:
-    """(n, n_obj) minimised objectives of one journal record's candidates that are finite and feasible."""
-    F = np.array(record["F"], dtype=float).reshape(-1, n_obj)
-    ok = np.isfinite(F).all(axis=1)
-    if "G" in record:
-        ok &= (np.array(record["G"], dtype=float).reshape(len(F), -1) <= 0).all(axis=1)
-    return F[ok]
 
 
 def _line(ax: Axes, series: Series, x: np.ndarray | pd.Series, y: np.ndarray) -> None:

@@ -1,0 +1,253 @@
+"""python -m opt.show [RUN...] [--check]: lists the runs, shows one, verifies its records."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from opt.command import execute
+from opt.errors import UsageError
+from opt.front import spread
+from opt.options import OptionParser
+from opt.progress import duration
+from opt.run import Run, list_runs, load_run
+from opt.run_check import check_run
+
+MOST_ROWS = 15
+MOST_COLUMNS = 10
+PIPE_WIDTH = 240
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = OptionParser(prog="python -m opt.show", description="List the runs, show one, or verify its records.")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run directories; none lists all of them")
+    parser.add_argument("--check", action="store_true", help="verify the records; exit code 1 when something is wrong")
+    parser.add_argument(
+        "--runs", "--out-dir", dest="folder", default="runs", metavar="DIR", help="where the runs are (default: runs)"
+    )
+    options = parser.read(argv)
+    folder = Path(options.folder)
+    paths = [_find(name, folder) for name in options.runs]
+    console = _console()
+    if options.check:
+        if not paths:
+            paths = sorted(manifest.parent for manifest in _existing(folder).glob("*/manifest.json"))
+        return max((_check(path) for path in paths), default=0)
+    if not paths:
+        print_runs(list_runs(folder), folder, console)
+        return 0
+    for run in [load_run(path) for path in paths]:
+        print_run(run, console)
+    return 0
+
+
+def print_runs(runs: Sequence[Run], folder: Path, console: Console) -> None:
+    """Print one line per run."""
+    if not runs:
+        _say(console, f"no runs in {folder}; `python -m opt.solve --help` shows how to start one")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run", overflow="fold")
+    for name in ("problem", "algorithm"):
+        table.add_column(name, overflow="fold")
+    table.add_column("seed", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for name in ("n_gen", "n_eval", "hypervolume"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("began (UTC)")
+    for run in runs:
+        manifest = run.manifest
+        progress = _progress(run)
+        table.add_row(
+            str(run.path),
+            str(manifest["problem"]["name"]),
+            str(manifest["algo"]["name"]),
+            str(manifest["seed"]),
+            run.status,
+            *(_number(progress.get(name)) for name in ("n_gen", "n_eval", "hypervolume")),
+            str(manifest.get("created", "")).replace("T", " ")[:16],
+        )
+    console.print(table)
+
+
+def print_run(run: Run, console: Console) -> None:
+    """Print what was asked, how it ended, the front and the files of a run."""
+    manifest, status = run.manifest, run.status
+    progress = _progress(run)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    problem, algorithm = manifest["problem"], manifest["algo"]
+    rows = {
+        "run": run.path,
+        "problem": f"{problem['name']} ({problem.get('class', '')}, {problem.get('file') or 'no file'})",
+        "problem's parameters": _settings(problem.get("parameters")),
+        "objectives": ", ".join(f"{o.sense} {o.label}" for o in run.objectives),
+        "algorithm": algorithm["name"],
+        "algorithm's parameters": _settings(algorithm.get("parameters")),
+        "seed": manifest["seed"],
+        "budget": _settings(manifest.get("budget")),
+        "scalarisation": _scalarisation(manifest),
+        "command": manifest.get("command"),
+        "began": manifest.get("created"),
+        "ended": manifest.get("ended"),
+        "status": f"{status}: {manifest['stop_reason']}" if manifest.get("stop_reason") else status,
+        "generations": _number(progress.get("n_gen")),
+        "evaluations": _number(progress.get("n_eval")),
+        "failed evaluations": _number(progress.get("n_failed")),
+        "time": duration(float(progress["seconds"])) if progress.get("seconds") is not None else None,
+        "hypervolume": _number(progress.get("hypervolume"), digits=8),
+        "IGD+": _number(manifest.get("igd_plus"), digits=8),
+        "versions": ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items()),
+    }
+    for name, value in rows.items():
+        if value not in (None, ""):
+            table.add_row(name, str(value))
+    console.print(table)
+    failures = manifest.get("failures") or {}
+    if failures:
+        _say(console, "\nfailed evaluations by reason")
+        for reason, count in sorted(failures.items(), key=lambda item: -item[1]):
+            _say(console, f"  {count:>7}  {reason}")
+    if (run.path / "front.csv").exists():
+        _print_front(run, console)
+    _say(console, "\nfiles")
+    for name, about in _files(run.path):
+        _say(console, f"  {name:<18} {about}")
+    _say(console, "")
+    if status in ("finished", "failed"):
+        _say(console, f"next: python -m opt.plot {run.path}")
+    else:
+        _say(console, f"next: python -m opt.solve --resume {run.path}")
+
+
+def _print_front(run: Run, console: Console) -> None:
+    front = run.front
+    names = [o.name for o in run.objectives]
+    if not len(front) or any(name not in front for name in names):
+        _say(console, "\nthe front is empty")
+        return
+    F = np.column_stack([front[o.name].to_numpy(dtype=float) * o.sign for o in run.objectives])
+    chosen = front.iloc[spread(F, MOST_ROWS)]
+    tests = [str(c) for c in front.columns if str(c).startswith("test_")]
+    first = ["id", *names, *tests]
+    others = [str(c) for c in front.columns if c not in first]
+    shown = first + others[: max(0, MOST_COLUMNS - len(first))]
+    n_hidden = len(others) - (len(shown) - len(first))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in shown:
+        table.add_column(name, justify="left" if name == "id" else "right", overflow="fold")
+    for row in chosen[shown].itertuples(index=False):
+        table.add_row(*(_number(value) for value in row))
+    what = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
+    some = f", {len(chosen)} spread along it" if len(chosen) < len(front) else ""
+    more = f"; {n_hidden} more columns in front.csv" if n_hidden else ""
+    _say(console, f"\nfront: {what}{some}{more}")
+    console.print(table)
+
+
+def _check(path: Path) -> int:
+    """Print one line per check of the run at `path`; 1 when something is wrong."""
+    print(path)
+    code = 0
+    for finding in check_run(path):
+        print(f"  {finding.verdict:<6} {finding.subject:<14} {' '.join(finding.text.split())}")
+        code = max(code, int(finding.verdict == "wrong"))
+    return code
+
+
+def _find(name: str, folder: Path) -> Path:
+    """The run called `name`: a path, or a name inside the folder of runs."""
+    for path in (Path(name), folder / name):
+        if (path / "manifest.json").exists():
+            return path
+    return load_run(name).path
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give the folder that holds the runs with --runs DIR")
+    return folder
+
+
+def _console() -> Console:
+    """A console as wide as the terminal, or wide enough that nothing is cut where there is none."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True)
+
+
+def _progress(run: Run) -> dict[str, Any]:
+    """How far the run came: from its manifest once it ended, else from the last row of its history."""
+    names = ("n_gen", "n_eval", "n_failed", "seconds", "hypervolume")
+    known = {name: run.manifest[name] for name in names if run.manifest.get(name) is not None}
+    if len(known) == len(names) and run.manifest["status"] != "running":
+        return known
+    try:
+        history = run.history
+    except UsageError:
+        return known
+    if not len(history):
+        return known
+    last = history.iloc[-1]
+    return known | {name: last[name] for name in names if name in history and pd.notna(last[name])}
+
+
+def _scalarisation(manifest: dict[str, Any]) -> str:
+    request = manifest.get("request") or {}
+    kind = manifest.get("scalarise", request.get("scalarise"))
+    settings = {name: request.get(name) for name in ("weights", "ref") if request.get(name)}
+    if not settings and kind in (None, "sum"):
+        return ""
+    return " ".join([str(kind), _settings(settings)]).strip()
+
+
+def _settings(settings: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name}={value}" for name, value in (settings or {}).items() if value is not None)
+
+
+def _files(path: Path) -> list[tuple[str, str]]:
+    found = []
+    for entry in sorted(path.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            n = sum(1 for _ in entry.iterdir())
+            found.append((f"{entry.name}/", f"{n} file{'s' if n != 1 else ''}"))
+        else:
+            found.append((entry.name, _size(entry.stat().st_size)))
+    return found
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000 or unit == "GB":
+            break
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} {unit}"
+
+
+def _number(value: Any, *, digits: int = 5) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str | bool | np.bool_):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return f"{value:.{digits}g}"
+
+
+if __name__ == "__main__":
+    execute(main)
