@@ -26,17 +26,17 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np  # noqa: E402
-import sklearn  # noqa: E402
-import torch  # noqa: E402
-from scipy.spatial.distance import pdist, squareform  # noqa: E402
-from sklearn.manifold._t_sne import _joint_probabilities  # noqa: E402
-from threadpoolctl import threadpool_limits  # noqa: E402
-from torch import nn  # noqa: E402
+import numpy as np
+import sklearn
+import torch
+from scipy.spatial.distance import pdist, squareform
+from sklearn.manifold._t_sne import _joint_probabilities
+from threadpoolctl import threadpool_limits
+from torch import nn
 
-from operators.networks import BlockCrossover, L1Sampling, NetworkGenome, ParentNetwork, WeightNoise  # noqa: E402
-from problems.networks.batch import ImageTable, Measurement, inherited  # noqa: E402
-from problems.networks.models import FullyConnected  # noqa: E402
+from operators.networks import BlockCrossover, L1Sampling, NetworkGenome, ParentNetwork, WeightNoise
+from problems.networks.batch import ImageTable, Measurement, inherited
+from problems.networks.models import FullyConnected
 
 POP_SIZE, BATCH_SIZE, HIDDEN, PERPLEXITY = 100, 100, 256, 30.0
 W_DISSIMILARITY, W_SIZE = 2.0, 1.0
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.json:
         partial = options.json.with_suffix(".partial")
         partial.write_text(json.dumps(row, indent=2) + "\n")
-        os.replace(partial, options.json)
+        partial.replace(options.json)
     if not row["equal"]:
         print("results differ by more than 1e-4", file=sys.stderr)
     return 0 if row["equal"] else 1

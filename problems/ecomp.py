@@ -80,7 +80,7 @@ class EComp(CompressionProblem):
         initial: First population: L1-pruned at one rate for all layers (l1, as published) or with separate
             widths (widths), in the order of greedy least squares (greedy), random neurons (random), or the
             last three in turn (mixed).
-        smallest: Smallest width in the first population, as a fraction of the parent's; not for l1.
+        smallest: Smallest width of a layer, as a fraction of the parent's; not for l1, block and noise.
         refit: Whether the layers behind the first are refitted by least squares.
         refit_target: What the output layer is refitted to: the parent's logits, labels, or logits corrected
             where the parent is wrong (mixture).
@@ -114,7 +114,7 @@ class EComp(CompressionProblem):
         mutation: Literal["neurons", "noise"] = "neurons",
         merge: float = 0.0,
         initial: Initial = "mixed",
-        smallest: float = 0.02,
+        smallest: float = 0.03,
         refit: bool = True,
         refit_target: RefitTarget = "mixture",
         batch_size: int | None = None,
@@ -127,7 +127,7 @@ class EComp(CompressionProblem):
             n_refit=(n_refit, 10, math.inf),
             similarity_points=(similarity_points, 3, math.inf),
             merge=(merge, 0.0, 1.0),
-            smallest=(smallest, 0.0, 1.0),
+            smallest=(smallest, 1e-6, 1.0),
             batch_size=(batch_size, 3, math.inf),
             finetune_steps=(finetune_steps, 0, math.inf),
         )
@@ -182,12 +182,21 @@ class EComp(CompressionProblem):
     def operators(self) -> Operators:
         """Sampling, crossover and mutation of network genomes."""
         network = self.network
-        crossover = BlockCrossover(network) if self.crossover_kind == "block" else AlignedCrossover(network)
+        crossover = (
+            BlockCrossover(network)
+            if self.crossover_kind == "block"
+            else AlignedCrossover(network, smallest=self.smallest)
+        )
         mutation: Any = WeightNoise(network)
         if self.mutation_kind == "neurons":
             rest = 1.0 - self.merge
             mutation = NeuronMutation(
-                network, remove=0.3 * rest, insert=0.2 * rest, exchange=0.5 * rest, merge=self.merge
+                network,
+                remove=0.3 * rest,
+                insert=0.2 * rest,
+                exchange=0.5 * rest,
+                merge=self.merge,
+                smallest=self.smallest,
             )
         return Operators(sampling=self._sampling(), crossover=crossover, mutation=mutation)
 

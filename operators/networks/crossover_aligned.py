@@ -28,11 +28,13 @@ class AlignedCrossover:
         network: The network that all genomes descend from.
         beyond: Stretch of the range of target widths, as a fraction of the neurons that differ.
         whole_layer: Probability, per hidden layer, that layers are passed on whole.
+        smallest: Children are not narrower than this fraction of the network's layers, unless their parents are.
     """
 
     network: ParentNetwork
     beyond: float = 0.1
     whole_layer: float = 0.25
+    smallest: float = 0.0
 
     def __call__(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Cross n pairs.
@@ -54,20 +56,21 @@ class AlignedCrossover:
         if a is b:
             return a, b
         ids_c, ids_d = [], []
-        for left, right in zip(a.ids, b.ids, strict=True):
+        for left, right, least in zip(a.ids, b.ids, self.network.least_widths(self.smallest), strict=True):
             if rng.random() < self.whole_layer:
                 first, second = (left, right) if rng.random() < 0.5 else (right, left)
             else:
-                first, second = self._combine(left, right, rng), self._combine(left, right, rng)
+                first, second = self._combine(left, right, least, rng), self._combine(left, right, least, rng)
             ids_c.append(first)
             ids_d.append(second)
         return descend(self.network, ids_c, a, b), descend(self.network, ids_d, b, a)
 
-    def _combine(self, left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _combine(self, left: np.ndarray, right: np.ndarray, least: int, rng: np.random.Generator) -> np.ndarray:
         shared = np.intersect1d(left, right, assume_unique=True)
         single = np.setxor1d(left, right, assume_unique=True)
         stretch = self.beyond * single.size
-        low = max(shared.size, 1, round(min(left.size, right.size) - stretch))
+        narrower = min(left.size, right.size)
+        low = max(shared.size, min(least, narrower), round(narrower - stretch))
         high = min(shared.size + single.size, round(max(left.size, right.size) + stretch))
         width = int(rng.integers(low, high, endpoint=True))
         drawn = rng.choice(single, size=width - shared.size, replace=False)

@@ -53,6 +53,10 @@ class ParentNetwork:
         """Outputs of the last layer."""
         return self.weights[-1].shape[0]
 
+    def least_widths(self, fraction: float) -> tuple[int, ...]:
+        """Neurons per hidden layer that are `fraction` of all, rounded, at least one."""
+        return tuple(max(1, round(fraction * width)) for width in self.widths)
+
     def genome(self, ids: Sequence[np.ndarray] | None = None) -> NetworkGenome:
         """The genome that keeps `ids`, one array per hidden layer; None keeps every neuron."""
         if ids is None:

@@ -53,7 +53,7 @@ class NeuronMutation:
     layer: P(k) ~ 1/k, so that single neurons and a fifth of the layer are both common moves. Inserted neurons
     come with the parent network's connections. Merging takes a neuron and the one with the most
     similar incoming weights: incoming weights and bias are averaged, weighted by the norm of the
-    outgoing weights, and outgoing weights are summed. No layer becomes empty.
+    outgoing weights, and outgoing weights are summed. No layer becomes narrower than `smallest`.
 
     Args:
         network: The network that all genomes descend from.
@@ -63,6 +63,7 @@ class NeuronMutation:
         merge: Weight of merging neurons, which makes weights explicit.
         largest: Largest move, as a fraction of the layer's width.
         several: Probability that more than one layer may change at once.
+        smallest: No layer loses neurons below this fraction of the network's layer, and none its last one.
     """
 
     network: ParentNetwork
@@ -72,6 +73,7 @@ class NeuronMutation:
     merge: float = 0.0
     largest: float = 0.2
     several: float = 0.3
+    smallest: float = 0.0
 
     def __post_init__(self) -> None:
         weights = (self.remove, self.insert, self.exchange, self.merge)
@@ -95,7 +97,8 @@ class NeuronMutation:
         have, total = genome.ids[k], self.network.widths[k]
         outside = np.setdiff1d(np.arange(total, dtype=have.dtype), have, assume_unique=True)
         moves = ("remove", "insert", "exchange", "merge")
-        possible = np.array([have.size > 1, outside.size > 0, outside.size > 0, have.size > 1])
+        spare = have.size - self.network.least_widths(self.smallest)[k]
+        possible = np.array([spare > 0, outside.size > 0, outside.size > 0, spare > 0])
         weights = np.array([self.remove, self.insert, self.exchange, self.merge]) * possible
         if not weights.any():
             return genome
@@ -103,11 +106,11 @@ class NeuronMutation:
         # Steps scale with the genome's own width, except that growth may start from very little.
         step = self._step(have.size, rng)
         if move == "merge":
-            for _ in range(min(step, have.size - 1)):
+            for _ in range(min(step, spare)):
                 genome = merge_neurons(genome, k, self.network, rng)
             return genome
         if move == "remove":
-            n_out, n_in = min(step, have.size - 1), 0
+            n_out, n_in = min(step, spare), 0
         elif move == "insert":
             n_out, n_in = 0, min(step, outside.size)
         else:

@@ -19,6 +19,8 @@ from problems.networks.similarity import SIMILARITIES, Similarity
 SimilarityName = Literal["gaussian", "student", "distance"]
 RefitTarget = Literal["mixture", "logits", "labels"]
 
+# Networks whose embeddings are held at once.
+_CHUNK = 128
 # Weight of the parent's mistakes in the mixture target; measured best of 2, 5, 10, 20 on held-out images.
 _CORRECTION = 5.0
 
@@ -98,24 +100,33 @@ class ImageTable:
         table.first, table.first_linear = self.first[:, start:stop], self.first_linear[:, start:stop]
         return table
 
-    def first_layer(self, phenotype: Phenotype) -> Tensor:
+    def first_layer(self, phenotype: Phenotype, out: Tensor | None = None) -> Tensor:
         """(width, n_images) activations of a network's first hidden layer."""
         weight, bias = phenotype.weights[0], phenotype.biases[0]
         if phenotype.first_ids is None:
-            return _affine(weight, self.images.T, bias).relu_()
+            return _affine(weight, self.images.T, bias, out).relu_()
         if not weight.numel() and not bias.numel():
-            return self.first.index_select(0, phenotype.first_ids)
-        layer = self.first_linear.index_select(0, phenotype.first_ids)
+            return torch.index_select(self.first, 0, phenotype.first_ids, out=out)
+        layer = torch.index_select(self.first_linear, 0, phenotype.first_ids, out=out)
         if weight.numel():
             layer[: weight.shape[0]].addmm_(weight, self.images[:, : weight.shape[1]].T)
         layer[: len(bias)] += bias[:, None]
         return layer.relu_()
 
-    def forward(self, phenotype: Phenotype) -> tuple[list[Tensor], Tensor]:
-        """Activations of the hidden layers, (width, n_images) each, and logits (n_outputs, n_images)."""
-        hidden = [self.first_layer(phenotype)]
-        for weight, bias in zip(phenotype.weights[1:-1], phenotype.biases[1:-1], strict=True):
-            hidden.append(_affine(weight, hidden[-1], bias).relu_())
+    def forward(self, phenotype: Phenotype, out: Sequence[Tensor] | None = None) -> tuple[list[Tensor], Tensor]:
+        """Run one network.
+
+        Args:
+            phenotype: The network.
+            out: One contiguous (width, n_images) tensor per hidden layer to write its activations to.
+
+        Returns:
+            Activations of the hidden layers, (width, n_images) each, and logits (n_outputs, n_images).
+        """
+        places: Sequence[Tensor | None] = out or [None] * len(phenotype.widths)
+        hidden = [self.first_layer(phenotype, places[0])]
+        for weight, bias, place in zip(phenotype.weights[1:-1], phenotype.biases[1:-1], places[1:], strict=True):
+            hidden.append(_affine(weight, hidden[-1], bias, place).relu_())
         return hidden, _affine(phenotype.weights[-1], hidden[-1], phenotype.biases[-1])
 
 
@@ -147,25 +158,29 @@ class Measurement:
             (n,) fractions of images that are classified wrongly and (n,) dissimilarities to the
             parent, summed over the hidden layers; float64.
         """
-        n = len(phenotypes)
-        if n == 0:
+        parts = [self._measure(phenotypes[start : start + _CHUNK]) for start in range(0, len(phenotypes), _CHUNK)]
+        if not parts:
             return np.empty(0), np.empty(0)
+        return np.concatenate([error for error, _ in parts]), np.concatenate([loss for _, loss in parts])
+
+    def _measure(self, phenotypes: Sequence[Phenotype]) -> tuple[np.ndarray, np.ndarray]:
+        table, n = self.table, len(phenotypes)
+        widths = torch.tensor([phenotype.widths for phenotype in phenotypes])
+        points = [torch.zeros(n, int(widths[:, k].max()), self.n_points) for k in range(len(self._losses))]
+        # All images are points: activations go to their place among the others at once.
+        is_direct = self.n_points == table.n_images
         wrong = torch.empty(n, dtype=torch.int64)
-        widths = torch.tensor([p.widths for p in phenotypes])
-        points = [
-            torch.zeros(n, int(widths[:, k].max()), self.n_points, dtype=torch.float32)
-            for k in range(len(self._losses))
-        ]
-        labels = self.table.labels
         for i, phenotype in enumerate(phenotypes):
-            hidden, logits = self.table.forward(phenotype)
-            wrong[i] = (logits.argmax(dim=0) != labels).sum()
-            for padded, layer in zip(points, hidden, strict=True):
-                padded[i, : layer.shape[0]] = layer[:, : self.n_points]
+            places = [padded[i, :width] for padded, width in zip(points, phenotype.widths, strict=True)]
+            hidden, logits = table.forward(phenotype, places if is_direct else None)
+            wrong[i] = (logits.argmax(dim=0) != table.labels).sum()
+            if not is_direct:
+                for place, layer in zip(places, hidden, strict=True):
+                    place.copy_(layer[:, : self.n_points])
         dissimilarity = torch.zeros(n, dtype=torch.float64)
         for k, (loss, padded) in enumerate(zip(self._losses, points, strict=True)):
             dissimilarity += loss(padded.transpose(1, 2), widths=widths[:, k])
-        return wrong.double().numpy() / self.table.n_images, dissimilarity.numpy()
+        return wrong.double().numpy() / table.n_images, dissimilarity.numpy()
 
 
 def as_arrays(
@@ -293,8 +308,8 @@ def _moments(activations: Tensor, target: Tensor) -> Moments:
     return Moments(gram.double().numpy(), cross.double().numpy(), activations.shape[1])
 
 
-def _affine(weight: Tensor, activations: Tensor, bias: Tensor) -> Tensor:
-    return torch.addmm(bias[:, None], weight, activations)
+def _affine(weight: Tensor, activations: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
+    return torch.addmm(bias[:, None], weight, activations, out=out)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -192,6 +192,15 @@ def test_neuron_mutation_makes_small_and_large_moves(network):
     assert min(widths) < 14 < max(widths)
 
 
+def test_operators_keep_the_smallest_width(network):
+    X = RandomSubsetSampling(network, smallest=0.2)(100, np.random.default_rng(0))
+    for operator in (NeuronMutation(network, merge=0.5, smallest=0.2), AlignedCrossover(network, smallest=0.2)):
+        rng = np.random.default_rng(1)
+        for _ in range(5):
+            X = operator(X, rng) if isinstance(operator, NeuronMutation) else operator(X, X[::-1], rng)[0]
+            assert (np.array([g.widths for g in X[:, 0]]) >= [4, 3]).all()
+
+
 def test_neuron_mutation_never_empties_or_overfills_a_layer(network):
     smallest, full = network.genome([np.array([2]), np.array([4])]), network.genome()
     mutation = NeuronMutation(network, merge=0.5)
