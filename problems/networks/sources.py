@@ -165,7 +165,8 @@ def _fetch(name: str, url: str, md5: str, places: list[Path], target: Path, want
 
 
 def _not_found(name: str, places: list[Path], target: Path, wanted: list[str], why: str) -> UsageError:
-    looked = ", ".join(dict.fromkeys(str(place.parent if place.name == name else place) for place in places))
+    # One entry a root: each is also searched under its other layouts.
+    looked = ", ".join(dict.fromkeys(str(place.parent) for place in places if place.name == name))
     return UsageError(
         f"data set {name!r} was not found under {looked} and {why}; put {', '.join(wanted)} into {target}, "
         f"or give the folder that holds them as data_dir or in ${DATA_DIR_VARIABLE}."

@@ -32,6 +32,20 @@ def test_train_is_fixed_by_its_seed_and_leaves_torch_alone(digits):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_train_does_not_depend_on_the_number_of_threads(digits):
+    before, runs = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            model = FullyConnected((64, 128, 10), seed=0)
+            train(model, digits.train, seed=0, epochs=2, progress=False)
+            assert torch.get_num_threads() == n_threads
+            runs.append(weights_of(model))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*runs)
+
+
 def test_train_stops_early_and_keeps_the_best_epoch(digits):
     small = digits.train.subset(slice(0, 60))
     model = FullyConnected((64, 64, 10), seed=0)
