@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ class PlainProblem(CompressionProblem):
         problem: Any pymoo Problem, vectorised or element-wise.
     """
 
-    objectives = (Objective("f1"),)
+    objectives: Sequence[Objective] = (Objective("f1"),)
 
     def __init__(self, problem: Problem) -> None:
         if problem.n_eq_constr:
@@ -78,7 +79,10 @@ class PlainProblem(CompressionProblem):
         return repr(sorted(x[0].items())).encode() if self.vars else np.ascontiguousarray(x).tobytes()
 
     def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> Any:
-        return self.inner.pareto_front(*args, **kwargs)
+        try:
+            return self.inner.pareto_front(*args, **kwargs)
+        except Exception:  # pymoo's own raise or download when they cannot say: then it is not known
+            return None
 
 
 def _representation(problem: Problem) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import moocore
 import numpy as np
 
+_LARGEST = float(np.finfo(np.float64).max)
+
 
 def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:
     """Volume dominated by F and bounded by ref_point.
@@ -17,12 +19,12 @@ def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:
 
     Source: Zitzler and Thiele 1998, doi:10.1007/BFb0056872; computed by moocore.
     """
-    inside = F[(F < ref_point).all(axis=1)]
+    inside = F[np.less(F, ref_point).all(axis=1)]
     if not len(inside):
         return 0.0
     if F.shape[1] == 1:
-        return float(ref_point[0] - inside.min())
-    return float(moocore.hypervolume(inside, ref=ref_point))
+        return min(float(ref_point[0] - inside.min()), _LARGEST)
+    return min(float(moocore.hypervolume(inside, ref=ref_point)), _LARGEST)
 
 
 def igd_plus(F: np.ndarray, reference: np.ndarray) -> float:
@@ -60,8 +62,9 @@ def reference_point(F: np.ndarray, worst: Sequence[float | None]) -> np.ndarray:
         (n_obj,) float64.
     """
     low, high = F.min(axis=0), F.max(axis=0)
-    span = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
-    measured = high + 0.1 * span
+    with np.errstate(over="ignore"):
+        span = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
+        measured = np.minimum(high + 0.1 * span, _LARGEST)
     return np.array([m if w is None else w for m, w in zip(measured, worst, strict=True)], dtype=float)
 
 
@@ -119,7 +122,8 @@ class Archive:
         candidates = np.empty(len(merged), dtype=object)
         candidates[:n_old] = self.X
         for k, i in enumerate(fresh, start=n_old):
-            candidates[k] = X[i]
+            # a copy: a view of one row would keep its whole batch in memory
+            candidates[k] = np.array(X[int(i)])
         kept = np.flatnonzero(keep)
         kept = kept[np.argsort(merged[kept, 0], kind="stable")]
         self.F = merged[kept]

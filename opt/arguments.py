@@ -42,6 +42,7 @@ _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
+SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def scan(argv: Sequence[str]) -> Scanned:
         name, has_value, value = token.partition("=")
         if name in FLAGS:
             flags.add(name)
-            if name in ("--fail-fast", "--quiet"):
+            if name in SWITCHES:
                 rest.append(token)
             continue
         if not has_value:
@@ -126,7 +127,7 @@ def _config_tokens(path: Path) -> list[str]:
 def _flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = []
     for key, value in node.items():
-        name = f"{prefix}{key}" if prefix else str(key).replace("_", "-")
+        name = f"{prefix}{key}" if prefix or "." in str(key) else str(key).replace("_", "-")
         pairs += _flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
     return pairs
 
@@ -175,7 +176,7 @@ def _add_group(
         kind = Any if parameter.annotation is inspect.Parameter.empty else parameter.annotation
         required = parameter.default is inspect.Parameter.empty
         # jsonargparse keeps `algo` for the name, so the groups live under keys of their own
-        shown = {} if get_origin(kind) is Literal or kind is bool else {"metavar": name.upper()}
+        shown: dict[str, Any] = {} if get_origin(kind) is Literal or kind is bool else {"metavar": name.upper()}
         group.add_argument(
             f"--{prefix}_{name}",
             type=kind,
@@ -197,6 +198,12 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
     translated = []
     for token in tokens:
         name, equals, value = token.partition("=")
+        if name in SWITCHES and equals:
+            if value not in ("true", "false"):
+                raise UsageError(f"{name} must be true or false, got {value}")
+            if value == "false":
+                continue
+            equals = value = ""
         if name not in shown:
             raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
         translated.append(shown[name] + equals + value)
@@ -256,7 +263,7 @@ def help_text(parser: ArgumentParser) -> str:
 
 
 def _readable(parser: ArgumentParser, message: str) -> str:
-    """jsonargparse's message in the words of the other errors: what was expected, and what came."""
+    """A message of jsonargparse in the words of the other errors: what was expected, and what came."""
     found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value: (.*)', " ".join(message.split()))
     if not found:
         return _outward(" ".join(message.split()))

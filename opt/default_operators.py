@@ -167,9 +167,7 @@ def mixed_operators(variables: Mapping[str, Any]) -> Operators:
         X = np.empty((n, 1), dtype=object)
         for i in range(n):
             X[i, 0] = {
-                name: _value(variables[name], values[i, j])
-                for names, values in columns
-                for j, name in enumerate(names)
+                name: _value(variables[name], values[i, j]) for names, values in columns for j, name in enumerate(names)
             }
         return X
 

@@ -26,8 +26,11 @@ STALLED_GENERATIONS = 100
 class Recorder(Protocol):
     """Where a search writes: a run directory, or nothing."""
 
-    records: list[dict[str, Any]]
     seconds: dict[int, float]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What the journal held when it was opened."""
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one record to the journal."""
@@ -207,10 +210,7 @@ class Search:
     def _evaluate(
         self, infills: Any, record: dict[str, Any], pending: dict[str, Any] | None, *, limit: int | None
     ) -> tuple[np.ndarray, Batch]:
-        X = infills.get("X")
-        if self._rounded:
-            X = np.clip(np.rint(X), self.problem.xl, self.problem.xu).astype(np.int64)
-            infills.set("fingerprint", None)
+        X = self._candidates(infills)
         keys = self._keys(infills, X)
         served = self._recorded(pending) if pending is not None else None
         batch = self.evaluator(X, keys, compute=served or self._compute, limit=limit)
@@ -226,6 +226,11 @@ class Search:
             position = {int(i): k for k, i in enumerate(batch.new)}
             record["failed"] = {str(position[i]): reason for i, reason in batch.failures.items()}
         return X[: len(batch.F)], batch
+
+    def _candidates(self, population: Any) -> np.ndarray:
+        """A population's X as the problem takes it."""
+        X = population.get("X")
+        return np.clip(np.rint(X), self.problem.xl, self.problem.xu).astype(np.int64) if self._rounded else X
 
     def _keys(self, infills: Any, X: np.ndarray) -> list[bytes]:
         if not self._rounded and "fingerprint" in infills[0].data:
@@ -274,7 +279,7 @@ class Search:
             if self.archive.offer(F[ok], X[new[ok]], ids[ok]):
                 state.hypervolume = hypervolume(self.archive.F, self.ref_point)
                 state.best = self.archive.F.min(axis=0) * self._signs
-        everything = batch.F if len(finite) == len(F) else batch.F[np.isfinite(batch.F).all(axis=1)]
+        everything = batch.F[np.isfinite(batch.F).all(axis=1)]
         row = [state.n_gen, state.n_eval, state.seconds, state.hypervolume, len(self.archive), state.n_failed]
         if len(everything):
             best, mean, worst_now = everything.min(axis=0), everything.mean(axis=0), everything.max(axis=0)
@@ -325,7 +330,7 @@ class Search:
         self._reevaluate(population, record, pending)
 
     def _reevaluate(self, population: Any, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
-        X = population.get("X")
+        X = self._candidates(population)
         serve = self._recorded(pending, "survivors_") if pending is not None else self._compute
         F, G, reasons = serve(X)
         record["survivors_F"] = F
@@ -354,10 +359,9 @@ class Search:
         self.evaluator.forget()
         self.archive.clear()
         unique: dict[bytes, int] = {}
-        for i, x in enumerate(population.get("X")):
+        for i, x in enumerate(self._candidates(population)):
             unique.setdefault(self.problem.fingerprint(x), i)
         self._reevaluate(population[list(unique.values())], {}, None)
-        self.archive.ids = np.abs(self.archive.ids)
 
 
 ROUNDED = ("de", "cma-es", "pso")

@@ -72,6 +72,8 @@ def evaluate_batch(problem: CompressionProblem, X: np.ndarray) -> Values:
 def _call(problem: CompressionProblem, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     values = problem.evaluate(X)
     F, G = values if isinstance(values, tuple) else (values, None)
+    if G is not None and not problem.n_ieq_constr:
+        raise ValueError(f"evaluate returned (F, G) and problem {problem.name()!r} has n_ieq_constr=0; pass it on")
     F = np.array(F, dtype=np.float64)
     if F.shape != (len(X), problem.n_obj):
         raise ValueError(

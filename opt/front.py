@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 from safetensors.numpy import save
 
@@ -56,7 +57,8 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
     order = np.lexsort(archive.F.T[::-1]) if len(archive) else np.empty(0, dtype=np.int64)
     F = archive.F[order]
     X = [archive.X[i] for i in order]
-    ids = [f"e{i:06d}" for i in archive.ids[order]]
+    # e: the number of the evaluation; p: the place in the last population, where that was judged again
+    ids = [f"e{i:06d}" if i > 0 else f"p{-i:06d}" for i in archive.ids[order]]
     rows = _rows(problem, X, F)
     table = pd.DataFrame([{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     if not len(table):
@@ -68,9 +70,18 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
         if tensors:
             about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
             arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-            (folder / f"{ids[k]}.safetensors").write_bytes(save(arrays, metadata=about))
+            (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
     atomic.write_bytes(run.path / "front.csv", table.to_csv(index=False).encode())
     return table
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in another order each time."""
+    n = int.from_bytes(data[:8], "little")
+    header = orjson.loads(data[8 : 8 + n])
+    text = orjson.dumps({"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header})
+    text = text.ljust(-(-len(text) // 8) * 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + n :]
 
 
 def write_references(run: RunDirectory, problem: CompressionProblem) -> pd.DataFrame | None:

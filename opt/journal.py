@@ -20,6 +20,7 @@ from opt.errors import UsageError
 
 FORMAT = "opt-journal"
 VERSION = 1
+HEADER = {"format": FORMAT, "version": VERSION}
 _HEAD = b'{"crc":"'
 _MIDDLE = b'","record":'
 _SYNC_SECONDS = 1.0
@@ -28,7 +29,7 @@ _SYNC_SECONDS = 1.0
 def encode(record: dict[str, Any]) -> bytes:
     """One journal line, newline included. NaN becomes null; arrays become lists."""
     body = orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b'%s%08x%s%s}\n' % (_HEAD, zlib.crc32(body), _MIDDLE, body)
+    return b"%s%08x%s%s}\n" % (_HEAD, zlib.crc32(body), _MIDDLE, body)
 
 
 def decode(line: bytes) -> dict[str, Any] | None:
@@ -74,6 +75,9 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
             break
         records.append(record)
         good += len(line)
+    header_line = encode(HEADER)
+    if not records and raw and not header_line.startswith(raw):
+        raise UsageError(f"{path} is not a journal of this program; give a run directory that opt.solve wrote")
     if records:
         header = records.pop(0)
         if header.get("format") != FORMAT:
@@ -101,7 +105,7 @@ class Journal:
         self.records: list[dict[str, Any]] = []
         self.n_dropped = 0
         try:
-            self._file = open(path, "ab")
+            self._file = open(path, "ab")  # noqa: SIM115 - open as long as the run
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from None
         try:
@@ -109,12 +113,16 @@ class Journal:
         except OSError:
             self._file.close()
             raise UsageError(f"{path.parent} is in use by another process; wait for it or stop it first") from None
-        self.records, good, self.n_dropped = read(path)
+        try:
+            self.records, good, self.n_dropped = read(path)
+        except UsageError:
+            self._file.close()
+            raise
         if self.n_dropped:
             os.truncate(path, good)
         self._synced = time.monotonic()
         if good == 0:
-            self.append({"format": FORMAT, "version": VERSION})
+            self.append(HEADER)
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record; it is with the operating system on return, on the disk within a second."""
@@ -128,6 +136,8 @@ class Journal:
     def close(self) -> None:
         """Bring everything to the disk and release the lock."""
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()

@@ -36,10 +36,12 @@ def load_problem_class(target: str) -> type[Problem]:
     }
     if wanted:
         if wanted not in found:
-            raise UsageError(f"{path} defines no problem class {wanted!r}{nearest(wanted, found)}; it has {_list(found)}")
+            hint = nearest(wanted, found)
+            raise UsageError(f"{path} defines no problem class {wanted!r}{hint}; it has {_list(found)}")
         return found[wanted]
     if not found:
-        raise UsageError(f"{path} defines no problem class; expected one subclass of CompressionProblem or pymoo Problem")
+        wanted = "one subclass of CompressionProblem or of pymoo's Problem"
+        raise UsageError(f"{path} defines no problem class; expected {wanted}")
     if len(found) > 1:
         raise UsageError(f"{path} defines {len(found)} problem classes ({_list(found)}); choose one with {path}:NAME")
     return next(iter(found.values()))

@@ -108,7 +108,10 @@ def run_jobs(jobs: Sequence[Job], *, n_jobs: int, on_done: Callable[[Job, Run | 
     try:
         results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch=n_jobs, batch_size=1)(waiting())
         for index, path, error in results:
-            on_done(jobs[index], load_run(path) if path else None, error)
+            run = load_run(path) if path else None
+            # a run in this very process takes the signal itself
+            stopping = stopping or (run is not None and run.status == "interrupted")
+            on_done(jobs[index], run, error)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pymoo.core.problem import Problem
@@ -114,7 +114,7 @@ class CompressionProblem(Problem):
         n_ieq_constr: Number of inequality constraints; `evaluate` then returns `(F, G)`, G <= 0 feasible.
     """
 
-    objectives: ClassVar[Sequence[Objective]] = ()
+    objectives: Sequence[Objective] = ()
 
     def __init__(
         self,
@@ -127,6 +127,12 @@ class CompressionProblem(Problem):
     ) -> None:
         if not self.objectives:
             raise ValueError(f"{type(self).__name__}.objectives must name at least one Objective.")
+        names = [o.name for o in self.objectives]
+        if len(set(names)) < len(names) or any(n == "id" or not n or set(n) & set(',"\n\r') for n in names):
+            raise ValueError(
+                f"{type(self).__name__}.objectives need different names, without commas, quotes or line breaks, "
+                f"and none of them 'id', got {names}."
+            )
         if representation not in REPRESENTATIONS:
             raise ValueError(f"representation must be one of {REPRESENTATIONS}, got {representation!r}.")
         vtype = {"real": float, "integer": int, "binary": bool, "permutation": int}.get(representation)
@@ -169,6 +175,8 @@ class CompressionProblem(Problem):
 
         Args:
             X: (n, n_var) candidates.
+            *args: Never given to an override; pymoo's own form of `evaluate`.
+            **kwargs: Likewise.
 
         Returns:
             (n, n_obj) float64, minimised; or `(F, G)` with constraints. A row of NaN marks a

@@ -30,6 +30,7 @@ from opt.problem import Objective
 
 MANIFEST_VERSION = 1
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
+REQUIRED = ("status", "problem", "objectives", "algo", "seed", "budget", "request")
 PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
 
 
@@ -60,12 +61,15 @@ class RunDirectory:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        self.seconds = _recorded_seconds(path / "history.csv")
         self._journal = journal.Journal(path / "journal.jsonl")
         names = [o["name"] for o in manifest["objectives"]]
         columns = [*HISTORY_COLUMNS, *(f"{stat}_{n}" for n in names for stat in ("best", "mean", "worst"))]
-        self._history = open(path / "history.csv", "w", encoding="utf-8")
-        self._history.write(",".join(columns) + "\n")
+        # rows of an earlier part of the run stay: a run killed while it replays loses no times
+        rows = _whole_rows(path / "history.csv", ",".join(columns), at_most=len(self.records))
+        self.seconds = {n_gen: float(row.split(",")[2]) for n_gen, row in enumerate(rows[1:], start=1)}
+        self._n_rows = len(rows) - 1
+        atomic.write_bytes(path / "history.csv", "".join(row + "\n" for row in rows).encode())
+        self._history = open(path / "history.csv", "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 
     @classmethod
     def create(cls, out: Path, stem: str, manifest: dict[str, Any]) -> RunDirectory:
@@ -107,7 +111,9 @@ class RunDirectory:
         self._journal.append(record)
 
     def history(self, row: Sequence[float]) -> None:
-        """Add one row to history.csv."""
+        """Add one row to history.csv, unless an earlier part of the run wrote that generation's."""
+        if row[0] <= self._n_rows:
+            return
         self._history.write(",".join([f"{v:.10g}" for v in row]) + "\n")
         self._history.flush()
 
@@ -118,8 +124,10 @@ class RunDirectory:
 
     def close(self) -> None:
         """Close the files and release the lock."""
-        self._history.close()
-        self._journal.close()
+        try:
+            self._history.close()
+        finally:
+            self._journal.close()
 
     def replace_folder(self, name: str) -> Path:
         """An empty folder `name` inside the run; what an interrupted part left there is removed."""
@@ -225,6 +233,9 @@ def load_run(path: str | Path) -> Run:
         raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or start a new run") from None
     if not isinstance(manifest, dict) or manifest.get("format") != "opt-run":
         raise UsageError(f"{path} is not a run directory of this program: manifest.json has no format opt-run")
+    missing = [name for name in REQUIRED if name not in manifest]
+    if manifest.get("version") == MANIFEST_VERSION and missing:
+        raise UsageError(f"{file} lacks {', '.join(missing)}; restore it from a copy, or start a new run")
     if manifest.get("version") != MANIFEST_VERSION:
         raise UsageError(
             f"{path} is of run version {manifest.get('version')} and this program reads version {MANIFEST_VERSION}; "
@@ -266,18 +277,20 @@ def _json(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _recorded_seconds(path: Path) -> dict[int, float]:
-    """Seconds by generation from an earlier part of the run's history; a torn row is left out."""
+def _whole_rows(path: Path, header: str, *, at_most: int) -> list[str]:
+    """The header and the first rows of a history that are whole and follow on each other, `at_most` of them."""
+    rows = [header]
     if not path.exists():
-        return {}
-    seconds: dict[int, float] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+        return rows
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    if not lines or lines[0] != header + "\n":
+        return rows
+    for n_gen, line in enumerate(lines[1 : at_most + 1], start=1):
         cells = line.split(",")
-        try:
-            seconds[int(cells[0])] = float(cells[2])
-        except (ValueError, IndexError):
-            continue
-    return seconds
+        if not line.endswith("\n") or len(cells) != header.count(",") + 1 or cells[0] != str(n_gen):
+            break
+        rows.append(line.rstrip("\n"))
+    return rows
 
 
 def _is_locked(path: Path) -> bool:

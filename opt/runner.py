@@ -20,7 +20,7 @@ from opt.adapt import PlainProblem, as_compression_problem
 from opt.algorithms import build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
-from opt.engine import Search, State
+from opt.engine import Search
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references

@@ -109,9 +109,7 @@ def _run_several(jobs: list[Job], *, n_jobs: int) -> int:
     from opt.parallel import build_problem
     from opt.runner import check_request
 
-    check_request(
-        as_compression_problem(build_problem(jobs[0].target, jobs[0].problem_parameters)), jobs[0].request
-    )
+    check_request(as_compression_problem(build_problem(jobs[0].target, jobs[0].problem_parameters)), jobs[0].request)
     done: list[Run] = []
     errors: list[str] = []
     codes: list[int] = []

@@ -55,6 +55,8 @@ class SimulatedAnnealing(Algorithm):
     Source: Kirkpatrick, Gelatt and Vecchi 1983, doi:10.1126/science.220.4598.671.
     """
 
+    opt: Any
+
     def __init__(
         self,
         operators: Operators,

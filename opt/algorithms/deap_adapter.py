@@ -128,7 +128,8 @@ class DeapAlgorithm(Algorithm):
         return None
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
-        self._read_fitness(self.offspring)
+        # the parents' as well: where objectives change their meaning they were judged again
+        self._read_fitness([*self.members, *self.offspring])
         with self.isolated:
             self.members = self.select(self.members, self.offspring, self.pop_size)
         self._keep()
@@ -138,12 +139,6 @@ class DeapAlgorithm(Algorithm):
 
     def _set_optimum(self) -> None:
         self.opt = self.pop
-
-
-def _probabilities(crossover_prob: float, mutation_prob: float) -> None:
-    for name, value in (("crossover_prob", crossover_prob), ("mutation_prob", mutation_prob)):
-        if not 0 <= value <= 1:
-            raise UsageError(f"--algo.{name} must lie between 0 and 1, got {value}")
 
 
 @algorithm("deap-nsga2", objectives="several", needs=VARIATION, handles_constraints=False)
@@ -157,7 +152,6 @@ def deap_nsga2(
         crossover_prob: Probability that a pair of parents is crossed (cxpb).
         mutation_prob: Probability that a child is mutated (mutpb).
     """
-    _probabilities(crossover_prob, mutation_prob)
     if pop_size % 4:
         raise UsageError(f"deap-nsga2 needs --algo.pop_size to be a multiple of 4, got {pop_size}")
 
@@ -188,7 +182,6 @@ def deap_ga(
         crossover_prob: Probability that a pair is crossed (cxpb).
         mutation_prob: Probability that a child is mutated (mutpb).
     """
-    _probabilities(crossover_prob, mutation_prob)
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
         chosen = tools.selTournament(population, n, tournsize=tournament_size)
@@ -203,7 +196,6 @@ def deap_ga(
 def _mu_lambda(
     problem: CompressionProblem, *, mu: int, lambda_: int, crossover_prob: float, mutation_prob: float, plus: bool
 ) -> Algorithm:
-    _probabilities(crossover_prob, mutation_prob)
     if crossover_prob + mutation_prob > 1:
         total = crossover_prob + mutation_prob
         raise UsageError(f"--algo.crossover_prob + --algo.mutation_prob must be at most 1, got {total:g}")

@@ -40,6 +40,8 @@ class GenerationalGA(Algorithm):
     values from another (`keeps_survivors` is False without elites).
     """
 
+    pop: Any
+
     def __init__(
         self,
         operators: Operators,

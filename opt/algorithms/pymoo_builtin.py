@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from math import comb
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pymoo.algorithms.moo.moead import ParallelMOEAD
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
 from pymoo.algorithms.moo.sms import SMSEMOA
-from pymoo.algorithms.moo.spea2 import SPEA2
+from pymoo.algorithms.moo.spea2 import SPEA2, SPEA2Survival
 from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
 from pymoo.algorithms.soo.nonconvex.de import DE
 from pymoo.algorithms.soo.nonconvex.ga import GA
@@ -123,7 +124,9 @@ def spea2(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
-    return SPEA2(**_genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob))
+    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
+    # pymoo's default survival is one object for all of its SPEA2s, and it remembers the last run's bounds
+    return SPEA2(survival=SPEA2Survival(normalize=True), **arguments)
 
 
 @algorithm("moead", objectives="several", needs=VARIATION, handles_constraints=False)
@@ -254,7 +257,22 @@ def cma_es(
         restarts: Number of restarts with a doubled population (IPOP).
     """
     size = pop_size if pop_size is not None else 4 + int(3 * np.log(problem.n_var))
+    if size < 2 or sigma <= 0 or restarts < 0:
+        wanted = "--algo.pop_size >= 2, --algo.sigma > 0 and --algo.restarts >= 0"
+        raise UsageError(f"cma-es needs {wanted}, got {size}, {sigma} and {restarts}")
     return SeededCMAES(sigma=sigma, restarts=restarts, pop_size=size)
+
+
+class BoxPSO(PSO):
+    """PSO that takes a variable with equal bounds: pymoo scales distances by each side of the box."""
+
+    problem: Any
+
+    def _adapt(self) -> None:
+        box, self.problem = self.problem, copy.copy(self.problem)
+        self.problem.xu = np.where(box.xu > box.xl, box.xu, box.xl + 1)
+        super()._adapt()
+        self.problem = box
 
 
 @algorithm("pso", objectives="one", representations=NUMERIC)
@@ -271,4 +289,4 @@ def pso(
     """
     if pop_size < 2:
         raise UsageError(f"pso needs --algo.pop_size of at least 2, got {pop_size}")
-    return PSO(pop_size=pop_size, sampling=_box(problem), w=w, c1=c1, c2=c2)
+    return BoxPSO(pop_size=pop_size, sampling=_box(problem), w=w, c1=c1, c2=c2)

@@ -141,6 +141,12 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
                 f"{spec.name} has no parameter {key!r}{nearest(key, spec.parameters)}; its parameters: {known}"
             )
     for key, value in parameters.items():
-        if key in {"pop_size", "n_offsprings", "n_chains"} and value is not None and value < 1:
+        if (
+            key in {"pop_size", "n_offsprings", "n_chains", "n_neighbors", "tournament_size"}
+            and value is not None
+            and value < 1
+        ):
             raise UsageError(f"--algo.{key} must be at least 1, got {value}")
+        if key in {"crossover_prob", "mutation_prob", "prob_neighbor_mating"} and not 0 <= value <= 1:
+            raise UsageError(f"--algo.{key} must lie between 0 and 1, got {value}")
     return spec.build(problem, **parameters)
