@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from opt.archive import hypervolume, nondominated
-from opt.plot_series import Series, few_ticks, subject
 from opt.errors import UsageError
+from opt.plot_layout import LEGEND_LINE, LEGEND_SIZE, few_ticks, legend_width, wrapped
+from opt.plot_series import Series, subject
 from opt.problem import Objective
 from opt.recorded import falls, feasible
 
@@ -63,12 +64,11 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
             ax.text(0.5, 0.5, "nothing measured", transform=ax.transAxes, ha="center", va="center")
             ax.set(xticks=[], yticks=[])
     handles = _handles(series, moving=moving)
-    entry = 0.6 + 0.075 * max(len(str(h.get_label())) for h in handles)
-    n_lines = math.ceil(len(handles) / max(1, int(3.6 * n_columns / entry)))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=math.ceil(len(handles) / n_lines), fontsize=9, frameon=False
-    )
-    figure.suptitle(f"Convergence: {subject([s.run for s in series])}", fontsize=11)
+    n_lines = math.ceil(len(handles) / max(1, int(3.6 * n_columns / legend_width(handles))))
+    n_side = math.ceil(len(handles) / n_lines)
+    figure.legend(handles=handles, loc="outside lower center", ncols=n_side, fontsize=LEGEND_SIZE, frameon=False)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (n_lines - 1))
+    figure.suptitle(wrapped(figure, f"Convergence: {subject([s.run for s in series])}"), fontsize=11)
     return figure
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from opt.errors import UsageError
 from opt.problem import Objective
@@ -206,22 +203,7 @@ def test_quantity(objective: Objective, tables: Sequence[pd.DataFrame]) -> Quant
 test_quantity.__test__ = False  # type: ignore[attr-defined]
 
 
-def few_ticks(ax: Axes, *, x: bool = True, y: bool = True, n: int = 5) -> None:
-    """At most n + 1 ticks an axis, with numbers short enough to stand side by side."""
-    for axis, wanted in ((ax.xaxis, x), (ax.yaxis, y)):
-        if wanted:
-            axis.set_major_locator(MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
-            axis.set_major_formatter(FuncFormatter(_number))
-
-
-def _number(value: float, position: int | None = None) -> str:
-    size = abs(value)
-    if size < 1e-12:
-        return "0"
-    if size >= 1e4:
-        power = min(int(math.log10(size) // 3), 5)
-        return f"{value / 1000**power:.6g}{' kMGTP'[power]}".replace(" ", "")
-    if size < 1e-3:
-        mantissa, exponent = f"{value:.3e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.6g}"
+def finite(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of x and y, (n,) each, of which both are finite."""
+    ok = np.isfinite(x) & np.isfinite(y)
+    return x[ok], y[ok]
