@@ -20,7 +20,7 @@ SimilarityName = Literal["gaussian", "student", "distance"]
 RefitTarget = Literal["mixture", "logits", "labels"]
 
 # Networks whose embeddings are held at once.
-_CHUNK = 128
+_CHUNK = 64
 # Weight of the parent's mistakes in the mixture target; measured best of 2, 5, 10, 20 on held-out images.
 _CORRECTION = 5.0
 
