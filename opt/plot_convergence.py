@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
-from opt.plot_layout import LEGEND_LINE, LEGEND_SIZE, few_ticks, legend_width, wrapped
+from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_series import Series, subject
 from opt.problem import Objective
 from opt.recorded import falls, feasible
@@ -63,12 +63,8 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
         if not any(np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any() for line in ax.get_lines()):
             ax.text(0.5, 0.5, "nothing measured", transform=ax.transAxes, ha="center", va="center")
             ax.set(xticks=[], yticks=[])
-    handles = _handles(series, moving=moving)
-    n_lines = math.ceil(len(handles) / max(1, int(3.6 * n_columns / legend_width(handles))))
-    n_side = math.ceil(len(handles) / n_lines)
-    figure.legend(handles=handles, loc="outside lower center", ncols=n_side, fontsize=LEGEND_SIZE, frameon=False)
-    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (n_lines - 1))
-    figure.suptitle(wrapped(figure, f"Convergence: {subject([s.run for s in series])}"), fontsize=11)
+    legend_below(figure, _handles(series, moving=moving))
+    figure.suptitle(wrapped(figure, f"Convergence: {subject([s.run for s in series])}"), fontsize=10)
     return figure
 
 

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from opt.archive import nondominated
-from opt.plot_layout import LEGEND_LINE, LEGEND_SIZE, few_ticks, heading, legend_beside, legend_width, say_empty
+from opt.plot_layout import (
+    LEGEND_LINE,
+    LEGEND_SIZE,
+    few_ticks,
+    heading,
+    legend_below,
+    legend_beside,
+    legend_width,
+    say_empty,
+)
 from opt.plot_references import CROWDED, ReferenceSet, references_of
 from opt.plot_series import Quantity, Series, finite, search_quantity, subject, test_quantity
 from opt.plot_strip import strip_figure
@@ -43,10 +52,14 @@ def front_figure(series: Sequence[Series]) -> Figure:
     size = 4.2 if len(panels) <= 2 else max(2.0, min(3.0, 14.0 / n_columns))
     handles = _handles(series, references)
     width, height = legend_width(handles), LEGEND_LINE * len(handles)
-    # a matrix has an empty corner; a legend that does not fit there goes beside the last panel
-    inside = min(n_rows, n_columns) > 1 and height < size and width < size * (n_columns - 1)
+    # a matrix has an empty corner for the legend; one that does not fit goes below, and beside a single row
+    is_row = n_rows == 1
+    in_corner = not is_row and height < size and width < size * (n_columns - 1)
     figure = Figure(
-        figsize=(size * n_columns + (0.9 if inside else 0.9 + width), max(size * n_rows, height) + 0.7),
+        figsize=(
+            size * n_columns + (0.9 + width if is_row else 0.9),
+            max(size * n_rows, height if is_row else 0) + 0.7,
+        ),
         layout="constrained",
     )
     grid = figure.add_gridspec(n_rows, n_columns)
@@ -57,12 +70,14 @@ def front_figure(series: Sequence[Series]) -> Figure:
         _draw_pair(ax, panel, series, references)
     _share(panels, axes)
     say_empty(list(axes.values()), series)
-    if inside:
+    if in_corner:
         place = figure.add_subplot(grid[0, 1:], label="legend")
         place.set_axis_off()
         place.legend(handles=handles, loc="upper left", borderaxespad=0.0, fontsize=LEGEND_SIZE, frameon=False)
+    elif is_row:
+        legend_beside(axes[0, n_columns - 1], handles)
     else:
-        legend_beside(axes[n_rows - 1, n_columns - 1], handles, anchor=1.0 if n_rows == 1 else 0.0)
+        legend_below(figure, handles)
     heading(figure, series, f"Pareto front: {subject([s.run for s in series])}")
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from opt.plot_series import GREY, Series
+from opt.plot_series import Series
 
 LEGEND_SIZE = 9
 LEGEND_LETTER = 0.075
@@ -42,17 +42,15 @@ def _number(value: float, position: int | None = None) -> str:
 
 
 def heading(figure: Figure, series: Sequence[Series], title: str) -> None:
-    """Give the figure its title, and a note on how to read it where that is not plain."""
-    figure.suptitle(wrapped(figure, title), fontsize=11)
+    """Give the figure its title, and under it a note on how to read it where that is not plain."""
     objectives = series[0].run.objectives
     notes = []
     if len(objectives) > 2:
-        notes.append("lines: nondominated within the panel")
+        notes.append("lines join what is nondominated within a panel")
     if any(o.sign < 0 for o in objectives):
-        notes.append("better: " + ", ".join(f"{'less' if o.sign > 0 else 'more'} {o.name}" for o in objectives))
-    if notes:
-        note = textwrap.fill("; ".join(notes), width=int(14 * figure.get_figwidth()))
-        figure.supxlabel(note, fontsize=8, color=GREY)
+        notes.append("better is " + ", ".join(f"{'less' if o.sign > 0 else 'more'} {o.name}" for o in objectives))
+    text = [wrapped(figure, title)] + ([wrapped(figure, "; ".join(notes))] if notes else [])
+    figure.suptitle("\n".join(text), fontsize=10)
 
 
 def wrapped(figure: Figure, title: str) -> str:
@@ -75,12 +73,20 @@ def legend_width(handles: Sequence[Artist]) -> float:
     return 0.7 + LEGEND_LETTER * max(len(str(handle.get_label())) for handle in handles)
 
 
-def legend_beside(ax: Axes, handles: Sequence[Artist], *, anchor: float = 1.0) -> None:
-    """A legend to the right of a panel, from its top down (anchor 1) or from its bottom up (anchor 0)."""
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend under the panels, in as many columns as fit; the figure grows by its further lines."""
+    n_lines = math.ceil(len(handles) / max(1, int(0.9 * figure.get_figwidth() / legend_width(handles))))
+    n_side = math.ceil(len(handles) / n_lines)
+    figure.legend(handles=handles, loc="outside lower center", ncols=n_side, fontsize=LEGEND_SIZE, frameon=False)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * (n_lines - 1))
+
+
+def legend_beside(ax: Axes, handles: Sequence[Artist]) -> None:
+    """A legend to the right of a panel, from its top down."""
     ax.legend(
         handles=handles,
-        loc="upper left" if anchor else "lower left",
-        bbox_to_anchor=(1.02, anchor),
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
         borderaxespad=0.0,
         fontsize=LEGEND_SIZE,
         frameon=False,

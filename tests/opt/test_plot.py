@@ -154,9 +154,7 @@ def assert_clean(figure: Figure) -> None:
         assert legend.get_texts()
         assert all(text.get_text() for text in legend.get_texts())
         boxes.append(("legend", legend.get_window_extent(renderer)))
-    for text in (figure._suptitle, figure._supxlabel):
-        if text is not None:
-            boxes.append((text.get_text(), text.get_window_extent(renderer)))
+    boxes.append((figure._suptitle.get_text(), figure._suptitle.get_window_extent(renderer)))
     for k, (name, box) in enumerate(boxes):
         assert inside.x0 <= box.x0 and box.x1 <= inside.x1, f"{name!r} leaves the picture"
         assert inside.y0 <= box.y0 and box.y1 <= inside.y1, f"{name!r} leaves the picture"
@@ -224,7 +222,7 @@ def test_front_two_objectives_with_a_maximised_one(accurate):
     (stairs,) = lines(search, "staircase")
     assert (np.diff(stairs.get_xdata()) > 0).all() and (np.diff(stairs.get_ydata()) > 0).all()
     assert search.get_ylim()[0] < search.get_ylim()[1]
-    assert "more accuracy" in figure._supxlabel.get_text()
+    assert "more accuracy" in figure._suptitle.get_text()
 
 
 def test_front_one_objective_is_a_strip(one):
