@@ -15,6 +15,7 @@ from problems.networks.affinities import (
     check_perplexity,
     conditional_probabilities,
     joint_probabilities,
+    log,
     scaled_squared_distances,
     shift_rows,
     squared_distances,
@@ -117,7 +118,7 @@ class _KullbackLeibler(Similarity):
         ratio.diagonal(dim1=1, dim2=2).fill_(1)
         # sum P (r - 1 - ln r) = KL because P and Q both sum to 1; its terms are of second order and never negative,
         # so float32 keeps small losses that would drown in the rounding of sum P ln(1/r).
-        log_ratio = ratio.log()
+        log_ratio = log(ratio)
         terms = ratio.sub_(1).sub_(log_ratio)
         return terms.reshape(len(q), -1) @ p.reshape(-1)
 
