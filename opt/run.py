@@ -79,6 +79,7 @@ class RunDirectory:
             UsageError: `out` cannot be created or written.
         """
         began = datetime.now().strftime("%Y%m%d-%H%M%S")
+        made: Path | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
             number = 1
@@ -86,15 +87,18 @@ class RunDirectory:
                 path = out / (f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
                 try:
                     path.mkdir()
+                    made = path
                     break
                 except FileExistsError:
                     number += 1
             manifest = {"format": "opt-run", "version": MANIFEST_VERSION, **manifest, "created": now()}
             manifest |= {"status": "running", "pid": os.getpid()}
             atomic.write_bytes(path / "manifest.json", _json(manifest))
+            return cls(path, manifest)
         except OSError as error:
+            if made is not None:
+                shutil.rmtree(made, ignore_errors=True)
             raise UsageError(f"cannot write a run under {out}: {error.strerror}; give another --out") from None
-        return cls(path, manifest)
 
     @property
     def records(self) -> list[dict[str, Any]]:

@@ -247,8 +247,12 @@ def _open_directory(
         expected, found = resume.manifest["objectives"], _objectives(problem)
         if expected != found:
             raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
-        directory = RunDirectory(resume.path, resume.manifest)
-        directory.update(status="running")
+        try:
+            directory = RunDirectory(resume.path, resume.manifest)
+            directory.update(status="running")
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
         return directory
     manifest = {
         "command": command,
@@ -310,7 +314,11 @@ def _save(
 
     if n:
         (directory.path / "plots").mkdir(exist_ok=True)
-        plot_runs([load_run(directory.path)])
+        try:
+            plot_runs([load_run(directory.path)])
+        except UsageError as error:
+            later = f"python -m opt.plot {directory.path}"
+            raise UsageError(f"{error}; the run is saved whole without its plots, draw them with {later}") from None
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ class Slope(CompressionProblem):
 
     Args:
         n_var: Number of variables.
-        nap: Seconds that evaluating a batch takes.
+        nap: Seconds that evaluating a generation takes.
     """
 
     objectives = (
@@ -48,7 +48,7 @@ class Slope(CompressionProblem):
         self.nap = nap
 
     def evaluate(self, X):
-        if self.nap:
+        if self.nap and len(X) > 2:
             time.sleep(self.nap)
         first = X[:, 0]
         rest = 1 + X[:, 1:].sum(axis=1)
