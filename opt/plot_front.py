@@ -15,8 +15,9 @@ from opt.archive import nondominated
 from opt.plot_layout import (
     LEGEND_LINE,
     LEGEND_SIZE,
-    few_ticks,
+    Scale,
     heading,
+    helpful_scale,
     legend_below,
     legend_beside,
     legend_width,
@@ -68,7 +69,7 @@ def front_figure(series: Sequence[Series]) -> Figure:
         ax = figure.add_subplot(grid[panel.row, panel.column])
         axes[panel.row, panel.column] = ax
         _draw_pair(ax, panel, series, references)
-    _share(panels, axes)
+    _share(panels, axes, _scales(series, references))
     say_empty(list(axes.values()), series)
     if in_corner:
         place = figure.add_subplot(grid[0, 1:], label="legend")
@@ -103,7 +104,18 @@ def _panels(series: Sequence[Series]) -> list[Panel]:
     return panels + [Panel(len(ordered) - 1 + k, column, x, y) for k, y in enumerate(ys) for column, x in enumerate(xs)]
 
 
-def _share(panels: Sequence[Panel], axes: dict[tuple[int, int], Axes]) -> None:
+def _scales(series: Sequence[Series], references: Sequence[ReferenceSet]) -> dict[str, Scale]:
+    """The scale of each objective, by its name: one for its search and its held-out values."""
+    scales = {}
+    for objective in series[0].run.objectives:
+        quantity = search_quantity(objective)
+        fronts = np.concatenate([quantity.values(s.front) for s in series])
+        known = np.concatenate([np.empty(0), *(quantity.values(table) for r in references for table in r.tables)])
+        scales[objective.name] = helpful_scale(fronts[np.isfinite(fronts)], known[np.isfinite(known)])
+    return scales
+
+
+def _share(panels: Sequence[Panel], axes: dict[tuple[int, int], Axes], scales: dict[str, Scale]) -> None:
     """One scale for one quantity in a column or row; its label and numbers only at the outer panels."""
     for panel in panels:
         ax = axes[panel.row, panel.column]
@@ -121,9 +133,12 @@ def _share(panels: Sequence[Panel], axes: dict[tuple[int, int], Axes]) -> None:
             ax.set_ylabel(panel.y.label)
         if len(panels) == 2 and panel.column == 1 and panels[0].y.objective == panel.y.objective:
             ax.sharey(axes[0, 0])
+    for panel in panels:
+        ax = axes[panel.row, panel.column]
+        scales[panel.x.objective.name].apply(ax, "x")
+        scales[panel.y.objective.name].apply(ax, "y")
     for ax in axes.values():
         ax.autoscale_view()
-        few_ticks(ax)
 
 
 def _draw_pair(ax: Axes, panel: Panel, series: Sequence[Series], references: Sequence[ReferenceSet]) -> None:

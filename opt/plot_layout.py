@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from opt.plot_series import Series
 
@@ -18,6 +21,68 @@ LEGEND_LETTER = 0.075
 """Inches of a letter in a legend, roughly."""
 LEGEND_LINE = 0.2
 """Inches of a line in a legend, roughly."""
+
+
+FEW = 8
+"""Fronts of fewer solutions stay on a linear scale."""
+CROWDED_LOG = 12.0
+"""A quarter of the solutions below the maximum divided by so much: a logarithmic scale shows them apart."""
+CROWDED_SYMLOG = 100.0
+"""The same for values that span too many decades, or reach zero."""
+MOST_DECADES = 1e4
+"""Widest ratio of a plain logarithmic scale."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of an axis.
+
+    Args:
+        kind: "linear", "log", or "symlog": logarithmic above a threshold and linear below it.
+        threshold: The threshold of "symlog", a power of ten.
+        n_decades: Powers of ten that a logarithmic scale spans, of "symlog" those above the threshold.
+    """
+
+    kind: Literal["linear", "log", "symlog"] = "linear"
+    threshold: float = 1.0
+    n_decades: int = 1
+
+    def apply(self, ax: Axes, which: Literal["x", "y"]) -> None:
+        """Give an axis of `ax` this scale, with few ticks and short numbers."""
+        set_scale = ax.set_xscale if which == "x" else ax.set_yscale
+        if self.kind == "linear":
+            few_ticks(ax, x=which == "x", y=which == "y")
+            return
+        axis = ax.xaxis if which == "x" else ax.yaxis
+        if self.kind == "log":
+            set_scale("log")
+            subs = {0: (1.0, 2.0, 5.0), 1: (1.0, 2.0, 5.0), 2: (1.0, 3.0)}.get(self.n_decades, (1.0,))
+            axis.set_major_locator(LogLocator(subs=subs))
+        else:
+            set_scale("symlog", linthresh=self.threshold, linscale=0.5)
+            powers = range(0, self.n_decades + 2, 1 + self.n_decades // 6)
+            axis.set_major_locator(FixedLocator([0.0, *(self.threshold * 10.0**power for power in powers)]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(_number))
+
+
+def helpful_scale(fronts: np.ndarray, references: np.ndarray) -> Scale:
+    """A logarithmic scale where fronts crowd at the low end of a wide range, else a linear one.
+
+    Args:
+        fronts: (n,) finite values of the fronts' solutions.
+        references: (m,) finite values of the references.
+    """
+    lowest = min(fronts.min(initial=np.inf), references.min(initial=np.inf))
+    if len(fronts) < FEW or lowest < 0:
+        return Scale()
+    quarter, highest = float(np.quantile(fronts, 0.25)), float(fronts.max())
+    if lowest > 0 and highest <= MOST_DECADES * lowest and quarter * CROWDED_LOG < highest:
+        return Scale("log", n_decades=int(math.log10(highest / lowest)))
+    if quarter > 0 and quarter * CROWDED_SYMLOG < highest:
+        threshold = 10.0 ** math.floor(math.log10(quarter))
+        return Scale("symlog", threshold=threshold, n_decades=int(math.log10(highest / threshold)))
+    return Scale()
 
 
 def few_ticks(ax: Axes, *, x: bool = True, y: bool = True, n: int = 5) -> None:

@@ -62,7 +62,7 @@ def references_of(series: Sequence[Series]) -> list[ReferenceSet]:
         for name, rows in table.groupby("reference", sort=False):
             values = rows[shown].reset_index(drop=True)
             known = found.setdefault(str(name), [])
-            if not any(values.equals(other) for other in known):
+            if not any(_alike(values, other) for other in known):
                 known.append(values)
     sets: list[ReferenceSet] = []
     for is_point in (False, True):
@@ -80,6 +80,14 @@ def references_of(series: Sequence[Series]) -> list[ReferenceSet]:
                 )
             )
     return sets
+
+
+def _alike(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two tables show the same points, up to what no eye can see."""
+    if one.shape != other.shape or list(one.columns) != list(other.columns):
+        return False
+    a, b = (table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float) for table in (one, other))
+    return bool(np.allclose(a, b, rtol=1e-3, atol=1e-9, equal_nan=True))
 
 
 def _is_cloud(table: pd.DataFrame, objectives: Sequence[Objective]) -> bool:

@@ -268,6 +268,35 @@ def test_front_leaves_out_solutions_without_a_test_value(copied):
     assert count == [len(front), len(front) - 1]
 
 
+@pytest.mark.parametrize(
+    ("size", "kind", "ticks"),
+    [
+        (np.linspace(0.001, 1, 40), "linear", None),
+        (np.geomspace(0.02, 1, 40), "log", ["0.02", "0.05", "0.1", "0.2", "0.5", "1"]),
+        (np.geomspace(0.02, 1, 7), "linear", None),
+        (np.append(np.geomspace(1e-7, 1e-2, 40), 1.0), "symlog", None),
+        (np.append(np.zeros(30), [5e-3, 1.0]), "linear", None),
+        (np.geomspace(3, 5e6, 40), "symlog", ["0", "100", "1000", "10k", "100k", "1M"]),
+    ],
+)
+def test_front_takes_a_logarithmic_scale_where_it_crowds(copied, size, kind, ticks):
+    ids = [f"e{i:06d}" for i in range(len(size))]
+    accuracy = np.linspace(0.2, 0.9, len(size))
+    pd.DataFrame({"id": ids, "accuracy": accuracy, "size_bytes": size}).to_csv(copied.path / "front.csv", index=False)
+    figure = front_figure(series_of([copied]))
+    assert_clean(figure)
+    (ax,) = panels(figure)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", kind)
+    low, high = ax.get_ylim()
+    shown = [t.get_text() for t in ax.get_yticklabels() if low <= t.get_position()[1] <= high]
+    assert ticks is None or shown == ticks
+
+
+def test_references_that_several_runs_bring_alike_are_drawn_once(pruned):
+    for ax in panels(front_figure(series_of(pruned))):
+        assert len(lines(ax, "reference")) == 2
+
+
 def test_staircase_is_the_nondominated_set_in_order():
     x = np.array([3.0, 1.0, 2.0, 2.5, 1.0])
     y = np.array([1.0, 3.0, 2.0, 2.5, 4.0])
