@@ -23,7 +23,7 @@ def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:
     if not len(inside):
         return 0.0
     if F.shape[1] == 1:
-        return min(float(ref_point[0] - inside.min()), _LARGEST)
+        return min(float(ref_point[0]) - float(inside.min()), _LARGEST)
     return min(float(moocore.hypervolume(inside, ref=ref_point)), _LARGEST)
 
 
