@@ -119,7 +119,7 @@ def evaluate(
     network: ParentNetwork, X: np.ndarray, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors and dissimilarities of a population on a new batch of images, whose tables are made anew."""
-    table = ImageTable(network, images, labels)
+    table = ImageTable(network, images.numpy(), labels.numpy())
     measure = Measurement(table, n_points=len(images), similarity="gaussian", perplexity=PERPLEXITY)
     return measure([inherited(genome, network) for genome in X[:, 0]])
 
@@ -146,7 +146,8 @@ def select(dissimilarity: np.ndarray, widths: np.ndarray, rng: np.random.Generat
 
 def as_sequential(genome: NetworkGenome, network: ParentNetwork) -> nn.Sequential:
     """The genome as a plain torch module."""
-    model = FullyConnected.from_arrays(*genome.materialise(network))
+    weights, biases = genome.materialise(network)
+    model = FullyConnected.from_arrays([w.copy() for w in weights], [b.copy() for b in biases])
     first, second, output = model.linear_layers
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), output)
 

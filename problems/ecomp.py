@@ -38,7 +38,7 @@ from problems.networks.batch import (
     inherited,
 )
 from problems.networks.cost import count
-from problems.networks.data import Dataset, load_dataset
+from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.models import FullyConnected, layer_names, load_fully_connected
 from problems.networks.parents import trained_parent
 from problems.networks.training import train
@@ -159,7 +159,7 @@ class EComp(CompressionProblem):
             "similarity": similarity,
             "perplexity": perplexity,
         }
-        search = ImageTable(self.network, self.dataset.search.flat, self.dataset.search.labels)
+        search = _table(self.network, self.dataset.search)
         self._search_table = search
         self._batches = [search]
         if batch_size is not None:
@@ -172,7 +172,7 @@ class EComp(CompressionProblem):
         self._batch_order = np.arange(len(self._batches))
         self._measurement: Measurement | None = None
         some = self.dataset.train.subset(slice(0, n_refit))
-        self._refit_table = ImageTable(self.network, some.flat, some.labels)
+        self._refit_table = _table(self.network, some)
         self._refit = LeastSquaresRefit(self._refit_table, target=refit_target) if refit else None
         self._test_table: ImageTable | None = None
         self._finetuned: dict[bytes, Phenotype] = {}
@@ -308,7 +308,7 @@ class EComp(CompressionProblem):
 
     def _tested(self, phenotypes: Sequence[Phenotype]) -> list[dict[str, float]]:
         if self._test_table is None:
-            self._test_table = ImageTable(self.network, self.dataset.test.flat, self.dataset.test.labels)
+            self._test_table = _table(self.network, self.dataset.test)
         rows = (classify(self._test_table, phenotype) for phenotype in phenotypes)
         return [{"accuracy": accuracy, "loss": loss} for accuracy, loss in rows]
 
@@ -355,6 +355,10 @@ class EComp(CompressionProblem):
             test=self._tested(phenotypes),
             parameters=[self.describe(np.array([genome], dtype=object)) for genome in genomes],
         )
+
+
+def _table(network: ParentNetwork, split: Split) -> ImageTable:
+    return ImageTable(network, split.flat.numpy(), split.labels.numpy())
 
 
 def _check_options(**limits: tuple[float | None, float, float]) -> None:

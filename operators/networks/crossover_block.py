@@ -56,7 +56,7 @@ class BlockCrossover:
         """The explicit corner of own's layer k after its first c rows and columns became other's."""
         if k:
             corner = own.corner(k, self.network, *own.shape(k, self.network))
-            theirs, _ = other.layer(k, self.network)
+            theirs = other.layer_weight(k, self.network)
         else:
             # Most of the first layer's inputs lie beyond every cutoff: only its corner is ever made explicit.
             corner = self._grown(own, c)
@@ -71,7 +71,6 @@ class BlockCrossover:
         return genome.corner(0, self.network, max(n_rows, c), max(n_columns, c))
 
     def _exchanged_bias(self, own: NetworkGenome, other: NetworkGenome, k: int, c: int) -> np.ndarray:
-        n_own, n_other = (0 if g.biases[k] is None else g.biases[k].size for g in (own, other))  # type: ignore[union-attr]
-        bias = own.corner_bias(k, self.network, max(n_own, c))
-        bias[:c] = other.corner_bias(k, self.network, max(n_other, c))[:c]
+        bias = own.layer_bias(k, self.network).copy()
+        bias[:c] = other.layer_bias(k, self.network)[:c]
         return bias

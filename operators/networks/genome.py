@@ -72,14 +72,14 @@ class NetworkGenome:
     """A network that descends from a parent: which neurons it kept, and what changed in them.
 
     A layer whose entry in `weights` and `biases` is None has exactly the parent's connections
-    between the neurons that were kept (compact form). An explicit array replaces the top-left
-    corner of these connections, or all of them when it has the layer's full shape. Genomes are
-    immutable, and compare equal when they hold equal arrays.
+    between the neurons that were kept (compact form). An explicit weight replaces the top-left
+    corner of these connections, or all of them when it has the layer's full shape; an explicit bias
+    is whole. Genomes are immutable, and compare equal when they hold equal arrays.
 
     Args:
         ids: One sorted int16 array per hidden layer: the parent's neurons that these descend from.
         weights: One entry per linear layer: None, or (r, c) float32 with r <= n_out, c <= n_in.
-        biases: One entry per linear layer: None, or (r,) float32 with r <= n_out.
+        biases: One entry per linear layer: None, or (n_out,) float32.
     """
 
     ids: tuple[np.ndarray, ...]
@@ -110,13 +110,19 @@ class NetworkGenome:
 
     def layer(self, k: int, parent: ParentNetwork) -> tuple[np.ndarray, np.ndarray]:
         """Weight (n_out, n_in) and bias (n_out,) of linear layer k; do not change them."""
-        weight, bias = self.weights[k], self.biases[k]
-        n_out, n_in = self.shape(k, parent)
-        if weight is None or weight.shape != (n_out, n_in):
-            weight = self.corner(k, parent, n_out, n_in)
-        if bias is None or bias.size != n_out:
-            bias = self.corner_bias(k, parent, n_out)
-        return weight, bias
+        return self.layer_weight(k, parent), self.layer_bias(k, parent)
+
+    def layer_weight(self, k: int, parent: ParentNetwork) -> np.ndarray:
+        """Weight (n_out, n_in) of linear layer k; do not change it."""
+        weight, shape = self.weights[k], self.shape(k, parent)
+        return weight if weight is not None and weight.shape == shape else self.corner(k, parent, *shape)
+
+    def layer_bias(self, k: int, parent: ParentNetwork) -> np.ndarray:
+        """Bias (n_out,) of linear layer k; do not change it."""
+        bias = self.biases[k]
+        if bias is not None:
+            return bias
+        return parent.biases[k][self.ids[k]] if k < len(self.ids) else parent.biases[k]
 
     def corner(self, k: int, parent: ParentNetwork, n_rows: int, n_columns: int) -> np.ndarray:
         """A new array with the first rows and columns of linear layer k's weight, at least the explicit ones."""
@@ -126,14 +132,6 @@ class NetworkGenome:
         corner = inherited_corner(self.ids, k, parent, n_rows, n_columns)
         if weight is not None:
             corner[: weight.shape[0], : weight.shape[1]] = weight
-        return corner
-
-    def corner_bias(self, k: int, parent: ParentNetwork, n_rows: int) -> np.ndarray:
-        """A new array with the first entries of linear layer k's bias, at least the explicit ones."""
-        bias = self.biases[k]
-        corner = parent.biases[k][self.ids[k][:n_rows]] if k < len(self.ids) else parent.biases[k][:n_rows].copy()
-        if bias is not None:
-            corner[: bias.size] = bias
         return corner
 
     def materialise(self, parent: ParentNetwork) -> tuple[list[np.ndarray], list[np.ndarray]]:

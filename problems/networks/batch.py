@@ -1,15 +1,18 @@
-"""Populations of networks evaluated together: refitted, run on images, and compared with their parent."""
+"""Populations of networks evaluated together: refitted, run on images, and compared with their parent.
+
+Arrays are numpy's, not torch's: on one thread its products of small matrices are as fast, those of a
+matrix with its own transpose twice as fast, and genomes are numpy arrays already.
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
+import scipy.special
 import torch
-from torch import Tensor
 
 from operators.networks import NetworkGenome, ParentNetwork
 from operators.networks.genome import inherited_corner
@@ -20,27 +23,26 @@ SimilarityName = Literal["gaussian", "student", "distance"]
 RefitTarget = Literal["mixture", "logits", "labels"]
 
 # Networks whose embeddings are held at once.
-_CHUNK = 64
+_CHUNK = 32
 # Weight of the parent's mistakes in the mixture target; measured best of 2, 5, 10, 20 on held-out images.
 _CORRECTION = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Phenotype:
-    """A network's arrays, ready to run.
+    """A network's float32 arrays, ready to run.
 
     Args:
         first_ids: The neurons of the parent's first layer that this network's first layer is cut
             from, or None when `weights[0]` and `biases[0]` hold it whole.
-        weights: One (n_out, n_in) tensor per linear layer. Where `first_ids` is given, `weights[0]` is what must be
-            added to the top-left corner of the parent's rows: (r, c), or empty where nothing changed.
-        biases: One (n_out,) tensor per linear layer; `biases[0]` likewise.
-        widths: Neurons per hidden layer.
+        weights: One (n_out, n_in) array per linear layer. Where `first_ids` is given, `weights[0]` is what must be
+            added to the top-left corner of the parent's rows: (r, c), or None where nothing changed.
+        biases: One (n_out,) array per linear layer; `biases[0]` likewise.
     """
 
-    first_ids: Tensor | None
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
+    first_ids: np.ndarray | None
+    weights: tuple[np.ndarray | None, ...]
+    biases: tuple[np.ndarray | None, ...]
     widths: tuple[int, ...]
 
 
@@ -50,17 +52,15 @@ def inherited(genome: NetworkGenome, network: ParentNetwork) -> Phenotype:
     # A full explicit matrix is multiplied as it is; a corner costs less as a correction of the parent's activations.
     is_cut = weight is None or 2 * weight.size < ids.size * network.n_inputs
     if is_cut:
-        first_weight = (
-            _EMPTY if weight is None else _tensor(weight - inherited_corner(genome.ids, 0, network, *weight.shape))
-        )
-        first_bias = _EMPTY if bias is None else _tensor(bias - network.biases[0][ids[: bias.size]])
+        weight = None if weight is None else weight - inherited_corner(genome.ids, 0, network, *weight.shape)
+        bias = None if bias is None else bias - network.biases[0][ids]
     else:
-        first_weight, first_bias = map(_tensor, genome.layer(0, network))
-    layers = [tuple(map(_tensor, genome.layer(k, network))) for k in range(1, len(genome.weights))]
+        weight, bias = genome.layer(0, network)
+    layers = [genome.layer(k, network) for k in range(1, len(genome.weights))]
     return Phenotype(
-        first_ids=torch.from_numpy(ids.astype(np.int64)) if is_cut else None,
-        weights=(first_weight, *(weight for weight, _ in layers)),
-        biases=(first_bias, *(bias for _, bias in layers)),
+        first_ids=ids if is_cut else None,
+        weights=(weight, *(weight for weight, _ in layers)),
+        biases=(bias, *(bias for _, bias in layers)),
         widths=genome.widths,
     )
 
@@ -74,18 +74,17 @@ class ImageTable:
     Args:
         network: The parent.
         images: (n_images, n_inputs) float32.
-        labels: (n_images,) int64.
+        labels: (n_images,) integers.
     """
 
-    def __init__(self, network: ParentNetwork, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, network: ParentNetwork, images: np.ndarray, labels: np.ndarray) -> None:
         if images.ndim != 2 or images.shape[1] != network.n_inputs:
-            raise ValueError(f"images must have shape (n, {network.n_inputs}), got {tuple(images.shape)}.")
+            raise ValueError(f"images must have shape (n, {network.n_inputs}), got {images.shape}.")
         self.network = network
-        self.images = images.float()
-        self.labels = labels.long()
-        weight, bias = _tensor(network.weights[0]), _tensor(network.biases[0])
-        self.first_linear = _affine(weight, self.images.T, bias)
-        self.first = self.first_linear.relu()
+        self.images = np.asarray(images, dtype=np.float32)
+        self.labels = np.asarray(labels)
+        self.first_linear = _affine(network.weights[0], self.images.T, network.biases[0])
+        self.first = np.maximum(self.first_linear, 0.0)
 
     @property
     def n_images(self) -> int:
@@ -100,33 +99,36 @@ class ImageTable:
         table.first, table.first_linear = self.first[:, start:stop], self.first_linear[:, start:stop]
         return table
 
-    def first_layer(self, phenotype: Phenotype, out: Tensor | None = None) -> Tensor:
+    def first_layer(self, phenotype: Phenotype, out: np.ndarray | None = None) -> np.ndarray:
         """(width, n_images) activations of a network's first hidden layer."""
-        weight, bias = phenotype.weights[0], phenotype.biases[0]
-        if phenotype.first_ids is None:
-            return _affine(weight, self.images.T, bias, out).relu_()
-        if not weight.numel() and not bias.numel():
-            return torch.index_select(self.first, 0, phenotype.first_ids, out=out)
-        layer = torch.index_select(self.first_linear, 0, phenotype.first_ids, out=out)
-        if weight.numel():
-            layer[: weight.shape[0]].addmm_(weight, self.images[:, : weight.shape[1]].T)
-        layer[: len(bias)] += bias[:, None]
-        return layer.relu_()
+        ids, weight, bias = phenotype.first_ids, phenotype.weights[0], phenotype.biases[0]
+        if ids is None:
+            return _relu(_affine(weight, self.images.T, bias, out))
+        is_changed = weight is not None or bias is not None
+        # Without mode="clip", take copies twice to leave `out` alone on an error; ids are the parent's own.
+        layer = np.take(self.first_linear if is_changed else self.first, ids, axis=0, out=out, mode="clip")
+        if weight is not None:
+            layer[: weight.shape[0]] += weight @ self.images[:, : weight.shape[1]].T
+        if bias is not None:
+            layer += bias[:, None]
+        return _relu(layer) if is_changed else layer
 
-    def forward(self, phenotype: Phenotype, out: Sequence[Tensor] | None = None) -> tuple[list[Tensor], Tensor]:
+    def forward(
+        self, phenotype: Phenotype, out: Sequence[np.ndarray] | None = None
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Run one network.
 
         Args:
             phenotype: The network.
-            out: One contiguous (width, n_images) tensor per hidden layer to write its activations to.
+            out: One contiguous (width, n_images) array per hidden layer to write its activations to.
 
         Returns:
             Activations of the hidden layers, (width, n_images) each, and logits (n_outputs, n_images).
         """
-        places: Sequence[Tensor | None] = out or [None] * len(phenotype.widths)
+        places: Sequence[np.ndarray | None] = [None] * len(phenotype.widths) if out is None else out
         hidden = [self.first_layer(phenotype, places[0])]
         for weight, bias, place in zip(phenotype.weights[1:-1], phenotype.biases[1:-1], places[1:], strict=True):
-            hidden.append(_affine(weight, hidden[-1], bias, place).relu_())
+            hidden.append(_relu(_affine(weight, hidden[-1], bias, place)))
         return hidden, _affine(phenotype.weights[-1], hidden[-1], phenotype.biases[-1])
 
 
@@ -145,8 +147,7 @@ class Measurement:
         self.n_points = min(n_points, table.n_images)
         parent = inherited(table.network.genome(), table.network)
         hidden, _ = table.part(0, self.n_points).forward(parent)
-        losses = [_similarity(similarity, layer.T, perplexity) for layer in hidden]
-        self._losses: list[Similarity] = losses
+        self._losses = [_similarity(similarity, layer.T, perplexity) for layer in hidden]
 
     def __call__(self, phenotypes: Sequence[Phenotype]) -> tuple[np.ndarray, np.ndarray]:
         """Measure n networks.
@@ -165,40 +166,40 @@ class Measurement:
 
     def _measure(self, phenotypes: Sequence[Phenotype]) -> tuple[np.ndarray, np.ndarray]:
         table, n = self.table, len(phenotypes)
-        widths = torch.tensor([phenotype.widths for phenotype in phenotypes])
-        points = [torch.zeros(n, int(widths[:, k].max()), self.n_points) for k in range(len(self._losses))]
+        widths = np.array([phenotype.widths for phenotype in phenotypes])
+        points = [np.zeros((n, width, self.n_points), dtype=np.float32) for width in widths.max(axis=0)]
         # All images are points: activations go to their place among the others at once.
         is_direct = self.n_points == table.n_images
-        wrong = torch.empty(n, dtype=torch.int64)
+        error = np.empty(n)
         for i, phenotype in enumerate(phenotypes):
             places = [padded[i, :width] for padded, width in zip(points, phenotype.widths, strict=True)]
             hidden, logits = table.forward(phenotype, places if is_direct else None)
-            wrong[i] = (logits.argmax(dim=0) != table.labels).sum()
+            error[i] = np.count_nonzero(logits.argmax(axis=0) != table.labels) / table.n_images
             if not is_direct:
                 for place, layer in zip(places, hidden, strict=True):
-                    place.copy_(layer[:, : self.n_points])
-        dissimilarity = torch.zeros(n, dtype=torch.float64)
-        for k, (loss, padded) in enumerate(zip(self._losses, points, strict=True)):
-            dissimilarity += loss(padded.transpose(1, 2), widths=widths[:, k])
-        return wrong.double().numpy() / table.n_images, dissimilarity.numpy()
+                    place[...] = layer[:, : self.n_points]
+        dissimilarity = np.zeros(n)
+        for loss, padded, width in zip(self._losses, points, widths.T, strict=True):
+            dissimilarity += loss(torch.from_numpy(padded).transpose(1, 2), widths=torch.from_numpy(width)).numpy()
+        return error, dissimilarity
 
 
 def as_arrays(
     phenotype: Phenotype, genome: NetworkGenome, network: ParentNetwork
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The phenotype's weights and biases as float32 arrays, one pair per linear layer."""
-    weights = [weight.numpy() for weight in phenotype.weights]
-    biases = [bias.numpy() for bias in phenotype.biases]
+    """Copies of the phenotype's weights and biases, the first layer's written out: one pair per linear layer."""
+    weights, biases = list(phenotype.weights), list(phenotype.biases)
     if phenotype.first_ids is not None:
         weights[0], biases[0] = genome.layer(0, network)
-    return weights, biases
+    return [np.array(weight) for weight in weights], [np.array(bias) for bias in biases]
 
 
 def classify(table: ImageTable, phenotype: Phenotype) -> tuple[float, float]:
     """Accuracy and mean cross-entropy in nats of one network on a table's images."""
     _, logits = table.forward(phenotype)
-    loss = torch.nn.functional.cross_entropy(logits.T, table.labels)
-    return float((logits.argmax(dim=0) == table.labels).double().mean()), float(loss)
+    accuracy = np.mean(logits.argmax(axis=0) == table.labels)
+    log_probabilities = scipy.special.log_softmax(logits.astype(np.float64), axis=0)
+    return float(accuracy), float(-log_probabilities[table.labels, np.arange(table.n_images)].mean())
 
 
 class LeastSquaresRefit:
@@ -221,39 +222,40 @@ class LeastSquaresRefit:
         self.network = table.network
         parent = inherited(self.network.genome(), self.network)
         hidden, logits = table.forward(parent)
-        labels = torch.nn.functional.one_hot(table.labels, self.network.n_outputs).T.float()
+        labels = np.eye(self.network.n_outputs, dtype=np.float32)[table.labels].T
         targets = {
             "logits": lambda: logits,
             "labels": lambda: labels,
-            "mixture": lambda: logits + _CORRECTION * (labels - logits.softmax(dim=0)),
+            "mixture": lambda: logits + _CORRECTION * (labels - scipy.special.softmax(logits, axis=0)),
         }
         if target not in targets:
             raise ValueError(f"target must be one of {sorted(targets)}, got {target!r}.")
         # What layer k > 0 is fitted to: the parent's pre-activations, and the target at the end.
-        self._targets = [
+        self.targets = [
             _affine(weight, below, bias)
             for weight, bias, below in zip(parent.weights[1:-1], parent.biases[1:-1], hidden[:-1], strict=True)
         ]
-        self._targets.append(targets[target]())
-        self._first_moments = _moments(hidden[0], self._targets[0])
+        self.targets.append(targets[target]())
+        self._first_moments = _moments(hidden[0], self.targets[0])
 
     def __call__(self, genome: NetworkGenome) -> Phenotype:
         """The genome's network with every layer but the first refitted."""
         phenotype = inherited(genome, self.network)
+        is_parents = phenotype.first_ids is not None and phenotype.weights[0] is phenotype.biases[0] is None
         weights, biases = [phenotype.weights[0]], [phenotype.biases[0]]
         activations = self.table.first_layer(phenotype)
-        last = len(self._targets)
-        for k, target in enumerate(self._targets, start=1):
+        last = len(self.targets)
+        for k, target in enumerate(self.targets, start=1):
             neurons = None if k == last else genome.ids[k].astype(np.int64)
-            if k == 1 and phenotype.first_ids is not None:
+            if k == 1 and is_parents:
                 weight, bias = solve(self._first_moments, genome.ids[0], outputs=neurons)
             else:
-                goal = target if neurons is None else target[torch.from_numpy(neurons)]
+                goal = target if neurons is None else target[neurons]
                 weight, bias = solve(_moments(activations, goal), np.arange(len(activations)))
-            weights.append(torch.from_numpy(weight).float())
-            biases.append(torch.from_numpy(bias).float())
+            weights.append(weight.astype(np.float32))
+            biases.append(bias.astype(np.float32))
             if k < last:
-                activations = _affine(weights[-1], activations, biases[-1]).relu_()
+                activations = _relu(_affine(weights[-1], activations, biases[-1]))
         return Phenotype(phenotype.first_ids, tuple(weights), tuple(biases), genome.widths)
 
 
@@ -274,12 +276,12 @@ def greedy_rankings(table: ImageTable, *, target: RefitTarget = "mixture") -> li
     """
     refit = LeastSquaresRefit(table, target=target)
     hidden, _ = table.forward(inherited(table.network.genome(), table.network))
-    return [_forward_selection(layer, goal) for layer, goal in zip(hidden, refit._targets, strict=True)]
+    return [_forward_selection(layer, goal) for layer, goal in zip(hidden, refit.targets, strict=True)]
 
 
-def _forward_selection(activations: Tensor, target: Tensor) -> np.ndarray:
-    a = (activations - activations.mean(dim=1, keepdim=True)).numpy().astype(np.float64)
-    t = (target - target.mean(dim=1, keepdim=True)).numpy().astype(np.float64)
+def _forward_selection(activations: np.ndarray, target: np.ndarray) -> np.ndarray:
+    a = (activations - activations.mean(axis=1, keepdims=True)).astype(np.float64)
+    t = (target - target.mean(axis=1, keepdims=True)).astype(np.float64)
     gram, cross = a @ a.T, a @ t.T
     floor = 1e-6 * gram.trace() / len(gram) + np.finfo(float).tiny
     order: list[int] = []
@@ -296,44 +298,35 @@ def _forward_selection(activations: Tensor, target: Tensor) -> np.ndarray:
     return np.array(order)
 
 
-def _moments(activations: Tensor, target: Tensor) -> Moments:
+def _moments(activations: np.ndarray, target: np.ndarray) -> Moments:
     """Normal equations of fitting targets (t, n) from activations (h, n) and a constant.
 
     Sums in float32, twice as fast as float64; the ridge is far above its rounding.
     """
-    augmented = torch.cat([activations, torch.ones(1, activations.shape[1])])
-    gram, cross = augmented @ augmented.T, augmented @ target.T
+    h, n = activations.shape
+    augmented = np.ones((h + 1, n), dtype=np.float32)
+    augmented[:-1] = activations
+    gram, cross = (augmented @ augmented.T).astype(np.float64), (augmented @ target.T).astype(np.float64)
     # A neuron that is zero on every image would make the system singular.
-    gram.diagonal()[:-1].add_(1e-7 * activations.shape[1])
-    return Moments(gram.double().numpy(), cross.double().numpy(), activations.shape[1])
+    np.einsum("ii->i", gram)[:-1] += 1e-7 * n
+    return Moments(gram, cross, n)
 
 
-def _affine(weight: Tensor, activations: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
-    return torch.addmm(bias[:, None], weight, activations, out=out)
+def _affine(weight: Any, activations: np.ndarray, bias: Any, out: np.ndarray | None = None) -> np.ndarray:
+    """(n_out, n) weight @ activations + bias."""
+    out = np.matmul(weight, activations, out=out)
+    out += bias[:, None]
+    return out
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    """A tensor on the array's memory, for reading only: genomes are immutable."""
-    return torch.from_numpy(array)
+def _relu(values: np.ndarray) -> np.ndarray:
+    """ReLU, in place."""
+    return np.maximum(values, 0.0, out=values)
 
 
-def _silence_read_only_warning() -> None:
-    """Torch warns once per process about a tensor on read-only memory, which is never written here."""
-    array = np.zeros(1, dtype=np.float32)
-    array.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.from_numpy(array)
-
-
-def _similarity(name: SimilarityName, embeddings: Tensor, perplexity: float) -> Similarity:
+def _similarity(name: SimilarityName, embeddings: np.ndarray, perplexity: float) -> Similarity:
     loss = SIMILARITIES.get(name)
     if loss is None:
         raise ValueError(f"similarity must be one of {sorted(SIMILARITIES)}, got {name!r}.")
-    if name == "distance":
-        return loss(embeddings)
-    return cast(type, loss)(embeddings, perplexity=perplexity)
-
-
-_EMPTY = torch.empty(0)
-_silence_read_only_warning()
+    points = torch.from_numpy(np.ascontiguousarray(embeddings))
+    return loss(points) if name == "distance" else cast(type, loss)(points, perplexity=perplexity)

@@ -53,9 +53,15 @@ PUBLISHED = {
 }
 
 
+def parent_of(problem):
+    return FullyConnected.from_arrays(
+        [weight.copy() for weight in problem.network.weights], [bias.copy() for bias in problem.network.biases]
+    )
+
+
 def one_by_one(problem, X, images, labels, n_points):
     """Error and dissimilarity of every decoded network by itself, in float64."""
-    parent = FullyConnected.from_arrays(problem.network.weights, problem.network.biases)
+    parent = parent_of(problem)
     rows = []
     with torch.no_grad():
         wanted = [layer[:n_points].double() for layer in parent.hidden(images)]
@@ -134,7 +140,7 @@ def test_refit_lowers_the_error_of_pruned_networks(parent_path):
 
 def test_refit_towards_logits_equals_the_sequential_refit(parent_path):
     problem = make(parent_path, refit_target="logits")
-    parent = FullyConnected.from_arrays(problem.network.weights, problem.network.biases)
+    parent = parent_of(problem)
     refit = SequentialRefit(parent, problem.dataset.train.flat)
     for x in problem.operators().sampling(6, np.random.default_rng(0)):
         ours = problem.decode(x)(problem.dataset.search.flat)
