@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -121,7 +123,7 @@ def _config_tokens(path: Path) -> list[str]:
     if isinstance(algo, dict) and "name" in algo:
         loaded["algo"] = {k: v for k, v in algo.items() if k != "name"}
         loaded = {"algo ": algo["name"], **loaded}
-    return [f"--{name.strip()}={_text(value)}" for name, value in _flatten(loaded)]
+    return [f"--{name.strip()}={_text(name, value)}" for name, value in _flatten(loaded)]
 
 
 def _flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -132,10 +134,30 @@ def _flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return pairs
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(v, (int, float)) for v in value):
+def _text(name: str, value: Any) -> str:
+    if name in ("weights", "ref") and isinstance(value, list):
         return ",".join(str(v) for v in value)
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """A parameter's value as JSON and YAML can hold it, in a form that the parser reads again."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.name
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def reread(problem: type[Problem], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a problem as its constructor takes them, from `plain` ones."""
+    known = parameters_of(problem.__init__)
+    tokens = [f"--problem.{name}={_text(name, value)}" for name, value in parameters.items() if name in known]
+    return dict(parameters) | group(parse(build_parser(problem, None), tokens), "problem")
 
 
 def parameters_of(callable_: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -246,8 +268,8 @@ def as_yaml(values: Namespace, algo: str) -> str:
     }
     general |= {name.replace("-", "_"): getattr(values, name.replace("-", "_")) for name, _ in _SWITCHES}
     config = {
-        "algo": {"name": algo, **group(values, "algo")},
-        "problem": group(values, "problem"),
+        "algo": {"name": algo, **plain(group(values, "algo"))},
+        "problem": plain(group(values, "problem")),
         **{k: v for k, v in general.items() if v is not None and v is not False},
     }
     return yaml.safe_dump(config, sort_keys=False)
@@ -264,6 +286,7 @@ def help_text(parser: ArgumentParser) -> str:
 
 def _readable(parser: ArgumentParser, message: str) -> str:
     """A message of jsonargparse in the words of the other errors: what was expected, and what came."""
+    message = re.sub(r"\b(problem|algo)_(?=\w)", r"--\1.", message) if "required" in message else message
     found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value: (.*)', " ".join(message.split()))
     if not found:
         return _outward(" ".join(message.split()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,10 +50,10 @@ class Budget:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{flag} must be at least 1, got {value}")
-        if self.seconds is not None and not self.seconds > 0:
-            raise UsageError(f"--time must be longer than 0, got {self.seconds:g} s")
-        if self.tolerance < 0:
-            raise UsageError(f"--tolerance must be 0 or more, got {self.tolerance}")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise UsageError(f"--time must be longer than 0 and finite, got {self.seconds:g} s")
+        if not 0 <= self.tolerance < math.inf:
+            raise UsageError(f"--tolerance must be 0 or more and finite, got {self.tolerance}")
 
     @classmethod
     def of(

@@ -32,7 +32,7 @@ def load_problem_class(target: str) -> type[Problem]:
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Problem) and value.__module__ == module.__name__
-        if not name.startswith("_")
+        if not name.startswith("_") and name == value.__name__
     }
     if wanted:
         if wanted not in found:
@@ -60,7 +60,7 @@ def _load(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except UsageError:
         raise
-    except Exception as error:  # a user's file may fail in any way: the reason is passed on
+    except (Exception, SystemExit) as error:  # a user's file may fail in any way: the reason is passed on
         line = getattr(error, "lineno", None) or _line_in(error, path)
         where = f"{path} line {line}" if line else str(path)
         raise UsageError(f"problem file {where} fails to load: {type(error).__name__}: {error}") from None

@@ -14,6 +14,7 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 from opt.adapt import as_compression_problem
+from opt.arguments import plain
 from opt.errors import UsageError
 from opt.loading import load_problem_class
 from opt.run import Run, check_folder, load_run
@@ -73,7 +74,7 @@ def run_job(job: Job, *, resume: Run | None = None) -> Run:
         "name": name,
         "file": file,
         "class": type(problem).__qualname__,
-        "parameters": job.problem_parameters,
+        "parameters": plain(job.problem_parameters),
     }
     return run_search(
         task, job.request, origin=origin, out=Path(job.out), resume=resume, command=job.command, silent=job.silent

@@ -263,14 +263,16 @@ def list_runs(folder: str | Path) -> list[Run]:
 
 
 def check_folder(out: Path) -> None:
-    """Make the folder for runs, before a problem is built that may take long to build.
+    """Check that runs can be made in a folder, before a problem is built that may take long to build.
 
     Raises:
-        UsageError: It cannot be made, or nothing can be written in it.
+        UsageError: The folder cannot be made, or nothing can be written in it.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(out, os.W_OK | os.X_OK) else "permission denied"
+        nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        reason = "" if os.access(nearest, os.W_OK | os.X_OK) else "permission denied"
+        if not nearest.is_dir():
+            reason = f"{nearest} is a file"
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:

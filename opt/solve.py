@@ -20,6 +20,7 @@ from opt.arguments import (
     help_text,
     numbers,
     parse,
+    reread,
     scan,
 )
 from opt.budget import Budget
@@ -154,7 +155,7 @@ def _resume(scanned: Scanned) -> int:
     target = f"{asked['file']}:{asked['class']}"
     job = Job(
         target=target,
-        problem_parameters=asked["parameters"],
+        problem_parameters=reread(load_problem_class(target), asked["parameters"]),
         request=Request.from_manifest(run.manifest),
         out=str(run.path.parent),
         silent="--quiet" in scanned.tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -141,6 +142,8 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
                 f"{spec.name} has no parameter {key!r}{nearest(key, spec.parameters)}; its parameters: {known}"
             )
     for key, value in parameters.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--algo.{key} must be finite, got {value}")
         if (
             key in {"pop_size", "n_offsprings", "n_chains", "n_neighbors", "tournament_size"}
             and value is not None

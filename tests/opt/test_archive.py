@@ -55,7 +55,7 @@ def test_archive_is_the_nondominated_set_of_everything_offered(parts):
         assert sorted(archive.ids.tolist()) == expected
         assert changed == (before[1].tolist() != archive.ids.tolist())
         # F, X and ids stay together, sorted by the first objective
-        assert (archive.F == seen[archive.ids]).all()
+        assert np.array_equal(archive.F, seen[archive.ids])
         assert [x[0] for x in archive.X] == archive.ids.tolist()
         assert (np.diff(archive.F[:, 0]) >= 0).all()
         assert len(archive) == len(archive.F) == len(archive.ids) == len(archive.X)

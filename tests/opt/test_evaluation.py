@@ -167,9 +167,9 @@ def test_missing_or_infinite_constraint_is_a_failure():
             F, G = super().evaluate(X)
             return F if X[0, 0] == 0 else (F, np.where(G > 0, np.inf, G))
 
-    F, G, reasons = evaluate_batch(Unfenced(), np.zeros((2, 2)))
+    F, _, reasons = evaluate_batch(Unfenced(), np.zeros((2, 2)))
     assert np.isnan(F).all() and len(reasons) == 2
-    F, G, reasons = evaluate_batch(Unfenced(), np.full((1, 2), 4.0))
+    F, _, reasons = evaluate_batch(Unfenced(), np.full((1, 2), 4.0))
     assert np.isnan(F).all() and reasons == {0: "not finite: a constraint"}
 
 

@@ -133,17 +133,11 @@ def test_second_writer_in_the_same_process_is_refused(path):
 
 
 def test_second_writer_in_another_process_is_refused(path):
+    code = f"from pathlib import Path; from opt.journal import Journal; held = Journal(Path({str(path)!r})); print(1)"
     holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"from pathlib import Path; from opt.journal import Journal; j = Journal(Path({str(path)!r})); print('held', flush=True); input()",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-uc", code + "; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert holder.stdout.readline() == "held\n"
+    assert holder.stdout.readline() == "1\n"
     with pytest.raises(UsageError, match="in use by another process"):
         Journal(path)
     holder.kill()

@@ -1,0 +1,234 @@
+"""The command line and config files: names, types, round trips."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from opt import load_run
+from opt.arguments import scan
+
+TASK = '''
+from __future__ import annotations
+from pathlib import Path
+from typing import Literal
+import numpy as np
+from opt import CompressionProblem, Objective
+
+class Task(CompressionProblem):
+    """A task.
+
+    Args:
+        n_var: Number of variables.
+        kind: Which kind.
+        scale: Factor, or none.
+        flip: Whether the sign is flipped.
+        name: A text.
+        shifts: Offsets.
+        folder: A folder.
+    """
+
+    objectives = (Objective("a"), Objective("b"))
+
+    def __init__(self, *, n_var: int = 2, kind: Literal["plain", "odd"] = "plain", scale: float | None = None,
+                 flip: bool = False, name: str = "12", shifts: list[float] | None = None,
+                 folder: Path | None = None, limit: float = float("inf")):
+        assert type(n_var) is int and limit == np.inf and type(flip) is bool and type(name) is str
+        assert scale is None or type(scale) is float
+        assert folder is None or isinstance(folder, Path)
+        super().__init__(n_var=n_var, xl=0, xu=1)
+        self.options = (kind, scale, flip, name, shifts, folder, limit)
+        self.scale = 1.0 if scale is None else scale
+        self.shift = sum(shifts or [0.0])
+
+    def evaluate(self, X):
+        return self.scale * np.column_stack([X.sum(axis=1) + self.shift, (1 - X).sum(axis=1)])
+'''
+
+PLAIN = """
+from pymoo.problems.multi.zdt import ZDT1
+class Plain(ZDT1):
+    def __init__(self, n_var=4, **kwargs):
+        super().__init__(n_var=n_var, **kwargs)
+"""
+
+
+@pytest.fixture
+def task(tmp_path):
+    file = tmp_path / "task.py"
+    file.write_text(TASK)
+    return str(file)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "runs"
+
+
+def journals(out):
+    return [path.read_bytes() for path in sorted(out.glob("*/journal.jsonl"))]
+
+
+SMALL = ("--algo.pop_size", "4", "--n-gen", "3", "--quiet")
+OPTIONS = (
+    "--problem.n_var", "3", "--problem.kind=odd", "--problem.scale", "2", "--problem.flip", "true",
+    "--problem.name", "07", "--problem.shifts", "[1, 2.5]", "--problem.folder", "/tmp/some where",
+)  # fmt: skip
+
+
+def test_values_reach_the_problem_with_their_types(task, out, solve, no_plots):
+    answer = solve(task, *OPTIONS, *SMALL, "--out", out)
+    assert (answer.code, answer.err) == (0, "")
+    (path,) = out.iterdir()
+    manifest = load_run(path).manifest
+    assert manifest["problem"]["parameters"] == {
+        "n_var": 3, "kind": "odd", "scale": 2.0, "flip": True, "name": "07", "shifts": [1.0, 2.5],
+        "folder": "/tmp/some where", "limit": ".inf",
+    }  # fmt: skip
+    assert manifest["algo"] == {
+        "name": "nsga2",
+        "parameters": {"pop_size": 4, "n_offsprings": None, "crossover_prob": 0.9, "mutation_prob": 0.9},
+    }
+
+
+def test_such_a_run_is_resumed(task, out, solve, no_plots):
+    assert solve(task, *OPTIONS, *SMALL, "--out", out).code == 0
+    (path,) = out.iterdir()
+    whole = (path / "journal.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    (path / "journal.jsonl").write_bytes(b"".join(lines[:2]))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    answer = solve("--resume", path, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    assert (path / "journal.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("more", [(), ("--fail-fast",), ("--algo", "ga", "--weights", "1,2", "--seed", "9")])
+def test_printed_config_gives_the_same_run(task, out, solve, no_plots, tmp_path, more):
+    options = (*OPTIONS, "--algo.pop_size", "4", "--n-gen", "3", "--out", out, "--quiet", *more)
+    printed = solve(task, *options, "--print-config")
+    assert (printed.code, printed.err) == (0, "")
+    assert not out.exists()
+    config = tmp_path / "config.yaml"
+    config.write_text(printed.out)
+    assert solve(task, *options).code == 0
+    answer = solve(task, "--config", config)
+    assert (answer.code, answer.err) == (0, "")
+    first, second = journals(out)
+    assert first == second
+    a, b = (json.loads(p.read_text()) for p in sorted(out.glob("*/manifest.json")))
+    for key in ("problem", "algo", "seed", "budget", "request"):
+        assert a[key] == b[key]
+    # printing what was read from a config gives it again
+    assert solve(task, "--config", config, "--print-config").out == printed.out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "algo: {name: ga, pop_size: 4}\nproblem: {n_var: 3}\nn_gen: 2\nweights: [1, 2]\nseed: 4\n",
+        "algo: ga\nalgo.pop_size: 4\nproblem.n_var: 3\nn-gen: 2\nweights: 1,2\nseed: 4\n",
+    ],
+)
+def test_config_file_in_either_form(task, out, solve, no_plots, tmp_path, text):
+    config = tmp_path / "c.yaml"
+    config.write_text(text)
+    answer = solve(task, "--config", config, "--seed", "5", "--out", out, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    (path,) = out.iterdir()
+    manifest = load_run(path).manifest
+    assert manifest["algo"]["name"] == "ga" and manifest["algo"]["parameters"]["pop_size"] == 4
+    assert manifest["request"]["weights"] == [1.0, 2.0]
+    assert manifest["budget"]["n_gen"] == 2
+    assert manifest["seed"] == 5, "the command line goes before the file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--problem.n_vars", "3"), "unknown option --problem.n_vars; did you mean '--problem.n_var'"),
+        (("--algo.pop_sise", "7"), "unknown option --algo.pop_sise; did you mean '--algo.pop_size'"),
+        (("--n-gens", "3"), "did you mean '--n-gen'"),
+        (("--problem_n_var", "3"), "unknown option --problem_n_var"),
+        (("--n_gen", "3"), "did you mean '--n-gen'"),
+        (("--problem.n_var", "x"), "--problem.n_var must be a whole number, got x"),
+        (("--problem.n_var", "2.5"), "--problem.n_var must be a whole number, got 2.5"),
+        (("--problem.kind", "even"), "--problem.kind must be one of plain, odd, got even"),
+        (("--problem.scale", "big"), "--problem.scale must be a number or null, got big"),
+        (("--problem.flip", "maybe"), "--problem.flip must be true or false, got maybe"),
+        (("--algo.crossover_prob", "1.5"), "--algo.crossover_prob must lie between 0 and 1"),
+        (("--n-gen", "2.5"), "--n-gen must be a whole number"),
+        (("--seed", "one"), "--seed must be a whole number"),
+        (("--seed", "-1"), "--seed must be at least 0, got -1"),
+        (("--n-gen",), "option --n-gen needs a value"),
+        (("--n-gen", "--quiet"), "option --n-gen needs a value"),
+        (("--runs", "0"), "--runs must be at least 1"),
+        (("--jobs", "0"), "--jobs must be at least 1"),
+        (("--threads", "0"), "--threads must be at least 1"),
+        (("--cache-size", "0"), "--cache-size must be at least 1"),
+        (("--keep", "-1"), "--keep must be at least 0"),
+        (("--quiet=perhaps",), "--quiet"),
+        (("--algo", "nsgaii"), "unknown algorithm 'nsgaii'; did you mean 'nsga"),
+        (("other.py",), "expected one problem file, got 2"),
+    ],
+)
+def test_wrong_argument_is_one_line_that_says_what_to_do(task, out, solve, arguments, part):
+    answer = solve(task, *arguments, "--out", out)
+    assert answer.code == 2
+    assert part in answer.err
+    assert answer.err.count("\n") == 1 and answer.err.startswith("error: ")
+    assert answer.out == ""
+    assert not out.exists()
+
+
+def test_misspelt_name_in_a_config_file_is_refused(task, out, solve, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"problem": {"n_vra": 3}, "n_gen": 2}))
+    answer = solve(task, "--config", config, "--out", out)
+    assert answer.code == 2
+    assert "did you mean '--problem.n_var'" in answer.err
+    assert not out.exists()
+
+
+def test_untyped_parameters_of_a_plain_problem(tmp_path, out, solve, no_plots):
+    file = tmp_path / "plain.py"
+    file.write_text(PLAIN)
+    answer = solve(file, "--problem.n_var", "6", *SMALL, "--out", out)
+    assert (answer.code, answer.err) == (0, "")
+    (path,) = out.iterdir()
+    assert load_run(path).manifest["problem"]["parameters"] == {"n_var": 6}
+    assert "x6" in load_run(path).front.columns and "x7" not in load_run(path).front.columns
+
+
+def test_required_parameter_is_asked_for(tmp_path, out, solve):
+    file = tmp_path / "needy.py"
+    file.write_text(TASK.replace("n_var: int = 2", "n_var: int"))
+    answer = solve(file, "--out", out)
+    assert answer.code == 2
+    assert "--problem.n_var" in answer.err and answer.err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_help_lists_parameters_with_their_documentation(task, solve):
+    text = solve(task, "--help").out
+    for name, words in (("n_var", "Number of variables."), ("flip", "Whether the sign is flipped."), ("kind", "Which")):
+        assert f"--problem.{name}" in text and words in text
+    assert "--algo.pop_size" in text and "Number of survivors kept each generation." in text
+    assert "problem_" not in text
+    assert solve("--help").code == 0
+
+
+def test_list_names_every_algorithm(solve):
+    from opt.algorithms import algorithms
+
+    text = solve("--list").out
+    assert all(f" {name} " in text for name in algorithms())
+
+
+def test_scan_keeps_values_that_look_like_options():
+    scanned = scan(["p.py", "--ref=-1,2", "--problem.low", "-3", "--algo=sa"])
+    assert scanned.problem == "p.py" and scanned.algo == "sa"
+    assert "--ref=-1,2" in scanned.tokens and "--problem.low=-3" in scanned.tokens
