@@ -22,6 +22,9 @@ from opt.scalarise import Scalariser
 STALLED_GENERATIONS = 100
 """So many generations in a row without one new candidate end a search."""
 
+HOPELESS_FAILURES = 5
+"""So many candidates without one that could be evaluated end a search; a generation can be a single one."""
+
 
 class Recorder(Protocol):
     """Where a search writes: a run directory, or nothing."""
@@ -176,9 +179,9 @@ class Search:
             else:
                 state.seconds = known_seconds + time.monotonic() - started
             self._account(X, batch)
-            if state.n_gen == 1 and state.n_failed == state.n_eval:
+            if state.n_failed == state.n_eval >= HOPELESS_FAILURES:
                 reason = next(iter(state.failures))
-                raise EvaluationFailed(f"every candidate of the first generation failed: {reason}")
+                raise EvaluationFailed(f"every one of the first {state.n_eval} candidates failed: {reason}")
             if len(X) == len(infills):
                 self._tell(infills, batch)
             stalled = 0 if len(batch.new) else stalled + 1

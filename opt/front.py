@@ -29,8 +29,8 @@ def spread(F: np.ndarray, n: int) -> np.ndarray:
     Returns:
         (min(m, n),) int64, ascending.
     """
-    if len(F) <= n:
-        return np.arange(len(F))
+    if len(F) <= n or n == 0:
+        return np.arange(min(len(F), n))
     span = F.max(axis=0) - F.min(axis=0)
     unit = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
     chosen = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
