@@ -1,0 +1,104 @@
+"""Several runs at once: the same journals however many processes share them, and a clean stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from opt import list_runs
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = ("--algo.pop_size", "6", "--n-gen", "4", "--runs", "3", "--seed", "7", "--quiet")
+
+
+def journals(out):
+    return {r.manifest["seed"]: (r.path / "journal.jsonl").read_bytes() for r in list_runs(out)}
+
+
+def test_runs_are_the_same_for_any_number_of_jobs(tmp_path, solve, sample, no_plots):
+    alone = tmp_path / "alone"
+    for seed in (7, 8, 9):
+        assert solve(sample("Slope"), *OPTIONS, "--runs", "1", "--seed", seed, "--out", alone).code == 0
+    for jobs in (1, 2):
+        out = tmp_path / f"jobs-{jobs}"
+        answer = solve(sample("Slope"), *OPTIONS, "--jobs", jobs, "--out", out)
+        assert (answer.code, answer.err) == (0, "")
+        assert journals(out) == journals(alone)
+        assert all(r.status == "finished" for r in list_runs(out))
+    assert sorted(journals(alone)) == [7, 8, 9]
+    assert len(set(journals(alone).values())) == 3
+
+
+def test_what_is_wrong_with_all_runs_is_said_once_before_any_starts(tmp_path, solve, sample):
+    answer = solve(sample("Bowl"), *OPTIONS, "--jobs", "2", "--out", tmp_path / "runs")
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1 and "these fit: " in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_failing_run_does_not_stop_the_others(tmp_path, solve, no_plots):
+    file = tmp_path / "task.py"
+    file.write_text(
+        "import numpy as np\nfrom opt import CompressionProblem, Objective\n"
+        "class Task(CompressionProblem):\n"
+        "    objectives = (Objective('a'),)\n"
+        "    def __init__(self):\n        super().__init__(n_var=2, xl=0, xu=1)\n"
+        "    def begin_run(self, rng):\n        self.broken = rng.integers(2) == 0\n"
+        "    def evaluate(self, X):\n        if self.broken: raise RuntimeError('broken\\nhere')\n"
+        "        return X.sum(axis=1, keepdims=True)\n"
+    )
+    options = ("--algo", "ga", "--algo.pop_size", "6", "--n-gen", "2", "--runs", "8")
+    answer = solve(file, *options, "--out", tmp_path / "runs")
+    runs = list_runs(tmp_path / "runs")
+    statuses = [r.status for r in runs]
+    assert len(runs) == 8 and set(statuses) == {"failed", "finished"}
+    assert answer.code == 2
+    errors = answer.err.splitlines()
+    assert len(errors) == statuses.count("failed")
+    assert all(line.startswith("error: seed ") and "broken here" in line for line in errors)
+
+
+def stop_in_the_middle(tmp_path, jobs, number):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "opt.solve", f"{ROOT}/tests/sample_problems.py:Slope", "--problem.nap", "0.05"),
+            *("--algo.pop_size", "6", "--n-gen", "200", "--runs", "4", "--jobs", str(jobs), "--out", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 60
+    while sum(p.stat().st_size > 2000 for p in tmp_path.glob("*/journal.jsonl")) < jobs:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    # as a terminal does: to every process of the group
+    os.killpg(process.pid, number)
+    out, errors = process.communicate(timeout=60)
+    return process.returncode, out, errors
+
+
+def check_stopped(tmp_path, code, out, errors, *, jobs):
+    assert code == 130
+    assert "Traceback" not in errors
+    manifests = [json.loads(p.read_text()) for p in tmp_path.glob("*/manifest.json")]
+    assert len(manifests) == jobs, "no other run may start"
+    for manifest in manifests:
+        assert manifest["status"] == "interrupted"
+        assert 0 < manifest["n_gen"] < 200 and manifest["n_solutions"] > 0
+    assert f"{4 - jobs} of 4 runs were not started" in out
+
+
+def test_signal_stops_runs_in_sequence(tmp_path):
+    check_stopped(tmp_path, *stop_in_the_middle(tmp_path, 1, signal.SIGINT), jobs=1)
+
+
+def test_signal_stops_runs_side_by_side(tmp_path):
+    check_stopped(tmp_path, *stop_in_the_middle(tmp_path, 2, signal.SIGINT), jobs=2)
