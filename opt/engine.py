@@ -119,6 +119,7 @@ class Search:
         self.recorder = recorder
         self.on_generation = on_generation
         self.stop_requested = ""
+        self.is_stationary = True
         self.state = State()
         self.archive = Archive(problem.n_obj)
         self.ref_point: np.ndarray | None = None
@@ -324,6 +325,7 @@ class Search:
 
     def _values_changed(self, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
         """Another search batch: forget values, and judge the survivors on the new one."""
+        self.is_stationary = False
         self.evaluator.forget()
         self.archive.clear()
         self.state.hypervolume = 0.0

@@ -19,7 +19,7 @@ from opt.errors import UsageError
 from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_series import Series, subject
 from opt.problem import Objective
-from opt.recorded import falls, feasible
+from opt.recorded import feasible
 
 LOG_RATIO = 100.0
 """Best values that span more than this ratio, all positive, are drawn on a logarithmic scale."""
@@ -31,12 +31,12 @@ def convergence_figure(series: Sequence[Series]) -> Figure:
     """Hypervolume and the best value of each objective over the evaluations, as a figure to be saved.
 
     One run also shows the mean and the worst of each generation as a band; several show their best
-    lines only. Where hypervolume falls, values of different generations cannot be compared, and the
-    best of each generation is drawn instead of the best so far.
+    lines only. Where the objectives changed their meaning during a run, values of different generations
+    cannot be compared, and the best of each generation is drawn instead of the best so far.
     """
     objectives = series[0].run.objectives
     histories = [_history(s) for s in series]
-    moving = any(falls(history["hypervolume"].to_numpy(dtype=float)) for history in histories)
+    moving = not all(s.run.is_stationary for s in series)
     n_panels = 1 + len(objectives)
     n_columns = min(n_panels, 2 if n_panels == 4 else 3)
     n_rows = math.ceil(n_panels / n_columns)
@@ -97,10 +97,9 @@ def _hypervolumes(
     points = [s.run.manifest.get("ref_point") for s in series]
     if all(point == points[0] for point in points):
         return "", recorded
-    journals = [s.run.journal() for s in series]
-    moving = moving or any("survivors_F" in record for records in journals for record in records)
     if moving or not all(points):
         return " (own reference points)", recorded
+    journals = [s.run.journal() for s in series]
     common = np.max(np.array(points, dtype=float), axis=0)
     return " (common reference)", [_recomputed(records, common) for records in journals]
 

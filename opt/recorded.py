@@ -22,12 +22,3 @@ def feasible(record: dict[str, Any], n_obj: int) -> np.ndarray:
     if "G" in record:
         ok &= (np.array(record["G"], dtype=float).reshape(len(F), -1) <= 0).all(axis=1)
     return F[ok]
-
-
-def falls(hypervolume: np.ndarray) -> bool:
-    """Whether a recorded hypervolume, (n,) by generation, ever falls.
-
-    An archive only grows: the objectives then changed their meaning, as with another search batch.
-    """
-    known = hypervolume[np.isfinite(hypervolume)]
-    return bool((np.diff(known) < -FALL * np.abs(known[:-1])).any())

@@ -165,6 +165,11 @@ class Run:
         return status
 
     @property
+    def is_stationary(self) -> bool:
+        """Whether objective values kept their meaning, so that those of different generations can be compared."""
+        return bool(self.manifest.get("stationary", True))
+
+    @property
     def label(self) -> str:
         """Problem, algorithm and seed in short, for legends."""
         return f"{self.manifest['problem']['name']} {self.manifest['algo']['name']} seed {self.manifest['seed']}"

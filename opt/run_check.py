@@ -13,7 +13,7 @@ import pandas as pd
 from opt import journal
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
-from opt.recorded import falls, feasible, values
+from opt.recorded import values
 from opt.run import Run, load_run
 
 TOLERANCE = 1e-9
@@ -160,7 +160,7 @@ def _check_front(
         yield Finding("note", "hypervolume", "no reference point recorded, not checked")
         return
     point = np.array(ref_point, dtype=float)
-    if _is_moving(records, history, last, point):
+    if not run.is_stationary:
         text = "objective values changed their meaning during the run, not comparable with the front"
         yield Finding("note", "hypervolume", text)
         return
@@ -183,22 +183,6 @@ def _check_recorded(ids: pd.Series, F: np.ndarray, records: list[dict[str, Any]]
         if not np.allclose(everything[number - 1], f, rtol=TOLERANCE, atol=0.0):
             return Finding("wrong", "objectives", f"{solution} differs between front.csv and the journal")
     return Finding("ok", "objectives", "of every solution in front.csv as in the journal")
-
-
-def _is_moving(records: list[dict[str, Any]], history: pd.DataFrame, last: float, ref_point: np.ndarray) -> bool:
-    """Whether values of one generation are not comparable with another's, as with a new search batch in each.
-
-    Shown by survivors that were evaluated again, by a hypervolume that falls, or by a last
-    hypervolume that is the last generation's alone.
-    """
-    if any("survivors_F" in record for record in records):
-        return True
-    if falls(history["hypervolume"].to_numpy(dtype=float)):
-        return True
-    n_obj = len(ref_point)
-    everything = hypervolume(_front(np.concatenate([feasible(record, n_obj) for record in records])), ref_point)
-    alone = hypervolume(_front(feasible(records[-1], n_obj)), ref_point)
-    return not _equal(everything, last) and _equal(alone, last)
 
 
 def _check_solutions(folder: Path, ids: set[str]) -> Finding:

@@ -309,6 +309,7 @@ def _save(
         ref_point=None if search.ref_point is None else search.ref_point.tolist(),
         igd_plus=igd_plus(search.archive.F, np.asarray(exact)) if exact is not None and n else None,
         n_solutions=n,
+        stationary=search.is_stationary,
     )
     from opt.plot import plot_runs
 
