@@ -73,7 +73,10 @@ def benchmark(repeats: int) -> dict[str, object]:
     initial = L1Sampling(network)(POP_SIZE, np.random.default_rng(1))
     batch = slice(0, BATCH_SIZE)
 
-    X, _ = generation(network, initial, images[batch], labels[batch], np.random.default_rng(2))
+    # Every network of the first population has crossed once: all widths are there, and weights are explicit.
+    pairs = np.random.default_rng(2).permutation(POP_SIZE)
+    children = BlockCrossover(network)(initial[pairs[::2]], initial[pairs[1::2]], np.random.default_rng(2))
+    X = WeightNoise(network)(np.concatenate(children), np.random.default_rng(2))
     networks = [as_sequential(genome, network) for genome in X[:, 0]]
     parent = as_sequential(network.genome(), network)
     ours = evaluate(network, X, images[batch], labels[batch])
