@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from opt.command import execute
 from opt.errors import UsageError
-from opt.front import spread
+from opt.front_table import make_console, number, print_front, say
 from opt.options import OptionParser
 from opt.progress import duration
 from opt.run import Run, list_runs, load_run
 from opt.run_check import check_run
-
-MOST_ROWS = 15
-MOST_COLUMNS = 10
-PIPE_WIDTH = 240
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.read(argv)
     folder = Path(options.folder)
     paths = [_find(name, folder) for name in options.runs]
-    console = _console()
+    console = make_console()
     if options.check:
         if not paths:
             paths = sorted(manifest.parent for manifest in _existing(folder).glob("*/manifest.json"))
@@ -52,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 def print_runs(runs: Sequence[Run], folder: Path, console: Console) -> None:
     """Print one line per run."""
     if not runs:
-        _say(console, f"no runs in {folder}; `python -m opt.solve --help` shows how to start one")
+        say(console, f"no runs in {folder}; `python -m opt.solve --help` shows how to start one")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", overflow="fold")
@@ -72,7 +66,7 @@ def print_runs(runs: Sequence[Run], folder: Path, console: Console) -> None:
             str(manifest["algo"]["name"]),
             str(manifest["seed"]),
             run.status,
-            *(_number(progress.get(name)) for name in ("n_gen", "n_eval", "hypervolume")),
+            *(number(progress.get(name)) for name in ("n_gen", "n_eval", "hypervolume")),
             str(manifest.get("created", "")).replace("T", " ")[:16],
         )
     console.print(table)
@@ -100,12 +94,12 @@ def print_run(run: Run, console: Console) -> None:
         "began": manifest.get("created"),
         "ended": manifest.get("ended"),
         "status": f"{status}: {manifest['stop_reason']}" if manifest.get("stop_reason") else status,
-        "generations": _number(progress.get("n_gen")),
-        "evaluations": _number(progress.get("n_eval")),
-        "failed evaluations": _number(progress.get("n_failed")),
+        "generations": number(progress.get("n_gen")),
+        "evaluations": number(progress.get("n_eval")),
+        "failed evaluations": number(progress.get("n_failed")),
         "time": duration(float(progress["seconds"])) if progress.get("seconds") is not None else None,
-        "hypervolume": _number(progress.get("hypervolume"), digits=8),
-        "IGD+": _number(manifest.get("igd_plus"), digits=8),
+        "hypervolume": number(progress.get("hypervolume"), digits=8),
+        "IGD+": number(manifest.get("igd_plus"), digits=8),
         "versions": ", ".join(f"{name} {version}" for name, version in (manifest.get("versions") or {}).items()),
     }
     for name, value in rows.items():
@@ -114,44 +108,20 @@ def print_run(run: Run, console: Console) -> None:
     console.print(table)
     failures = manifest.get("failures") or {}
     if failures:
-        _say(console, "\nfailed evaluations by reason")
+        say(console, "\nfailed evaluations by reason")
         for reason, count in sorted(failures.items(), key=lambda item: -item[1]):
-            _say(console, f"  {count:>7}  {reason}")
+            say(console, f"  {count:>7}  {reason}")
     if (run.path / "front.csv").exists():
-        _print_front(run, console)
-    _say(console, "\nfiles")
+        say(console, "")
+    print_front(run, console)
+    say(console, "\nfiles")
     for name, about in _files(run.path):
-        _say(console, f"  {name:<18} {about}")
-    _say(console, "")
+        say(console, f"  {name:<18} {about}")
+    say(console, "")
     if status in ("finished", "failed"):
-        _say(console, f"next: python -m opt.plot {run.path}")
+        say(console, f"next: python -m opt.plot {run.path}")
     else:
-        _say(console, f"next: python -m opt.solve --resume {run.path}")
-
-
-def _print_front(run: Run, console: Console) -> None:
-    front = run.front
-    names = [o.name for o in run.objectives]
-    if not len(front) or any(name not in front for name in names):
-        _say(console, "\nthe front is empty")
-        return
-    F = np.column_stack([front[o.name].to_numpy(dtype=float) * o.sign for o in run.objectives])
-    chosen = front.iloc[spread(F, MOST_ROWS)]
-    tests = [str(c) for c in front.columns if str(c).startswith("test_")]
-    first = ["id", *names, *tests]
-    others = [str(c) for c in front.columns if c not in first]
-    shown = first + others[: max(0, MOST_COLUMNS - len(first))]
-    n_hidden = len(others) - (len(shown) - len(first))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in shown:
-        table.add_column(name, justify="left" if name == "id" else "right", overflow="fold")
-    for row in chosen[shown].itertuples(index=False):
-        table.add_row(*(_number(value) for value in row))
-    what = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
-    some = f", {len(chosen)} spread along it" if len(chosen) < len(front) else ""
-    more = f"; {n_hidden} more columns in front.csv" if n_hidden else ""
-    _say(console, f"\nfront: {what}{some}{more}")
-    console.print(table)
+        say(console, f"next: python -m opt.solve --resume {run.path}")
 
 
 def _check(path: Path) -> int:
@@ -176,16 +146,6 @@ def _existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give the folder that holds the runs with --runs DIR")
     return folder
-
-
-def _console() -> Console:
-    """A console as wide as the terminal, or wide enough that nothing is cut where there is none."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True)
 
 
 def _progress(run: Run) -> dict[str, Any]:
@@ -236,16 +196,6 @@ def _size(n_bytes: float) -> str:
             break
         n_bytes /= 1000
     return f"{n_bytes:.3g} {unit}"
-
-
-def _number(value: Any, *, digits: int = 5) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str | bool | np.bool_):
-        return str(value)
-    if float(value).is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.{digits}g}"
 
 
 if __name__ == "__main__":

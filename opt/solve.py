@@ -6,8 +6,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
@@ -26,15 +24,13 @@ from opt.arguments import (
 from opt.budget import Budget
 from opt.command import complain, execute
 from opt.errors import UsageError
-from opt.front import spread
+from opt.front_table import make_console, print_front
 from opt.loading import load_problem_class
 from opt.parallel import Job, run_job, run_jobs
 from opt.progress import duration
 from opt.run import Run, load_run
 from opt.runner import Request
 
-TABLE_ROWS = 15
-TABLE_COLUMNS = 9
 EXIT_CODES = {"stopped by SIGINT": 130, "stopped by SIGTERM": 143}
 
 
@@ -168,49 +164,22 @@ def _resume(scanned: Scanned) -> int:
 
 def _report(run: Run) -> None:
     """The end of a run as a person wants it: the front, the failures, the path, the next command."""
-    front = run.front
-    objectives = [o.name for o in run.objectives]
-    print_front(front, objectives)
+    print_front(run, make_console())
     m = run.manifest
+    n = m["n_solutions"]
     if m["n_failed"]:
         print(f"{m['n_failed']} evaluations failed:")
         for reason, count in sorted(m["failures"].items(), key=lambda item: -item[1])[:5]:
             print(f"  {count} x {reason}")
     print(
         f"{m['stop_reason']}: {m['n_eval']} evaluations in {duration(m['seconds'])}, "
-        f"hypervolume {m['hypervolume']:.5g}, {len(front)} solution{'s' if len(front) != 1 else ''}"
+        f"hypervolume {m['hypervolume']:.5g}, {n} solution{'s' if n != 1 else ''}"
     )
     print(f"run: {run.path}")
     if m["status"] == "interrupted":
         print(f"next: python -m opt.solve --resume {run.path}")
     else:
         print(f"next: python -m opt.plot {run.path}")
-
-
-def print_front(front: pd.DataFrame, objectives: Sequence[str]) -> None:
-    """Print a front as a table of at most 15 rows, spread along it."""
-    if not len(front):
-        print("the front is empty: no candidate could be evaluated and met the constraints")
-        return
-    rows = front.iloc[spread(front[list(objectives)].to_numpy(float), TABLE_ROWS)]
-    tests = [c for c in front.columns if c.startswith("test_")]
-    others = [c for c in front.columns if c not in objectives and c not in tests and c != "id"]
-    columns = ["id", *objectives, *tests, *others][:TABLE_COLUMNS]
-    count = f"{len(front)} solution{'s' if len(front) != 1 else ''}"
-    title = f"front: {len(rows)} of {count}" if len(rows) < len(front) else f"front: {count}"
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "id" else "right", no_wrap=True)
-    for _, row in rows.iterrows():
-        table.add_row(*(_cell(row[c]) for c in columns))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    console.print(table)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) and not float(value).is_integer() else str(value)
 
 
 def _list_algorithms() -> int:
@@ -220,8 +189,7 @@ def _list_algorithms() -> int:
     table.add_column("what it needs", overflow="fold")
     for spec in algorithms().values():
         table.add_row(spec.name, spec.summary, spec.requirement)
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+    make_console().print(table)
     return 0
 
 

@@ -1,0 +1,65 @@
+"""A run's front as a table in the terminal, and the console that every command prints with."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from opt.front import spread
+from opt.run import Run
+
+MOST_ROWS = 15
+MOST_COLUMNS = 10
+PIPE_WIDTH = 240
+
+
+def make_console() -> Console:
+    """A console as wide as the terminal, or wide enough that nothing is cut where there is none."""
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, line: str) -> None:
+    """Print one line that a terminal may wrap, but that is never cut or changed."""
+    console.print(line, soft_wrap=True)
+
+
+def print_front(run: Run, console: Console) -> None:
+    """Print a run's front: at most 15 rows, spread along it, the objectives and the held-out metrics first."""
+    front = run.front
+    names = [o.name for o in run.objectives]
+    if not len(front) or any(name not in front for name in names):
+        say(console, "the front is empty: no candidate could be evaluated and met the constraints")
+        return
+    F = np.column_stack([front[o.name].to_numpy(dtype=float) * o.sign for o in run.objectives])
+    chosen = front.iloc[spread(F, MOST_ROWS)]
+    tests = [str(c) for c in front.columns if str(c).startswith("test_")]
+    first = ["id", *names, *tests]
+    others = [str(c) for c in front.columns if c not in first]
+    shown = first + others[: max(0, MOST_COLUMNS - len(first))]
+    n_hidden = len(others) - (len(shown) - len(first))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in shown:
+        table.add_column(name, justify="left" if name == "id" else "right", overflow="fold")
+    for row in chosen[shown].itertuples(index=False):
+        table.add_row(*(number(value) for value in row))
+    what = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
+    some = f", {len(chosen)} spread along it" if len(chosen) < len(front) else ""
+    more = f"; {n_hidden} more columns in front.csv" if n_hidden else ""
+    say(console, f"front: {what}{some}{more}")
+    console.print(table)
+
+
+def number(value: Any, *, digits: int = 5) -> str:
+    """A cell: whole numbers whole, others to so many digits, text as it is, None as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, str | bool | np.bool_):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return f"{value:.{digits}g}"
