@@ -96,10 +96,10 @@ def scan(argv: Sequence[str]) -> Scanned:
     if len(positional) > 1:
         raise UsageError(f"expected one problem file, got {len(positional)}: {' '.join(positional)}")
     config = _config_tokens(Path(values["--config"])) if "--config" in values else []
-    algo = values.get("--algo") or next((t[7:] for t in config if t.startswith("--algo=")), "nsga2")
+    named = [t.removeprefix("--algo=") for t in (*config, *rest) if t.startswith("--algo=")]
     return Scanned(
         problem=positional[0] if positional else None,
-        algo=algo,
+        algo=named[-1] if named else "nsga2",
         resume=values.get("--resume"),
         is_list="--list" in flags,
         is_help=bool(flags & {"--help", "-h"}),
@@ -195,7 +195,9 @@ def _add_group(
     helps = {p.arg_name: p.description or "" for text in documented for p in parse_docstring(text or "").params}
     group = parser.add_argument_group(f"parameters of {title} (--{prefix}.X)")
     for name, parameter in parameters.items():
-        kind = Any if parameter.annotation is inspect.Parameter.empty else parameter.annotation
+        # an annotation that cannot be resolved, or none, takes anything
+        unknown = parameter.annotation is inspect.Parameter.empty or isinstance(parameter.annotation, str)
+        kind = Any if unknown else parameter.annotation
         required = parameter.default is inspect.Parameter.empty
         # jsonargparse keeps `algo` for the name, so the groups live under keys of their own
         shown: dict[str, Any] = {} if get_origin(kind) is Literal or kind is bool else {"metavar": name.upper()}

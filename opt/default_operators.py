@@ -16,6 +16,7 @@ from pymoo.core.variable import Binary, Choice, Integer, Real
 from pymoo.operators.crossover.sbx import cross_sbx
 from pymoo.operators.mutation.pm import mut_pm
 
+from opt.errors import UsageError
 from opt.problem import CompressionProblem, Operators
 
 SBX_ETA = 15.0
@@ -26,8 +27,11 @@ def default_operators(problem: CompressionProblem) -> Operators:
     """Operators for `problem`'s representation, from its bounds.
 
     Raises:
-        ValueError: An object genome, for which only the problem itself can know operators.
+        UsageError: An object genome, for which only the problem itself can know operators, or numbers without bounds.
     """
+    if problem.representation in ("real", "integer") and not problem.has_bounds():
+        kind = problem.representation
+        raise UsageError(f"{problem.name()} has {kind} variables and needs bounds xl and xu, or operators of its own")
     if problem.representation == "real":
         return real_operators(problem.xl, problem.xu)
     if problem.representation == "integer":
@@ -38,7 +42,7 @@ def default_operators(problem: CompressionProblem) -> Operators:
         return permutation_operators(problem.n_var)
     if problem.representation == "mixed":
         return mixed_operators(problem.vars)
-    raise ValueError(f"{type(problem).__name__} has object genomes and must override operators().")
+    raise UsageError(f"{type(problem).__name__} has object genomes and must override operators().")
 
 
 def real_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:

@@ -23,7 +23,11 @@ def load_problem_class(target: str) -> type[Problem]:
     """
     path_text, _, wanted = target.partition(".py:")
     path = Path(path_text + ".py" if wanted else target)
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"problem file {target[:80]}... cannot be read: {error.strerror}") from None
+    if not is_file:
         raise UsageError(f"problem file {path} does not exist{_similar(path)}")
     if path.suffix != ".py":
         raise UsageError(f"problem file {path} must be a Python file (.py)")

@@ -84,6 +84,8 @@ class Request:
 def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
     """Refuse what cannot work before anything is written; the scalariser that the request names."""
     spec = find_algorithm(request.algo)
+    if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
+        raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
     build_algorithm(spec, problem, request.parameters)
     if spec.objectives != "one" and (request.weights or request.ref or request.scalarise != "sum"):
         raise UsageError(f"{request.algo} optimises every objective; --weights, --scalarise and --ref are not for it")

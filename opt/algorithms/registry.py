@@ -73,6 +73,8 @@ class AlgorithmSpec:
         if problem.representation not in self.representations:
             wanted = " or ".join(self.representations)
             return f"it needs {wanted} variables and the problem's are {problem.representation}"
+        if set(self.representations) <= {"real", "integer"} and not problem.has_bounds():
+            return "it needs bounds on every variable and the problem has none"
         if problem.n_var < self.min_var:
             return f"it needs {self.min_var} variables or more and the problem has {problem.n_var}"
         if problem.has_constraints() and not self.handles_constraints:

@@ -193,9 +193,10 @@ def test_misspelt_name_in_a_config_file_is_refused(task, out, solve, tmp_path):
     assert not out.exists()
 
 
-def test_untyped_parameters_of_a_plain_problem(tmp_path, out, solve, no_plots):
+@pytest.mark.parametrize("text", [PLAIN, PLAIN.replace("n_var=4", "n_var: 'Nowhere' = 4")])
+def test_untyped_parameters_of_a_plain_problem(text, tmp_path, out, solve, no_plots):
     file = tmp_path / "plain.py"
-    file.write_text(PLAIN)
+    file.write_text(text)
     answer = solve(file, "--problem.n_var", "6", *SMALL, "--out", out)
     assert (answer.code, answer.err) == (0, "")
     (path,) = out.iterdir()
