@@ -152,6 +152,9 @@ def permutation_operators(n_var: int) -> Operators:
 
 def mixed_operators(variables: Mapping[str, Any]) -> Operators:
     """Operators for pymoo's named variables of several types: X is (n, 1), each entry a dict by name."""
+    odd = [name for name, variable in variables.items() if type(variable) not in (Real, Integer, Binary, Choice)]
+    if odd:
+        raise UsageError(f"variables must be Real, Integer, Binary or Choice, and {', '.join(odd)} are not")
     parts: list[tuple[list[str], Operators]] = []
     for kind, make in (
         (Real, lambda lo, hi: real_operators(lo, hi)),
