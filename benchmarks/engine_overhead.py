@@ -59,13 +59,13 @@ def search(problem: Problem, folder: str, *, n_gen: int = N_GEN, algo: str = "ns
 
 
 def plain(problem: Problem, *, seed: int) -> NSGA2:
-    """pymoo's NSGA-II with our operators, run by pymoo itself."""
+    """Pymoo's NSGA-II with our operators, run by pymoo itself."""
     algorithm = nsga2(as_compression_problem(problem))
     return minimize(problem, algorithm, ("n_gen", N_GEN), seed=seed, copy_algorithm=False).algorithm
 
 
 def stock(problem: Problem) -> None:
-    """pymoo exactly as its users call it."""
+    """Pymoo exactly as its users call it."""
     minimize(problem, NSGA2(pop_size=100), ("n_gen", N_GEN), seed=1)
 
 
@@ -129,7 +129,9 @@ def main() -> None:
         rows.append({"work": name, "ours_s": a, "reference_s": b, "ratio": a / b})
         print(f"{name:44} {a:9.3f} {b:14.3f} {a / b:7.3f}")
     few, many = peak_bytes(100), peak_bytes(400)
-    rows.append({"work": "peak memory, 400 against 100 generations", "ours": many, "reference": few, "ratio": many / few})
+    rows.append(
+        {"work": "peak memory, 400 against 100 generations", "ours": many, "reference": few, "ratio": many / few}
+    )
     print(f"{'peak MB, 400 against 100 generations':44} {many / 1e6:9.2f} {few / 1e6:14.2f} {many / few:7.3f}")
     print(f"one thread; {versions()}; {platform.processor() or platform.machine()}; load {os.getloadavg()}")
     if arguments.json:

@@ -148,6 +148,8 @@ class Measurement:
         parent = inherited(table.network.genome(), table.network)
         hidden, _ = table.part(0, self.n_points).forward(parent)
         self._losses = [_similarity(similarity, layer.T, perplexity) for layer in hidden]
+        # Embeddings of one chunk, written over by the next: fresh memory costs a page fault every 4 kB.
+        self._points = [np.empty((0, 0, self.n_points), dtype=np.float32) for _ in hidden]
 
     def __call__(self, phenotypes: Sequence[Phenotype]) -> tuple[np.ndarray, np.ndarray]:
         """Measure n networks.
@@ -167,12 +169,14 @@ class Measurement:
     def _measure(self, phenotypes: Sequence[Phenotype]) -> tuple[np.ndarray, np.ndarray]:
         table, n = self.table, len(phenotypes)
         widths = np.array([phenotype.widths for phenotype in phenotypes])
-        points = [np.zeros((n, width, self.n_points), dtype=np.float32) for width in widths.max(axis=0)]
+        points = [self._room(k, n, width) for k, width in enumerate(widths.max(axis=0).tolist())]
         # All images are points: activations go to their place among the others at once.
         is_direct = self.n_points == table.n_images
         error = np.empty(n)
         for i, phenotype in enumerate(phenotypes):
             places = [padded[i, :width] for padded, width in zip(points, phenotype.widths, strict=True)]
+            for padded, width in zip(points, phenotype.widths, strict=True):
+                padded[i, width:] = 0.0
             hidden, logits = table.forward(phenotype, places if is_direct else None)
             error[i] = np.count_nonzero(logits.argmax(axis=0) != table.labels) / table.n_images
             if not is_direct:
@@ -182,6 +186,13 @@ class Measurement:
         for loss, padded, width in zip(self._losses, points, widths.T, strict=True):
             dissimilarity += loss(torch.from_numpy(padded).transpose(1, 2), widths=torch.from_numpy(width)).numpy()
         return error, dissimilarity
+
+    def _room(self, k: int, n: int, width: int) -> np.ndarray:
+        """(n, width, n_points) uninitialised float32 for layer k's embeddings."""
+        size = n * width * self.n_points
+        if self._points[k].size < size:
+            self._points[k] = np.empty(size, dtype=np.float32)
+        return self._points[k].reshape(-1)[:size].reshape(n, width, self.n_points)
 
 
 def as_arrays(

@@ -100,8 +100,16 @@ class _KullbackLeibler(Similarity):
         self.perplexity = perplexity
 
     @functools.cached_property
+    def _parent_precisions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The parent's shifted distances (1, n, n), and by row its precision and the mean it is relative to."""
+        shifted, mean = shift_rows(scaled_squared_distances(self._parent_embeddings.double()[None])[0])
+        return shifted, bandwidths(shifted, self.perplexity), mean
+
+    @functools.cached_property
     def _p(self) -> Tensor:
-        return joint_probabilities(squared_distances(self._parent_embeddings.double()), self.perplexity)
+        shifted, beta, _ = self._parent_precisions
+        conditional = conditional_probabilities(shifted, beta)[0]
+        return ((conditional + conditional.T) / (2 * self.n_points)).clamp(min=MACHINE_EPSILON)
 
     @functools.cached_property
     def _in_float32(self) -> tuple[Tensor, Tensor]:
@@ -146,8 +154,8 @@ class GaussianSimilarity(_KullbackLeibler):
     @functools.cached_property
     def _relative_beta(self) -> Tensor:
         """In units of a row's own mean, a child's precisions are close to the parent's: a good first guess."""
-        shifted, mean = shift_rows(scaled_squared_distances(self._parent_embeddings.double()[None])[0])
-        return bandwidths(shifted, self.perplexity) * mean
+        _, beta, mean = self._parent_precisions
+        return beta * mean
 
     def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
         shifted, mean = shift_rows(scaled_squared_distances(embeddings, widths)[0])
