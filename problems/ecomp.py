@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,6 +182,10 @@ class EComp(CompressionProblem):
 
     def operators(self) -> Operators:
         """Sampling, crossover and mutation of network genomes."""
+        return self._operators
+
+    @functools.cached_property
+    def _operators(self) -> Operators:
         network = self.network
         crossover = (
             BlockCrossover(network)

@@ -149,7 +149,7 @@ class Measurement:
         hidden, _ = table.part(0, self.n_points).forward(parent)
         self._losses = [_similarity(similarity, layer.T, perplexity) for layer in hidden]
         # Embeddings of one chunk, written over by the next: fresh memory costs a page fault every 4 kB.
-        self._points = [np.empty((0, 0, self.n_points), dtype=np.float32) for _ in hidden]
+        self._points = [np.empty(0, dtype=np.float32) for _ in hidden]
 
     def __call__(self, phenotypes: Sequence[Phenotype]) -> tuple[np.ndarray, np.ndarray]:
         """Measure n networks.
@@ -192,7 +192,7 @@ class Measurement:
         size = n * width * self.n_points
         if self._points[k].size < size:
             self._points[k] = np.empty(size, dtype=np.float32)
-        return self._points[k].reshape(-1)[:size].reshape(n, width, self.n_points)
+        return self._points[k][:size].reshape(n, width, self.n_points)
 
 
 def as_arrays(
