@@ -73,6 +73,7 @@ def run_job(job: Job, *, resume: Run | None = None) -> Run:
     origin = {
         "name": name,
         "file": file,
+        "folder": str(Path.cwd()),
         "class": type(problem).__qualname__,
         "parameters": plain(job.problem_parameters),
     }

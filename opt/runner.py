@@ -322,6 +322,8 @@ def _save(
         except UsageError as error:
             later = f"python -m opt.plot {directory.path}"
             raise UsageError(f"{error}; the run is saved whole without its plots, draw them with {later}") from None
+        except Exception as error:  # a picture that fails, for whatever reason, must not fail a finished run
+            progress.note(f"the plots could not be drawn ({type(error).__name__}: {error}); the run is saved whole")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.table import Table
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     jobs = _jobs(scanned, spec, values)
     if len(jobs) > 1:
-        return _run_several(jobs, n_jobs=values.jobs)
+        return _run_several(jobs, n_jobs=values.jobs, quiet=values.quiet)
     run = run_job(jobs[0])
     if not values.quiet:
         _report(run)
@@ -100,7 +101,7 @@ def _jobs(scanned: Scanned, spec: AlgorithmSpec, values: object) -> list[Job]:
     ]
 
 
-def _run_several(jobs: list[Job], *, n_jobs: int) -> int:
+def _run_several(jobs: list[Job], *, n_jobs: int, quiet: bool) -> int:
     # what is wrong with all of them is said once, before anything starts
     from opt.adapt import as_compression_problem
     from opt.parallel import build_problem
@@ -119,6 +120,8 @@ def _run_several(jobs: list[Job], *, n_jobs: int) -> int:
         done.append(run)
         m = run.manifest
         codes.append(EXIT_CODES.get(m["stop_reason"], 0))
+        if quiet:
+            return
         print(
             f"[{len(done) + len(errors)}/{len(jobs)}] seed {m['seed']}: {m['stop_reason']}, {m['n_eval']} evaluations, "
             f"hypervolume {m['hypervolume']:.5g}, {m['n_solutions']} solutions, {duration(m['seconds'])}, {run.path}",
@@ -126,7 +129,7 @@ def _run_several(jobs: list[Job], *, n_jobs: int) -> int:
         )
 
     run_jobs(jobs, n_jobs=n_jobs, on_done=on_done)
-    if done:
+    if done and not quiet:
         print(f"plot them: python -m opt.plot {' '.join(str(r.path) for r in done)}")
     if len(done) + len(errors) < len(jobs):
         print(f"stopped: {len(jobs) - len(done) - len(errors)} of {len(jobs)} runs were not started")
@@ -148,7 +151,10 @@ def _resume(scanned: Scanned) -> int:
     if asked["parameters"] is None:
         call = f"opt.minimize(problem, resume={str(run.path)!r})"
         raise UsageError(f"{run.path} was started from Python; go on with {call}")
-    target = f"{asked['file']}:{asked['class']}"
+    # a file named relative to the folder in which the run was started is found from any other
+    file = Path(asked["file"])
+    began_in = Path(asked.get("folder", "."))
+    target = f"{file if file.exists() else began_in / file}:{asked['class']}"
     job = Job(
         target=target,
         problem_parameters=reread(load_problem_class(target), asked["parameters"]),

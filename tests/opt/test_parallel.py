@@ -102,3 +102,29 @@ def test_signal_stops_runs_in_sequence(tmp_path):
 
 def test_signal_stops_runs_side_by_side(tmp_path):
     check_stopped(tmp_path, *stop_in_the_middle(tmp_path, 2, signal.SIGINT), jobs=2)
+
+
+def test_resume_finds_the_problem_from_another_folder(tmp_path, monkeypatch, solve, no_plots):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("sphere.py").write_text(
+        "from pymoo.core.problem import Problem\n\n\nclass Sphere(Problem):\n"
+        "    def __init__(self):\n        super().__init__(n_var=3, n_obj=1, xl=-1.0, xu=1.0)\n\n"
+        "    def _evaluate(self, x, out, *args, **kwargs):\n        out['F'] = (x**2).sum(axis=1)\n"
+    )
+    out = tmp_path / "runs"
+    assert solve("sphere.py", "--algo", "ga", "--algo.pop_size", 4, "--n-gen", 4, "--out", out, "--quiet").code == 0
+    run = next(out.iterdir())
+    journal = (run / "journal.jsonl").read_bytes()
+    manifest = json.loads((run / "manifest.json").read_text()) | {"status": "interrupted"}
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "journal.jsonl").write_bytes(b"".join(journal.splitlines(keepends=True)[:3]))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert solve("--resume", run, "--quiet").code == 0
+    assert (run / "journal.jsonl").read_bytes() == journal
+
+
+def test_quiet_says_nothing_of_several_runs(tmp_path, solve, sample, no_plots):
+    answer = solve(sample("Slope"), *OPTIONS, "--out", tmp_path / "runs")
+    assert (answer.code, answer.out, answer.err) == (0, "", "")

@@ -1,0 +1,56 @@
+"""What the documents say works: the example problem, and every command line in them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from opt.algorithms import find_algorithm
+from opt.arguments import build_parser, parse, scan
+from opt.loading import load_problem_class
+from opt.run import list_runs
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [
+    (page.name, line.split("#")[0].strip())
+    for page in PAGES
+    for line in page.read_text(encoding="utf-8").splitlines()
+    if line.startswith("python -m opt.solve problems/") or line.startswith("python -m opt.solve docs/")
+]
+
+
+def test_commands_are_found():
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{p}-{i}" for i, (p, _) in enumerate(COMMANDS)])
+def test_command_of_the_documents_is_understood(page, command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    scanned = scan(shlex.split(command)[3:])
+    assert scanned.problem is not None
+    parser = build_parser(load_problem_class(scanned.problem), find_algorithm(scanned.algo))
+    parse(parser, scanned.tokens)
+
+
+def test_files_named_in_the_documents_exist():
+    missing = []
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            if not (page.parent / link).exists():
+                missing.append(f"{page.name}: {link}")
+    assert not missing
+
+
+def test_own_problem_of_the_documents_runs(tmp_path, solve, no_plots):
+    answer = solve(
+        ROOT / "docs/own_problem.py", "--n-gen", "3", "--algo.pop_size", "8", "--problem.hidden", "8", "--out", tmp_path
+    )
+    assert (answer.code, answer.err) == (0, "")
+    (run,) = list_runs(tmp_path)
+    assert {"error", "size", "test_accuracy", "bits_1", "bits_3"} <= set(run.front.columns)
+    assert run.front["error"].between(0, 1).all()
+    assert run.front["size"].between(2, 8).all()
