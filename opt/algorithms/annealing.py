@@ -10,6 +10,7 @@ from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
 from opt.algorithms.pymoo_builtin import operators_of
+from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Operators
@@ -87,16 +88,13 @@ class SimulatedAnnealing(Algorithm):
         if limits:
             self.n_steps = max(min(limits) - 1, 1)
 
-    def _repaired(self, X: np.ndarray) -> Population:
-        return Population.new("X", self.operators.repair(X) if self.operators.repair else X)
-
     def _initialize_infill(self) -> Population:
-        return self._repaired(self.operators.sampling(self.n_chains, self.random_state))
+        return repaired(self.operators, self.operators.sampling(self.n_chains, self.random_state))
 
     def _infill(self) -> Population:
         assert self.operators.mutation is not None
         X = np.array([individual.X for individual in self.pop])
-        return self._repaired(self.operators.mutation(X, self.random_state))
+        return repaired(self.operators, self.operators.mutation(X, self.random_state))
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         rng = self.random_state

@@ -22,6 +22,7 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from opt.algorithms.pymoo_builtin import VARIATION, operators_of
+from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
 from opt.errors import UsageError
@@ -93,8 +94,7 @@ class DeapAlgorithm(Algorithm):
     def _new_batch(self, members: list[Member]) -> Population:
         """The members without a fitness, as the batch to evaluate; each remembers its Individual."""
         fresh = [m for m in members if not m.fitness.valid]
-        X = np.array([m.x for m in fresh])
-        batch = Population.new("X", self.operators.repair(X) if self.operators.repair else X)
+        batch = repaired(self.operators, np.array([m.x for m in fresh]))
         for member, individual in zip(fresh, batch, strict=True):
             member.individual, member.x = individual, individual.X
         return batch

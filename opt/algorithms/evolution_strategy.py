@@ -9,6 +9,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.pymoo_builtin import operators_of
+from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Operators
@@ -33,11 +34,8 @@ class EvolutionStrategy(Algorithm):
         self.n_offsprings = n_offsprings
         self.plus = plus
 
-    def _repaired(self, X: np.ndarray) -> Population:
-        return Population.new("X", self.operators.repair(X) if self.operators.repair else X)
-
     def _initialize_infill(self) -> Population:
-        return self._repaired(self.operators.sampling(max(self.mu, self.n_offsprings), self.random_state))
+        return repaired(self.operators, self.operators.sampling(max(self.mu, self.n_offsprings), self.random_state))
 
     def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.pop = infills[best_first(infills)[: self.mu]]
@@ -46,7 +44,7 @@ class EvolutionStrategy(Algorithm):
         assert self.operators.mutation is not None and self.random_state is not None
         parents = self.random_state.integers(0, len(self.pop), size=self.n_offsprings)
         X = np.array([self.pop[i].X for i in parents])
-        return self._repaired(self.operators.mutation(X, self.random_state))
+        return repaired(self.operators, self.operators.mutation(X, self.random_state))
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         # newcomers first: on equal fitness the search drifts instead of standing still

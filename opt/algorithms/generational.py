@@ -10,6 +10,7 @@ from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
 from opt.algorithms.pymoo_builtin import operators_of
+from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Operators
@@ -64,8 +65,7 @@ class GenerationalGA(Algorithm):
         self.keeps_survivors = elites > 0
 
     def _initialize_infill(self) -> Population:
-        X = self.operators.sampling(self.pop_size, self.random_state)
-        return Population.new("X", self.operators.repair(X) if self.operators.repair else X)
+        return repaired(self.operators, self.operators.sampling(self.pop_size, self.random_state))
 
     def _select(self, n: int) -> np.ndarray:
         rng = self.random_state
@@ -91,7 +91,7 @@ class GenerationalGA(Algorithm):
         mutated = rng.random(len(X)) < self.mutation_prob
         if mutated.any():
             X[mutated] = operators.mutation(X[mutated], rng)
-        return Population.new("X", operators.repair(X) if operators.repair else X)
+        return repaired(operators, X)
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         if self.elites:

@@ -12,7 +12,14 @@ from pymoo.core.population import Population
 from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 
-from opt.problem import CompressionProblem, CrossoverFunction, MutationFunction, RepairFunction, SamplingFunction
+from opt.problem import (
+    CompressionProblem,
+    CrossoverFunction,
+    MutationFunction,
+    Operators,
+    RepairFunction,
+    SamplingFunction,
+)
 
 
 class FunctionSampling(Sampling):
@@ -75,6 +82,11 @@ class FunctionRepair(Repair):
 
     def _do(self, problem: Any, X: np.ndarray, **kwargs: Any) -> np.ndarray:
         return self.function(X)
+
+
+def repaired(operators: Operators, X: np.ndarray) -> Population:
+    """A pymoo population of the candidates X, (n, n_var), after the problem's repair where it has one."""
+    return Population.new("X", operators.repair(X) if operators.repair else X)
 
 
 class FingerprintDuplicates(DuplicateElimination):

@@ -8,6 +8,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.pymoo_builtin import operators_of
+from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.problem import CompressionProblem, Operators
 
@@ -24,10 +25,7 @@ class RandomSearch(Algorithm):
         return self._infill()
 
     def _infill(self) -> Population:
-        X = self.operators.sampling(self.pop_size, self.random_state)
-        if self.operators.repair:
-            X = self.operators.repair(X)
-        return Population.new("X", X)
+        return repaired(self.operators, self.operators.sampling(self.pop_size, self.random_state))
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         self.pop = infills

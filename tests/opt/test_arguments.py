@@ -74,7 +74,7 @@ def journals(out):
 SMALL = ("--algo.pop_size", "4", "--n-gen", "3", "--quiet")
 OPTIONS = (
     "--problem.n_var", "3", "--problem.kind=odd", "--problem.scale", "2", "--problem.flip", "true",
-    "--problem.name", "07", "--problem.shifts", "[1, 2.5]", "--problem.folder", "/tmp/some where",
+    "--problem.name", "07", "--problem.shifts", "[1, 2.5]", "--problem.folder", "/data/some where",
 )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_values_reach_the_problem_with_their_types(task, out, solve, no_plots):
     manifest = load_run(path).manifest
     assert manifest["problem"]["parameters"] == {
         "n_var": 3, "kind": "odd", "scale": 2.0, "flip": True, "name": "07", "shifts": [1.0, 2.5],
-        "folder": "/tmp/some where", "limit": ".inf",
+        "folder": "/data/some where", "limit": ".inf",
     }  # fmt: skip
     assert manifest["algo"] == {
         "name": "nsga2",
