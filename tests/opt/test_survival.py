@@ -20,7 +20,7 @@ from opt.solve import main
 ROOT = Path(__file__).parents[2]
 N_GEN = 60
 OPTIONS = ["--algo", "nsga2", "--algo.pop_size", "6", "--n-gen", str(N_GEN), "--seed", "5", "--quiet"]
-PROBLEM = [f"{ROOT}/tests/sample_problems.py:Slope", "--problem.nap", "0.008"]
+PROBLEM = [f"{ROOT}/tests/sample_problems.py:Slope", "--problem.nap", "0.015"]
 DEADLINE = 60.0
 
 
@@ -84,10 +84,11 @@ def test_run_killed_at_ten_random_moments_equals_the_uninterrupted_one(uninterru
     rng = random.Random(20)
     whole = (uninterrupted / "journal.jsonl").stat().st_size
     sizes = sorted(rng.uniform(0.02, 0.95) for _ in range(7))
-    # the other three moments are anywhere: while modules load, or while the journal is replayed
+    # the other three moments are by the clock, while modules load or the journal is replayed; they come early,
+    # so that a fast machine does not finish the run before its time is up
     moments: list[tuple[str, float]] = [("size", whole * share) for share in sizes]
     for _ in range(3):
-        moments.insert(rng.randrange(1, len(moments)), ("time", rng.uniform(0.3, 2.0)))
+        moments.insert(rng.randrange(1, 4), ("time", rng.uniform(0.3, 1.5)))
     run = None
     previous = b""
     for kind, amount in moments:
