@@ -1,10 +1,11 @@
 """What the compression tasks share about networks: data, models, training, surgery, similarity, cost."""
 
 from problems.networks.affinities import joint_probabilities, squared_distances
+from problems.networks.checkpoints import load_metadata, load_weights, save_network
 from problems.networks.cost import Cost, count
 from problems.networks.data import DATASETS, Dataset, Split, load_dataset
-from problems.networks.models import FullyConnected, load_fully_connected, load_metadata, save_fully_connected
-from problems.networks.parents import trained_parent
+from problems.networks.models import FullyConnected, load_fully_connected, save_fully_connected
+from problems.networks.parents import trained_parent, trained_snowfall
 from problems.networks.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
 from problems.networks.refit import Moments, SequentialRefit, accumulate_moments, solve, solve_many
 from problems.networks.similarity import (
@@ -14,6 +15,7 @@ from problems.networks.similarity import (
     Similarity,
     StudentSimilarity,
 )
+from problems.networks.snowfall import Snowfall
 from problems.networks.training import Epoch, History, evaluate, train
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Moments",
     "SequentialRefit",
     "Similarity",
+    "Snowfall",
     "Split",
     "StudentSimilarity",
     "accumulate_moments",
@@ -40,13 +43,16 @@ __all__ = [
     "load_dataset",
     "load_fully_connected",
     "load_metadata",
+    "load_weights",
     "neuron_scores",
     "prune",
     "prune_arrays",
     "save_fully_connected",
+    "save_network",
     "solve",
     "solve_many",
     "squared_distances",
     "train",
     "trained_parent",
+    "trained_snowfall",
 ]

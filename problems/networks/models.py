@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import os
 import re
@@ -11,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from opt.errors import UsageError
+from problems.networks.checkpoints import read_safetensors, save_network
 
 
 class FullyConnected(nn.Module):
@@ -118,20 +115,7 @@ def save_fully_connected(
     Raises:
         UsageError: the file can't be written.
     """
-    path = Path(path)
-    tensors = {name: tensor.detach().float().contiguous() for name, tensor in model.state_dict().items()}
-    data = safetensors.torch.save(tensors, {"info": json.dumps(dict(metadata or {}), sort_keys=True)})
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise UsageError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder with space that you own."
-        ) from error
+    save_network(model, path, metadata=metadata)
 
 
 def load_fully_connected(path: str | os.PathLike[str]) -> FullyConnected:
@@ -140,7 +124,7 @@ def load_fully_connected(path: str | os.PathLike[str]) -> FullyConnected:
     Raises:
         UsageError: the file is missing, damaged, or holds other tensors than those of a fully connected network.
     """
-    tensors, _ = _read_safetensors(Path(path))
+    tensors, _ = read_safetensors(Path(path))
     n_layers = 1 + sum(bool(re.fullmatch(r"layer_\d+_linear\.weight", name)) for name in tensors)
     names = layer_names(n_layers)
     expected = {f"{name}.{kind}" for name in names for kind in ("weight", "bias")}
@@ -159,24 +143,3 @@ def load_fully_connected(path: str | os.PathLike[str]) -> FullyConnected:
         )
     except ValueError as error:
         raise UsageError(f"{path} is not a fully connected network: {error} Give another checkpoint.") from error
-
-
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, object]:
-    """What `save_fully_connected` kept with the weights; empty for files of others."""
-    _, metadata = _read_safetensors(Path(path))
-    try:
-        info = json.loads(metadata.get("info", "{}"))
-    except json.JSONDecodeError:
-        info = {}
-    return info if isinstance(info, dict) else {}
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise UsageError(f"{path} is damaged or no safetensors file ({error}); replace it or give another.") from error
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
-        raise UsageError(f"cannot read checkpoint {path}: {reason}; check the path.") from error

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
 
 from opt.errors import UsageError
+from problems.networks.checkpoints import load_metadata, load_weights, save_network
 from problems.networks.data import Dataset
-from problems.networks.models import FullyConnected, load_fully_connected, load_metadata, save_fully_connected
+from problems.networks.models import FullyConnected
+from problems.networks.snowfall import Snowfall
 from problems.networks.sources import cache_folder
 from problems.networks.training import evaluate, train
+
+Network = TypeVar("Network", bound=nn.Module)
 
 # Part of the key of every cached parent: raise it when training changes what it makes.
 _VERSION = 2
@@ -65,25 +72,72 @@ def trained_parent(
         "patience": patience,
         "validation": validation,
     }
+    widths = (dataset.n_inputs, *widths, dataset.n_classes)
+    return _kept(dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress)
+
+
+def trained_snowfall(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    epochs: int = 5,
+    batch_size: int = 128,
+    lr: float = 0.005,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> tuple[Snowfall, dict[str, object]]:
+    """The published convolutional network trained on the train split, kept like `trained_parent`'s.
+
+    All epochs are trained and the last one counts, as published: there is no validation part.
+
+    Args:
+        dataset: Its train split is trained on.
+        seed: Of the initial weights and of the training.
+        epochs: As in `train`.
+        batch_size: As in `train`.
+        lr: As in `train`.
+        cache_dir: As in `trained_parent`.
+        progress: As in `train`.
+
+    Returns:
+        The network and its info, as `trained_parent`.
+
+    Raises:
+        ValueError: an option out of range, or images too small.
+    """
+    asked: dict[str, object] = {
+        "version": _VERSION,
+        "network": "snowfall",
+        "fingerprint": dataset.fingerprint,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "patience": epochs,
+        "validation": 0.0,
+    }
+    shape, n_classes = dataset.input_shape, dataset.n_classes
+    return _kept(dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress)
+
+
+def _kept(
+    dataset: Dataset,
+    asked: dict[str, object],
+    build: Callable[[], Network],
+    *,
+    cache_dir: str | os.PathLike[str] | None,
+    progress: bool,
+) -> tuple[Network, dict[str, object]]:
+    """The network that `asked` describes, read from the cache or built and trained."""
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "parents"
     path = folder / f"{Path(dataset.name).name}-{key}.safetensors"
-    cached = _read_cached(path, asked)
+    model = build()
+    cached = _read_cached(model, path, asked)
     if cached is not None:
-        model, info = cached
-        return model, {**info, "path": str(path), "from_cache": True}
-    model = FullyConnected((dataset.n_inputs, *widths, dataset.n_classes), seed=seed)
-    history = train(
-        model,
-        dataset.train,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        patience=patience,
-        validation=validation,
-        progress=progress,
-    )
+        return model, {**cached, "path": str(path), "from_cache": True}
+    options: dict[str, Any] = {k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")}
+    history = train(model, dataset.train, progress=progress, **options)
     loss, accuracy = evaluate(model, dataset.search.images, dataset.search.labels)
     info = {
         "key": key,
@@ -95,18 +149,23 @@ def trained_parent(
     }
     written: str | None = str(path)
     try:
-        save_fully_connected(model, path, metadata=info)
+        save_network(model, path, metadata=info)
     except UsageError:
         written = None  # the network itself is there; a full disk must not cost it
     return model, {**info, "path": written, "from_cache": False}
 
 
-def _read_cached(path: Path, asked: dict[str, object]) -> tuple[FullyConnected, dict[str, object]] | None:
+def _read_cached(model: nn.Module, path: Path, asked: dict[str, object]) -> dict[str, object] | None:
+    """Fill the model from the cached file; its info, or None when the file is missing or another's."""
     if not path.is_file():
         return None
     try:
-        model, info = load_fully_connected(path), load_metadata(path)
+        info = load_metadata(path)
+        # The stored description is compared too: a file renamed or cut by hand is not what its name says.
+        if info.get("asked") != asked:
+            return None
+        load_weights(model, path)
     except UsageError:
         return None
-    # The stored description is compared too: a file renamed or cut by hand is not what its name says.
-    return (model, info) if info.get("asked") == asked and list(model.widths) == asked["widths"] else None
+    model.eval()
+    return info

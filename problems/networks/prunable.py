@@ -1,0 +1,139 @@
+"""Prunable layers: the convolutions and linear layers of any torch network, found by name patterns."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from opt.errors import UsageError, nearest
+
+Prunable = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def prunable_layers(model: nn.Module) -> dict[str, Prunable]:
+    """Every convolution (not transposed) and linear layer by its name, each once, in the order of the modules."""
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return {name: module for name, module in model.named_modules() if name and isinstance(module, kinds)}
+
+
+def select_layers(model: nn.Module, patterns: str | None, *, example: Tensor) -> list[str]:
+    """Names of the layers that patterns choose, in the order in which the network runs them.
+
+    Args:
+        model: The network, in evaluation mode.
+        patterns: Shell patterns separated by commas, such as "conv*,fc1"; None chooses the layer that runs last.
+        example: (n, ...) images, run once to see the order.
+
+    Raises:
+        UsageError: The network has no such layer, a pattern fits none, or the network does not take the images.
+    """
+    layers = prunable_layers(model)
+    if not layers:
+        raise UsageError("the network has no convolution and no linear layer to prune; give another --problem.model")
+    order: list[str] = []
+    with hooked(layers, lambda name, x: order.append(name)), torch.no_grad():
+        try:
+            model(example)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"the network does not take images of shape {tuple(example.shape)}: {error}; give a model that does"
+            ) from None
+    order = list(dict.fromkeys(order))
+    if patterns is None:
+        return order[-1:]
+    chosen: set[str] = set()
+    for pattern in (part.strip() for part in patterns.split(",")):
+        found = fnmatch.filter(order, pattern)
+        if not found:
+            raise UsageError(
+                f"layers pattern {pattern!r} fits no layer{nearest(pattern, order)}; the layers are: {', '.join(order)}"
+            )
+        chosen.update(found)
+    return [name for name in order if name in chosen]
+
+
+@contextmanager
+def hooked(layers: dict[str, Prunable], see: Any) -> Iterator[None]:
+    """While open, `see(name, input)` is called whenever one of the layers runs."""
+
+    def hook(name: str) -> Any:
+        return lambda module, arguments: see(name, arguments[0])
+
+    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run_layer(layer: Prunable, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The layer's output for other weights than its own; for layers without groups of any number of rows.
+
+    Args:
+        layer: Gives stride, padding and the like.
+        x: (n, ...) input.
+        weight: (rows, ...) weights.
+        bias: (rows,) or None.
+    """
+    if isinstance(layer, nn.Linear):
+        return functional.linear(x, weight, bias)
+    return layer._conv_forward(x, weight, bias)
+
+
+def output_positions(layer: Prunable, x: Tensor) -> int:
+    """How many times each weight is used for one image: 1 for a linear layer on vectors, pixels for a convolution."""
+    if isinstance(layer, nn.Linear):
+        return x[0].numel() // layer.in_features
+    with torch.no_grad():
+        return int(run_layer(layer, x[:1], layer.weight, None)[0, 0].numel())
+
+
+def padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """The input with the layer's own padding put around it."""
+    sides: list[int] = []
+    for size, spread, given in zip(
+        reversed(layer.kernel_size),
+        reversed(layer.dilation),
+        reversed(layer.padding) if not isinstance(layer.padding, str) else [layer.padding] * len(layer.kernel_size),
+        strict=True,
+    ):
+        if given == "same":
+            total = spread * (size - 1)
+            sides += [total // 2, total - total // 2]
+        else:
+            sides += [0, 0] if given == "valid" else [int(given), int(given)]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return functional.pad(x, sides, mode=mode) if any(sides) else x
+
+
+def kernel_windows(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """For each place in the kernel, the input values that it meets: (place, (n, channels, ...) view)."""
+    x = padded(layer, x)
+    spans = [
+        (side - spread * (size - 1) - 1) // stride * stride + 1
+        for side, size, spread, stride in zip(
+            x.shape[2:], layer.kernel_size, layer.dilation, layer.stride, strict=True
+        )
+    ]
+    for place in _places(layer.kernel_size):
+        windows = tuple(
+            slice(at * spread, at * spread + span, stride)
+            for at, spread, span, stride in zip(place, layer.dilation, spans, layer.stride, strict=True)
+        )
+        yield place, x[(slice(None), slice(None), *windows)]
+
+
+def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    for flat in range(int(torch.Size(sizes).numel())):
+        place = []
+        for size in reversed(sizes):
+            flat, at = divmod(flat, size)
+            place.append(at)
+        yield tuple(reversed(place))

@@ -1,0 +1,269 @@
+"""Many pruned versions of one network at once: what they share is computed once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+
+from problems.networks.accuracy import LabelBlocks
+from problems.networks.prunable import prunable_layers, run_layer
+
+Pruned = Callable[[int, np.ndarray], tuple[Tensor, Tensor | None]]
+"""`(layer, counts) -> (weight, bias)`: a layer's tensors for one candidate's removed weights in its groups."""
+
+Env = dict[fx.Node, Any]
+"""Values of nodes of the graph."""
+
+# Largest product of one batched call, in bytes.
+_PRODUCT_BYTES = 64 << 20
+
+
+class StagedNetwork:
+    """Right answers of pruned versions of a network, in stages that begin at the pruned layers.
+
+    The network's graph is cut before each pruned layer. Everything before the first is computed once.
+    From there candidates go down a tree: those that prune a layer alike share its stage, the different
+    prunings of a layer on one input are stacked into one product, and outputs of stages that come up
+    again in later batches are remembered, the least recently used forgotten first.
+
+    A network whose graph cannot be traced (one whose `forward` branches on values) is run whole for
+    each candidate: the same answers, slower.
+
+    Args:
+        model: The network, in evaluation mode; left as it is.
+        names: Pruned layers in the order in which the network runs them.
+        images: (n, ...) images.
+        labels: (n,) labels.
+        pruned: Gives the tensors of a pruned layer.
+        chunk: Images at once.
+        cache_bytes: Most memory for remembered outputs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Sequence[str],
+        images: Tensor,
+        labels: Tensor,
+        pruned: Pruned,
+        *,
+        chunk: int = 2000,
+        cache_bytes: int = 512 << 20,
+    ) -> None:
+        self.model = model
+        self.names = list(names)
+        self.pruned = pruned
+        self._layers = prunable_layers(model)
+        blocks = [LabelBlocks(part.numpy()) for part in labels.split(chunk)]
+        self._chunks = [
+            (part[torch.from_numpy(b.order)], answers[torch.from_numpy(b.order)], b)
+            for part, answers, b in zip(images.split(chunk), labels.split(chunk), blocks, strict=True)
+        ]
+        self._memory = _Memory(cache_bytes)
+        self._plan = _planned(model, self.names)
+        self._first: dict[int, Env] = {}
+
+    @property
+    def ends_in_linear(self) -> bool:
+        """Whether the last pruned layer is linear on vectors, and its output is the network's."""
+        if self._plan is None or not isinstance(self._layers[self.names[-1]], nn.Linear):
+            return False
+        return [node.op for node in self._plan.stages[-1][1:]] == ["output"]
+
+    @torch.no_grad()
+    def features(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the only pruned layer is the last one (`ends_in_linear`): its inputs, (n, n_in), and their labels."""
+        assert self._plan is not None and len(self.names) == 1
+        parts = [self._prefix(i)[self._plan.inputs[0]] for i in range(len(self._chunks))]
+        return torch.cat(parts).numpy(), torch.cat([labels for _, labels, _ in self._chunks]).numpy()
+
+    @torch.no_grad()
+    def n_right(self, counts: Sequence[np.ndarray]) -> np.ndarray:
+        """Right answers of n candidates.
+
+        Args:
+            counts: One (n, groups) int64 array a layer: removed weights by group.
+
+        Returns:
+            (n,) int64.
+        """
+        total = np.zeros(len(counts[0]), dtype=np.int64)
+        for chunk in range(len(self._chunks)):
+            if self._plan is None:
+                self._run_whole(chunk, counts, total)
+            else:
+                self._descend(chunk, 0, b"", self._prefix(chunk), counts, np.arange(len(total)), total)
+        return total
+
+    # -- the tree -----------------------------------------------------------------------------
+
+    def _prefix(self, chunk: int) -> Env:
+        if chunk not in self._first:
+            assert self._plan is not None
+            self._first[chunk] = self._plan.begin(self._chunks[chunk][0])
+        return self._first[chunk]
+
+    def _descend(
+        self,
+        chunk: int,
+        stage: int,
+        path: bytes,
+        env: Env,
+        counts: Sequence[np.ndarray],
+        candidates: np.ndarray,
+        total: np.ndarray,
+    ) -> None:
+        assert self._plan is not None
+        distinct, which = np.unique(counts[stage][candidates], axis=0, return_inverse=True)
+        which = which.reshape(-1)
+        last = stage == len(self.names) - 1
+        missing = []
+        for k, row in enumerate(distinct):
+            key = path + row.tobytes()
+            known = None if last else self._memory.get((chunk, stage, key))
+            if known is None:
+                missing.append(k)
+            else:
+                self._descend(chunk, stage + 1, key, known, counts, candidates[which == k], total)
+        for ks, outputs in self._outputs(stage, env, distinct, missing):
+            if last and self._counts_stacked(env):
+                right = self._chunks[chunk][2].n_right(outputs.numpy())
+                for k, n in zip(ks, right, strict=True):
+                    total[candidates[which == k]] += n
+                continue
+            for k, output in zip(ks, outputs, strict=True):
+                mine = candidates[which == k]
+                below = self._plan.go_on(stage, env, output)
+                if last:
+                    total[mine] += _n_right(below[self._plan.result], self._chunks[chunk][1])
+                    continue
+                key = path + distinct[k].tobytes()
+                self._memory.put((chunk, stage, key), below)
+                self._descend(chunk, stage + 1, key, below, counts, mine, total)
+
+    def _outputs(self, stage: int, env: Env, distinct: np.ndarray, wanted: list[int]) -> Any:
+        """Outputs of a pruned layer for different prunings of it, stacked as memory allows."""
+        assert self._plan is not None
+        layer = self._layers[self.names[stage]]
+        x = env[self._plan.inputs[stage]]
+        at_last = stage == len(self.names) - 1 and self._counts_stacked(env)
+        stackable = isinstance(layer, nn.Linear) or layer.groups == 1
+        per_candidate = 4 * max(1, x.numel() // layer.weight[0].numel()) * layer.weight.shape[0]
+        size = max(1, _PRODUCT_BYTES // per_candidate) if stackable else 1
+        for start in range(0, len(wanted), size):
+            ks = wanted[start : start + size]
+            tensors = [self.pruned(stage, distinct[k]) for k in ks]
+            weight = torch.cat([w for w, _ in tensors])
+            bias = None if tensors[0][1] is None else torch.cat([b for _, b in tensors if b is not None])
+            if at_last:
+                # classes before images, the layout in which right answers are counted
+                flat = weight @ x.T
+                yield ks, (flat if bias is None else flat.add_(bias[:, None])).unflatten(0, (len(ks), -1))
+            else:
+                side = -1 if isinstance(layer, nn.Linear) else 1
+                yield ks, [part.contiguous() for part in run_layer(layer, x, weight, bias).chunk(len(ks), dim=side)]
+
+    def _counts_stacked(self, env: Env) -> bool:
+        assert self._plan is not None
+        return self.ends_in_linear and env[self._plan.inputs[-1]].ndim == 2
+
+    # -- networks that cannot be traced -----------------------------------------------------------
+
+    def _run_whole(self, chunk: int, counts: Sequence[np.ndarray], total: np.ndarray) -> None:
+        images, labels, _ = self._chunks[chunk]
+        for i in range(len(total)):
+            replaced: dict[str, Tensor] = {}
+            for k, name in enumerate(self.names):
+                weight, bias = self.pruned(k, counts[k][i])
+                replaced[f"{name}.weight"] = weight
+                if bias is not None:
+                    replaced[f"{name}.bias"] = bias
+            logits = functional_call(self.model, replaced, (images,))
+            total[i] += _n_right(logits, labels)
+
+
+def _n_right(logits: Tensor, labels: Tensor) -> int:
+    """Right answers of (n, n_classes) logits; a row with a NaN is wrong."""
+    right = (logits.argmax(dim=1) == labels) & ~logits.isnan().any(dim=1)
+    return int(right.sum())
+
+
+class _Plan:
+    """A traced network, cut before its pruned layers.
+
+    Attributes:
+        stages: One list of nodes a pruned layer: the layer itself, then what follows up to the next.
+        inputs: The node that each pruned layer takes its input from.
+        result: The graph's output node.
+    """
+
+    def __init__(self, traced: fx.GraphModule, names: Sequence[str]) -> None:
+        nodes = list(traced.graph.nodes)
+        starts = [i for i, node in enumerate(nodes) if node.op == "call_module" and node.target in names]
+        if [nodes[i].target for i in starts] != list(names) or not all(nodes[i].args for i in starts):
+            raise ValueError("pruned layers must each be called once, in the given order, on a positional input")
+        self._interpreter = fx.Interpreter(traced, garbage_collect_values=False)
+        (self._image,) = [node for node in nodes if node.op == "placeholder"]
+        self._prelude = [node for node in nodes[: starts[0]] if node is not self._image]
+        self.stages = [nodes[a:b] for a, b in zip(starts, [*starts[1:], len(nodes)], strict=True)]
+        self.inputs: list[fx.Node] = [stage[0].args[0] for stage in self.stages]
+        self.result = nodes[-1]
+        # what lies before a stage and is used in it or behind it
+        self._needed = [{used for node in nodes[start:] for used in node.all_input_nodes} for start in starts]
+        self._needed.append({self.result})
+
+    def begin(self, images: Tensor) -> Env:
+        """What the first pruned layer and those behind it need of the images."""
+        return self._run(self._prelude, {self._image: images}, needed=self._needed[0])
+
+    def go_on(self, stage: int, env: Env, output: Tensor) -> Env:
+        """What the next stage needs (after the last one: the result), given the output of this stage's layer."""
+        layer, *rest = self.stages[stage]
+        return self._run(rest, {**env, layer: output}, needed=self._needed[stage + 1])
+
+    def _run(self, nodes: Sequence[fx.Node], env: Env, *, needed: set[fx.Node]) -> Env:
+        self._interpreter.env = env
+        for node in nodes:
+            env[node] = self._interpreter.run_node(node)
+        return {node: value for node, value in env.items() if node in needed}
+
+
+def _planned(model: nn.Module, names: Sequence[str]) -> _Plan | None:
+    try:
+        return _Plan(fx.symbolic_trace(model), names)
+    except Exception:  # a user's forward may defy tracing in any way: then it is run whole
+        return None
+
+
+class _Memory:
+    """Outputs of stages, the least recently used forgotten first.
+
+    Args:
+        limit: Most bytes held.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._held: OrderedDict[tuple, tuple[Env, int]] = OrderedDict()
+        self._total = 0
+
+    def get(self, key: tuple) -> Env | None:
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: tuple, env: Env) -> None:
+        size = sum(v.numel() * v.element_size() for v in env.values() if isinstance(v, Tensor))
+        if size > self.limit or key in self._held:
+            return
+        self._held[key] = (env, size)
+        self._total += size
+        while self._total > self.limit:
+            self._total -= self._held.popitem(last=False)[1][1]
