@@ -19,6 +19,7 @@ from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec
 from opt.errors import UsageError, nearest
+from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
 FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--fail-fast", "--quiet")
@@ -33,7 +34,7 @@ _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("patience", int | None, None, "Stop after so many generations without a gain in hypervolume."),
     ("tolerance", float, 1e-4, "Smallest relative gain in hypervolume that --patience counts."),
     ("weights", str | None, None, "Weights of the objectives for single-objective algorithms: 0,2,1."),
-    ("scalarise", str, "sum", "How single-objective algorithms see several objectives: sum or asf."),
+    ("scalarise", str, "sum", "One objective from several: sum, asf, or problem for its own way."),
     ("ref", str | None, None, "Reference point of asf, one value per objective: 0.1,5,0.3."),
     ("out", str, "runs", "Folder under which run directories are made."),
     ("threads", int, 1, "Threads of linear algebra in each run."),
@@ -199,6 +200,8 @@ def _add_group(
         unknown = parameter.annotation is inspect.Parameter.empty or isinstance(parameter.annotation, str)
         kind = Any if unknown else parameter.annotation
         required = parameter.default is inspect.Parameter.empty
+        if prefix == "problem" and is_seed(name, kind):
+            kind = with_same_as_run(kind)
         # jsonargparse keeps `algo` for the name, so the groups live under keys of their own
         shown: dict[str, Any] = {} if get_origin(kind) is Literal or kind is bool else {"metavar": name.upper()}
         group.add_argument(
@@ -295,11 +298,14 @@ def _readable(parser: ArgumentParser, message: str) -> str:
     key, value = found.groups()
     action = next(a for a in parser._actions if a.dest == key)
     option = _outward(action.option_strings[0])
-    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {value}"
+    hint = f"; {SAME_AS_RUN} is for seeds of the problem only" if value.strip() == SAME_AS_RUN else ""
+    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {value}{hint}"
 
 
 def _expected(kind: Any) -> str:
     if get_origin(kind) is Literal:
+        if len(get_args(kind)) == 1:
+            return str(get_args(kind)[0])
         return "one of " + ", ".join(str(choice) for choice in get_args(kind))
     if get_args(kind):
         return " or ".join(_expected(part) for part in get_args(kind))

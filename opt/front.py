@@ -17,6 +17,8 @@ from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
 
 TEST_CHUNK = 100
+EXACT_FRONT = "exact front"
+"""Name of the reference that a known Pareto front is; a problem may bring it itself, with tests and parameters."""
 
 
 def spread(F: np.ndarray, n: int) -> np.ndarray:
@@ -88,8 +90,8 @@ def write_references(run: RunDirectory, problem: CompressionProblem) -> pd.DataF
     """Evaluate, test and save the problem's references, and its exact front where it has one."""
     references = list(problem.references())
     exact = problem.pareto_front()
-    if exact is not None:
-        references.append(Reference("exact front", F=np.asarray(exact, dtype=float)))
+    if exact is not None and all(reference.name != EXACT_FRONT for reference in references):
+        references.append(Reference(EXACT_FRONT, F=np.asarray(exact, dtype=float)))
     rows: list[dict[str, Any]] = []
     for reference in references:
         if reference.X is not None:

@@ -19,6 +19,7 @@ from opt.errors import UsageError
 from opt.loading import load_problem_class
 from opt.run import Run, check_folder, load_run
 from opt.runner import Request, run_search
+from opt.seeding import resolved
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Job:
 
     Args:
         target: The problem file, as `load_problem_class` takes it.
-        problem_parameters: Parameters of the problem's class by name.
+        problem_parameters: Parameters of the problem's class by name; a seed may be `same-as-run`.
         request: Algorithm, seed, budget and the rest.
         out: Folder under which the run directory is made.
         command: The command line, for the manifest.
@@ -42,15 +43,15 @@ class Job:
     silent: bool = False
 
 
-def build_problem(target: str, parameters: dict[str, Any]) -> Any:
-    """The problem that a file defines, built with `parameters`.
+def build_problem(target: str, parameters: dict[str, Any], *, seed: int) -> Any:
+    """The problem that a file defines, built with `parameters`; seeds that are `same-as-run` become `seed`.
 
     Raises:
         UsageError: The constructor refuses them.
     """
     cls = load_problem_class(target)
     try:
-        return cls(**parameters)
+        return cls(**resolved(parameters, seed=seed))
     except UsageError:
         raise
     except (ValueError, TypeError) as error:
@@ -65,7 +66,7 @@ def run_job(job: Job, *, resume: Run | None = None) -> Run:
     """
     check_folder(Path(job.out))
     with threadpool_limits(limits=job.request.threads):
-        problem = build_problem(job.target, job.problem_parameters)
+        problem = build_problem(job.target, job.problem_parameters, seed=job.request.seed)
     task = as_compression_problem(problem)
     path, _, chosen = job.target.partition(".py:")
     file = path + ".py" if chosen else job.target

@@ -222,6 +222,17 @@ class CompressionProblem(Problem):
             raise NotImplementedError(f"{type(self).__name__} has object genomes and must override fingerprint(x).")
         return np.ascontiguousarray(x).tobytes()
 
+    def scalarise(self, F: np.ndarray) -> np.ndarray:
+        """The task's own single value, for `--scalarise problem`; override where the field has one.
+
+        Args:
+            F: (n, n_obj) minimised objectives.
+
+        Returns:
+            (n,) float64, minimised.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no scalar value of its own.")
+
     # -- hooks of a run -----------------------------------------------------------------------
 
     def begin_run(self, rng: np.random.Generator) -> None:

@@ -41,7 +41,7 @@ class Request:
         parameters: Its parameters by name.
         seed: The run's seed, 0 or more.
         budget: When to stop.
-        scalarise: "sum" or "asf", for single-objective algorithms.
+        scalarise: "sum", "asf" or "problem", for single-objective algorithms.
         weights: One weight per objective, or None for the problem's own.
         ref: Reference point of "asf", in the objectives' own senses.
         threads: Threads of linear algebra; 1 unless told, so that runs side by side agree with runs alone.
@@ -89,7 +89,8 @@ def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
     build_algorithm(spec, problem, request.parameters)
     if spec.objectives != "one" and (request.weights or request.ref or request.scalarise != "sum"):
         raise UsageError(f"{request.algo} optimises every objective; --weights, --scalarise and --ref are not for it")
-    return Scalariser.of(problem.objectives, kind=request.scalarise, weights=request.weights, ref=request.ref)
+    own = problem.scalarise if type(problem).scalarise is not CompressionProblem.scalarise else None
+    return Scalariser.of(problem.objectives, kind=request.scalarise, weights=request.weights, ref=request.ref, own=own)
 
 
 def run_search(
@@ -185,7 +186,7 @@ def minimize(
         time: Budget in seconds, or text such as "10m".
         patience: Stop after so many generations without a gain in hypervolume.
         weights: One per objective, for single-objective algorithms; the problem's own when not given.
-        scalarise: "sum" or "asf".
+        scalarise: "sum", "asf", or "problem" for the problem's own.
         ref: Reference point of "asf", one value per objective in its own sense.
         out: Folder for the run directory.
         resume: An unfinished run of the same problem and request to go on with; the rest of the

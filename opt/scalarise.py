@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,16 +20,18 @@ class Scalariser:
 
     Args:
         kind: "sum" for sum_i w_i F_i; "asf" for the achievement scalarising function
-            max_i w_i (F_i - ref_i) + 1e-4 sum_i w_i (F_i - ref_i).
+            max_i w_i (F_i - ref_i) + 1e-4 sum_i w_i (F_i - ref_i); "problem" for the problem's own.
         weights: (n_obj,) weights.
         ref: (n_obj,) reference point, minimised; only for "asf".
+        own: The problem's `scalarise`; only for "problem".
 
     Source of "asf": Wierzbicki 1980, doi:10.1007/978-3-642-48782-8_32, augmented form.
     """
 
-    kind: Literal["sum", "asf"]
+    kind: Literal["sum", "asf", "problem"]
     weights: tuple[float, ...]
     ref: tuple[float, ...] | None = None
+    own: Callable[[np.ndarray], np.ndarray] | None = None
 
     @classmethod
     def of(
@@ -39,15 +41,21 @@ class Scalariser:
         kind: str = "sum",
         weights: Sequence[float] | None = None,
         ref: Sequence[float] | None = None,
+        own: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Scalariser:
         """A scalariser from what a user gave, the problem's own weights where nothing was given.
 
         Raises:
-            UsageError: Wrong kind, wrong lengths, all weights zero, or "asf" without a reference point.
+            UsageError: Wrong kind, wrong lengths, all weights zero, "asf" without a reference point, or
+                "problem" for a problem without a scalar value of its own.
         """
         names = ",".join(o.name for o in objectives)
-        if kind not in ("sum", "asf"):
-            raise UsageError(f"--scalarise must be sum or asf, got {kind!r}")
+        if kind not in ("sum", "asf", "problem"):
+            raise UsageError(f"--scalarise must be sum, asf or problem, got {kind!r}")
+        if kind == "problem" and own is None:
+            raise UsageError("--scalarise problem needs a problem that overrides scalarise(F); use sum or asf")
+        if kind == "problem" and weights is not None:
+            raise UsageError("--weights are for --scalarise sum and asf; leave them out, or --scalarise problem")
         for flag, values in (("--weights", weights), ("--ref", ref)):
             if values is not None and len(values) != len(objectives):
                 raise UsageError(f"{flag} needs {len(objectives)} values ({names}), got {len(values)}")
@@ -55,7 +63,7 @@ class Scalariser:
                 raise UsageError(f"{flag} needs finite numbers, got {','.join(map(str, values))}")
         if kind == "asf" and ref is None:
             raise UsageError(f"--scalarise asf needs a reference point: --ref with one value each of {names}")
-        if kind == "sum" and ref is not None:
+        if kind != "asf" and ref is not None:
             raise UsageError("--ref is the reference point of --scalarise asf; add that, or leave --ref out")
         used = [o.weight for o in objectives] if weights is None else list(weights)
         if kind == "asf" and weights is None:
@@ -63,10 +71,13 @@ class Scalariser:
         if any(w < 0 for w in used) or not any(used):
             raise UsageError(f"--weights must be 0 or more and not all 0, got {','.join(map(str, used))}")
         point = None if ref is None else tuple(o.sign * v for o, v in zip(objectives, ref, strict=True))
-        return cls(kind, tuple(float(w) for w in used), point)  # type: ignore[arg-type]
+        chosen = own if kind == "problem" else None
+        return cls(kind, tuple(float(w) for w in used), point, chosen)  # type: ignore[arg-type]
 
     def __call__(self, F: np.ndarray) -> np.ndarray:
         """(n, n_obj) minimised objectives to (n, 1) scalar values."""
+        if self.own is not None:
+            return np.asarray(self.own(F), dtype=np.float64).reshape(len(F), 1)
         if self.kind == "sum":
             return F @ np.array(self.weights)[:, None]
         gap = (F - np.array(self.ref)) * np.array(self.weights)

@@ -107,7 +107,8 @@ def _run_several(jobs: list[Job], *, n_jobs: int, quiet: bool) -> int:
     from opt.parallel import build_problem
     from opt.runner import check_request
 
-    check_request(as_compression_problem(build_problem(jobs[0].target, jobs[0].problem_parameters)), jobs[0].request)
+    first = build_problem(jobs[0].target, jobs[0].problem_parameters, seed=jobs[0].request.seed)
+    check_request(as_compression_problem(first), jobs[0].request)
     done: list[Run] = []
     errors: list[str] = []
     codes: list[int] = []

@@ -7,6 +7,7 @@ from opt.algorithms import (  # noqa: F401 - imported for their registration
     generational,
     pymoo_builtin,
     random_search,
+    truncation,
 )
 from opt.algorithms.registry import (
     AlgorithmSpec,

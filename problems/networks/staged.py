@@ -53,8 +53,8 @@ class StagedNetwork:
         labels: Tensor,
         pruned: Pruned,
         *,
-        chunk: int = 2000,
-        cache_bytes: int = 512 << 20,
+        chunk: int = 500,
+        cache_bytes: int = 1 << 30,
     ) -> None:
         self.model = model
         self.names = list(names)

@@ -49,7 +49,8 @@ def test_asf_prefers_a_dominating_point():
         ({"kind": "asf", "ref": [1, 2]}, "--ref needs 3 values"),
         ({"kind": "asf", "ref": [1, 2, float("inf")]}, "finite"),
         ({"ref": [1, 2, 3]}, "--scalarise asf"),
-        ({"kind": "product"}, "sum or asf"),
+        ({"kind": "product"}, "sum, asf or problem"),
+        ({"kind": "problem"}, "overrides scalarise"),
     ],
 )
 def test_what_does_not_fit_is_refused(given, message):
