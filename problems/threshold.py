@@ -23,7 +23,16 @@ from operators.thresholds import (
 )
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
-from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
+from opt.problem import (
+    CompressionProblem,
+    CrossoverFunction,
+    MutationFunction,
+    Objective,
+    Operators,
+    Reference,
+    SamplingFunction,
+    minimise,
+)
 from problems.networks.chain import RemovalChain
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
@@ -128,7 +137,7 @@ class Threshold(CompressionProblem):
         n_epochs = epochs or (30 if data == "digits" else 5)
         network = _network(self.dataset, model=model, checkpoint=checkpoint, seed=model_seed, epochs=n_epochs)
         self.model = network.requires_grad_(False)
-        calibration = self.dataset.train.images[:n_calibration]
+        calibration = self.dataset.train.subset(slice(0, n_calibration)).images
         self.names = select_layers(self.model, layers, example=calibration[:2])
         _check_answers(self.model, calibration[:2], self.dataset.n_classes)
         self.score: ScoreName = score
@@ -171,14 +180,24 @@ class Threshold(CompressionProblem):
     def operators(self) -> Operators:
         """Sampling, crossover and mutation of shares or thresholds."""
         xl, xu = self.xl, self.xu
-        samplings = {"stratified": StratifiedSampling, "log": LogSpacedSampling, "uniform": UniformSampling}
-        crossovers = {"blend": BlendCrossover, "sbx": SimulatedBinaryCrossover}
-        mutations = {"gaussian": GaussianMutation, "log": LogMutation}
-        return Operators(
-            sampling=samplings[self.initial](xl, xu),
-            crossover=MeanCrossover() if self.crossover == "mean" else crossovers[self.crossover](xl, xu),
-            mutation=mutations[self.mutation](xl, xu),
-        )
+        sampling: SamplingFunction
+        crossover: CrossoverFunction
+        mutation: MutationFunction
+        if self.initial == "stratified":
+            # half of the groups whole: a network that loses weights everywhere at once is seldom any good
+            sampling = StratifiedSampling(xl, xu, active=0.5)
+        else:
+            sampling = LogSpacedSampling(xl, xu) if self.initial == "log" else UniformSampling(xl, xu)
+        if self.crossover == "mean":
+            crossover = MeanCrossover()
+        else:
+            crossover = BlendCrossover(xl, xu) if self.crossover == "blend" else SimulatedBinaryCrossover(xl, xu)
+        if self.mutation == "gaussian":
+            # the smallest steps are of about one weight
+            mutation = GaussianMutation(xl, xu, smallest=1 / (self.masks.sizes + 1))
+        else:
+            mutation = LogMutation(xl, xu)
+        return Operators(sampling=sampling, crossover=crossover, mutation=mutation)
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
         """Error and size of (n, n_var) candidates on the search split: (n, n_obj) float64."""

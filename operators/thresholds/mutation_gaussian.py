@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class GaussianMutation:
-    """Normal steps on some of the variables, of a size that is itself drawn anew for each row.
+    """Normal steps on some of the variables, of a size that is itself drawn anew for each step.
 
     The step's standard deviation, as a fraction of the bounds' distance, is log-uniform between
     `smallest` and `largest`: small steps refine, large ones explore, and none has to be chosen. Equal
@@ -19,14 +19,14 @@ class GaussianMutation:
     Args:
         xl: (n_var,) lower bounds.
         xu: (n_var,) upper bounds.
-        smallest: Least standard deviation, as a fraction of xu - xl.
+        smallest: Least standard deviation, as a fraction of xu - xl: one for all variables, or (n_var,).
         largest: Greatest standard deviation, likewise.
         probability: Chance of a variable to move; None takes 1 / n_var.
     """
 
     xl: np.ndarray
     xu: np.ndarray
-    smallest: float = 0.001
+    smallest: float | np.ndarray = 0.001
     largest: float = 0.1
     probability: float | None = None
 
@@ -41,7 +41,8 @@ class GaussianMutation:
             (n, n_var) float64 within the bounds.
         """
         moved = drawn_variables(X.shape, self.probability, rng)
-        sigma = np.exp(rng.uniform(np.log(self.smallest), np.log(self.largest), size=(len(X), 1)))
+        low, high = np.log(np.minimum(self.smallest, self.largest)), np.log(self.largest)
+        sigma = np.exp(low + (high - low) * rng.random(X.shape))
         step = sigma * (self.xu - self.xl) * rng.standard_normal(X.shape)
         return np.where(moved, reflected(X + step, self.xl, self.xu), X)
 

@@ -54,7 +54,7 @@ class StagedNetwork:
         pruned: Pruned,
         *,
         chunk: int = 500,
-        cache_bytes: int = 1 << 30,
+        cache_bytes: int = 768 << 20,
     ) -> None:
         self.model = model
         self.names = list(names)
