@@ -28,6 +28,4 @@ def resolved(parameters: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
         parameters: A problem's parameters by name.
         seed: The run's seed.
     """
-    return {
-        name: seed if is_seed(name, int) and value == SAME_AS_RUN else value for name, value in parameters.items()
-    }
+    return {name: seed if is_seed(name, int) and value == SAME_AS_RUN else value for name, value in parameters.items()}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from operators.thresholds import (
@@ -40,9 +41,9 @@ from problems.networks.masking import Scope, ThresholdMasks
 from problems.networks.own_model import build_own_model
 from problems.networks.parents import trained_snowfall
 from problems.networks.prunable import prunable_layers, select_layers
-from problems.networks.scores import InputStatistics, ScoreName, input_statistics, weight_scores
+from problems.networks.scores import ScoreName, input_statistics, weight_scores
 from problems.networks.snowfall import Snowfall
-from problems.networks.sparse import sparse_bytes
+from problems.networks.sparse import SUFFIX, sparse_bytes
 from problems.networks.staged import StagedNetwork
 from problems.networks.training import train
 
@@ -62,7 +63,7 @@ _GRID = 100
 _CHAIN_STEPS = 48
 
 
-def published_fitness(accuracy: np.ndarray, base_accuracy: float, kept: np.ndarray) -> np.ndarray:
+def published_fitness(accuracy: ArrayLike, base_accuracy: float, kept: ArrayLike) -> np.ndarray:
     """The published search's fitness, maximised: (accuracy / base)^2 + (1 - kept) / 2.
 
     Args:
@@ -70,7 +71,7 @@ def published_fitness(accuracy: np.ndarray, base_accuracy: float, kept: np.ndarr
         base_accuracy: Of the unpruned one.
         kept: (...) weights kept, as a fraction of the layer's.
     """
-    return (accuracy / base_accuracy) ** 2 + (1 - kept) / 2
+    return (np.asarray(accuracy) / base_accuracy) ** 2 + (1 - np.asarray(kept)) / 2
 
 
 class Threshold(CompressionProblem):
@@ -291,7 +292,7 @@ class Threshold(CompressionProblem):
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`, and beside each pruned weight its bool mask, `NAME_mask`."""
         state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
-        return state | {f"{name}_mask": mask for name, mask in self.masks_of(x).items()}
+        return state | {name + SUFFIX: mask for name, mask in self.masks_of(x).items()}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Accuracy on the test set."""
@@ -346,7 +347,7 @@ class Threshold(CompressionProblem):
         below each, so that the best is an upper bound of its errors.
         """
         masks, last = self.masks, len(self.names) - 1
-        pooled = np.quantile(masks.largest, 1.0) * np.geomspace(1e-3, 1.0, _CHAIN_STEPS)
+        pooled = masks.largest.max() * np.geomspace(1e-3, 1.0, _CHAIN_STEPS)
         shares = np.linspace(0.0, 1.0, _CHAIN_STEPS)
         alone = np.zeros((_LARGEST_ENUMERATED, masks.n_groups))
         columns = masks.columns[last]
@@ -378,15 +379,19 @@ class _Judge:
 
     def __init__(self, problem: Threshold, split: Split) -> None:
         self._columns = problem.masks.columns
-        self._network = StagedNetwork(problem.model, problem.names, split.images, split.labels, problem.pruned)
         self._n_images = len(split)
         self._chain: RemovalChain | None = None
+        self._network: StagedNetwork | None = None
+        network = StagedNetwork(problem.model, problem.names, split.images, split.labels, problem.pruned)
         masks = problem.masks
-        self.is_chain = masks.n_groups == 1 and self._network.ends_in_linear and masks.sizes[0] <= _LARGEST_CHAIN
-        if self.is_chain:
-            features, labels = self._network.features()
-            self.is_chain = features.ndim == 2
-        if self.is_chain:
+        features = None
+        if masks.n_groups == 1 and network.ends_in_linear and masks.sizes[0] <= _LARGEST_CHAIN:
+            features, labels = network.features()
+        self.is_chain = features is not None and features.ndim == 2
+        if not self.is_chain:
+            self._network = network
+        else:
+            assert features is not None
             bias = problem._layers[0].bias
             self._chain = RemovalChain(
                 features,
@@ -402,6 +407,7 @@ class _Judge:
         if self._chain is not None:
             right = self._chain.n_right(counts[:, 0])
         else:
+            assert self._network is not None
             right = self._network.n_right([counts[:, columns] for columns in self._columns])
         return right / self._n_images
 

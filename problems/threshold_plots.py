@@ -166,7 +166,7 @@ def _front(run: Run) -> pd.DataFrame:
     front = run.front
     missing = [c for c in NEEDED if c not in front]
     if missing:
-        raise UsageError(f"{run.path} has no column {missing[0]!r}: give runs of problems/threshold.py that count weights")
+        raise UsageError(f"{run.path} has no column {missing[0]!r}; give threshold runs that count weights")
     if not len(front):
         raise UsageError(f"the front of {run.path} is empty; give another run")
     return front
@@ -175,7 +175,7 @@ def _front(run: Run) -> pd.DataFrame:
 def _references(run: Run) -> pd.DataFrame:
     table = run.references
     if "reference" not in table or UNPRUNED not in set(table["reference"]):
-        raise UsageError(f"{run.path} holds no row of the unpruned network; give a finished run of problems/threshold.py")
+        raise UsageError(f"{run.path} has no row of the unpruned network; give a finished threshold run")
     return table
 
 
@@ -188,7 +188,7 @@ def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = OptionParser(
         prog="python -m problems.threshold_plots",
-        description="Draw the threshold search: the first run's front with its thresholds, and box plots over all runs.",
+        description="Draw the first run's front with its thresholds, and box plots over all runs.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/threshold.py")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for pareto.png and models.png")

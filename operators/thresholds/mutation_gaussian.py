@@ -49,7 +49,7 @@ class GaussianMutation:
 
 def drawn_variables(shape: tuple[int, ...], probability: float | None, rng: np.random.Generator) -> np.ndarray:
     """(n, n_var) bool: each variable with `probability` (None: 1 / n_var), at least one in each row."""
-    n, n_var = shape
+    n_var = shape[1]
     drawn = rng.random(shape) < (1 / n_var if probability is None else probability)
     none = np.flatnonzero(~drawn.any(axis=1))
     drawn[none, rng.integers(0, n_var, size=len(none))] = True

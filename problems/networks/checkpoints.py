@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from opt import atomic
 from opt.errors import UsageError
 
 
@@ -28,20 +28,24 @@ def save_network(
     Raises:
         UsageError: the file can't be written.
     """
-    path = Path(path)
     tensors = {
         name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach()).contiguous()
         for name, tensor in model.state_dict().items()
     }
     data = safetensors.torch.save(tensors, {"info": json.dumps(dict(metadata or {}), sort_keys=True)})
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    write_whole(Path(path), data)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file at once or not at all; its folder is made.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
+        atomic.write_bytes(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}; choose a folder with space that you own."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -98,17 +99,13 @@ def output_positions(layer: Prunable, x: Tensor) -> int:
 def padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     """The input with the layer's own padding put around it."""
     sides: list[int] = []
-    for size, spread, given in zip(
-        reversed(layer.kernel_size),
-        reversed(layer.dilation),
-        reversed(layer.padding) if not isinstance(layer.padding, str) else [layer.padding] * len(layer.kernel_size),
-        strict=True,
-    ):
-        if given == "same":
-            total = spread * (size - 1)
+    for axis in reversed(range(len(layer.kernel_size))):
+        if layer.padding == "same":
+            total = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
             sides += [total // 2, total - total // 2]
         else:
-            sides += [0, 0] if given == "valid" else [int(given), int(given)]
+            width = 0 if isinstance(layer.padding, str) else layer.padding[axis]
+            sides += [width, width]
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     return functional.pad(x, sides, mode=mode) if any(sides) else x
 
@@ -118,9 +115,7 @@ def kernel_windows(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Itera
     x = padded(layer, x)
     spans = [
         (side - spread * (size - 1) - 1) // stride * stride + 1
-        for side, size, spread, stride in zip(
-            x.shape[2:], layer.kernel_size, layer.dilation, layer.stride, strict=True
-        )
+        for side, size, spread, stride in zip(x.shape[2:], layer.kernel_size, layer.dilation, layer.stride, strict=True)
     ]
     for place in _places(layer.kernel_size):
         windows = tuple(
@@ -131,8 +126,8 @@ def kernel_windows(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Itera
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    for flat in range(int(torch.Size(sizes).numel())):
-        place = []
+    for number in range(math.prod(sizes)):
+        flat, place = number, []
         for size in reversed(sizes):
             flat, at = divmod(flat, size)
             place.append(at)

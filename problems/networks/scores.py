@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ def input_statistics(
         One `InputStatistics` a layer, float64.
     """
     layers = {name: layer for name, layer in prunable_layers(model).items() if name in names}
-    total = {name: 0 for name in layers}
+    total = dict.fromkeys(layers, 0)
     first = {name: np.zeros(_field(layer)) for name, layer in layers.items()}
     second = {name: np.zeros(_field(layer)) for name, layer in layers.items()}
     positions: dict[str, int] = {}
@@ -73,9 +73,10 @@ def input_statistics(
             total[name] += len(rows)
             return
         for place, window in kernel_windows(layer, x):
+            at: Any = (slice(None), *place)
             channels = window.transpose(0, 1).flatten(1).double()
-            first[name][(slice(None), *place)] += channels.sum(1).numpy()
-            second[name][(slice(None), *place)] += channels.square().sum(1).numpy()
+            first[name][at] += channels.sum(1).numpy()
+            second[name][at] += channels.square().sum(1).numpy()
         total[name] += channels.shape[1]
 
     with hooked(layers, see):
@@ -103,9 +104,9 @@ def weight_scores(kind: ScoreName, weight: np.ndarray, inputs: InputStatistics) 
     Returns:
         float64 scores in the shape of `weight`.
 
-    Source: "rms" is Sun et al. 2024, arXiv:2306.11695 (Wanda), compared over the whole layer there
-        called "per layer". "std" with the mean in the bias is the same score for centred inputs; for one removed
-        weight its square is the least mean squared change of the layer's output (An et al. 2024, arXiv:2312.11983).
+    Source: "rms" is Sun et al. 2024, arXiv:2306.11695 (Wanda), eq. 1; there weights are compared within a row,
+        which is the scope "channel" here. "std" is the same for centred inputs: the square of a weight's score is
+        the mean squared change of the output when that weight alone goes (cf. An et al. 2024, arXiv:2312.11983).
     """
     size = np.abs(weight.astype(np.float64))
     return size if kind == "magnitude" else size * (inputs.rms if kind == "rms" else inputs.std)

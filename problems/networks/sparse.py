@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
+from opt.command import execute
 from opt.errors import UsageError
+from opt.options import OptionParser
+from problems.networks.checkpoints import read_safetensors, write_whole
+
+SUFFIX = "_mask"
+"""What a solution's file adds to a tensor's name for its mask."""
 
 _MASK, _VALUES, _SHAPE = ".sparse_mask", ".sparse_values", ".sparse_shape"
 
@@ -60,7 +64,7 @@ def save_sparse(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> int:
-    """Write a pruned network as safetensors: masked tensors encoded, the rest as they are.
+    """Write a pruned network as safetensors: masked tensors encoded where that is a gain, the rest as they are.
 
     Args:
         path: File to write, whole or not at all; its folder is made.
@@ -69,34 +73,23 @@ def save_sparse(
         metadata: Text kept with them.
 
     Returns:
-        Bytes of the file.
+        Bytes of the tensors in the file, its header of names and shapes left out.
 
     Raises:
         UsageError: the file can't be written.
     """
-    path = Path(path)
     stored: dict[str, np.ndarray] = {}
+    shapes: dict[str, str] = {}
     for name, array in tensors.items():
-        if name not in masks or sparse_bytes(array.size, int(masks[name].sum()), bit_width=8 * array.itemsize) >= (
-            array.nbytes
-        ):
-            stored[name] = np.ascontiguousarray(array if name not in masks else np.where(masks[name], array, 0))
+        mask = masks.get(name)
+        n_kept = array.size if mask is None else int(np.count_nonzero(mask))
+        if mask is None or sparse_bytes(array.size, n_kept, bit_width=8 * array.itemsize) == array.nbytes:
+            stored[name] = np.ascontiguousarray(array if mask is None else np.where(mask, array, 0))
             continue
-        stored[name + _MASK], stored[name + _VALUES] = encode(array, masks[name])
-        stored[name + _SHAPE] = np.array(array.shape, dtype=np.int64)
-    data = safetensors.numpy.save(stored, dict(metadata or {}))
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise UsageError(
-            f"cannot write {path}: {error.strerror or error}; choose a folder with space that you own."
-        ) from error
-    return len(data)
+        stored[name + _MASK], stored[name + _VALUES] = encode(array, mask)
+        shapes[name + _SHAPE] = ",".join(map(str, array.shape))
+    write_whole(Path(path), safetensors.numpy.save(stored, {**(metadata or {}), **shapes}))
+    return sum(array.nbytes for array in stored.values())
 
 
 def load_sparse(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -105,19 +98,39 @@ def load_sparse(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
     Raises:
         UsageError: the file is missing, damaged, or does not hold together.
     """
-    try:
-        stored = safetensors.numpy.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise UsageError(f"{path} is damaged or no safetensors file ({error}); replace it or give another.") from error
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
-        raise UsageError(f"cannot read {path}: {reason}; check the path.") from error
-    tensors = {name: array for name, array in stored.items() if not name.endswith((_MASK, _VALUES, _SHAPE))}
+    read, metadata = read_safetensors(Path(path))
+    stored = {name: tensor.numpy() for name, tensor in read.items()}
+    tensors = {name: array for name, array in stored.items() if not name.endswith((_MASK, _VALUES))}
     masks: dict[str, np.ndarray] = {}
     for name in [key[: -len(_MASK)] for key in stored if key.endswith(_MASK)]:
         try:
-            shape = tuple(int(n) for n in stored[name + _SHAPE])
+            shape = tuple(int(n) for n in metadata[name + _SHAPE].split(","))
             tensors[name], masks[name] = decode(stored[name + _MASK], stored[name + _VALUES], shape)
         except (KeyError, ValueError) as error:
             raise UsageError(f"{path} holds no whole sparse tensor {name!r}: {error}; give another file.") from error
     return tensors, masks
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: a solution of a threshold run, sparse."""
+    parser = OptionParser(
+        prog="python -m problems.networks.sparse", description="Store a solution of a threshold run sparsely."
+    )
+    parser.add_argument("solution", metavar="SOLUTION.safetensors", help="from the folder solutions/ of a run")
+    parser.add_argument("--out", metavar="FILE", required=True, help="safetensors file to write")
+    options = parser.read(argv)
+    read, _ = read_safetensors(Path(options.solution))
+    arrays = {name: tensor.numpy() for name, tensor in read.items()}
+    masks = {name[: -len(SUFFIX)]: array for name, array in arrays.items() if name.endswith(SUFFIX)}
+    tensors = {name: array for name, array in arrays.items() if not name.endswith(SUFFIX)}
+    if not masks:
+        raise UsageError(f"{options.solution} holds no masks; give a solution of a threshold run")
+    size = save_sparse(options.out, tensors, masks)
+    zeros = sum(int(np.count_nonzero(~mask)) for mask in masks.values())
+    dense = sum(array.nbytes for array in tensors.values())
+    print(f"wrote {options.out}: {zeros} zeros, {size} bytes of tensors instead of {dense}")
+    return 0
+
+
+if __name__ == "__main__":
+    execute(main)

@@ -1,4 +1,4 @@
-"""Threshold search: masks, scores, evaluation against the slow path, the exact front, files and the published setting."""
+"""Threshold search: masks, scores, evaluation against the slow path, exact front, files, published setting."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from pymoo.problems.multi.zdt import ZDT1
 from torch import nn
 
 from opt import load_run, minimize
@@ -15,6 +16,7 @@ from opt.errors import UsageError
 from problems import threshold_plots
 from problems.networks.checkpoints import save_network
 from problems.networks.data import load_dataset
+from problems.networks.prunable import run_layer
 from problems.networks.training import evaluate
 from problems.threshold import EXACT, UNPRUNED, Threshold, published_fitness
 
@@ -166,9 +168,7 @@ def test_pareto_front_of_a_layer_that_is_not_the_last(checkpoint):
     problem = Threshold(checkpoint=checkpoint, layers="conv_1")
     front = problem.pareto_front()
     assert 1 < len(front) <= 28
-    np.testing.assert_allclose(
-        front[:, 0], one_by_one(problem, problem.candidates(problem.exact_counts())), atol=1e-12
-    )
+    np.testing.assert_allclose(front[:, 0], one_by_one(problem, problem.candidates(problem.exact_counts())), atol=1e-12)
 
 
 def test_pareto_front_is_not_known_for_several_thresholds(checkpoint):
@@ -210,8 +210,8 @@ def test_scores_are_what_a_removal_costs(checkpoint):
         counts = np.ones(1, dtype=np.int64)
         weight, bias = problem.pruned(k, counts)
         whole = layer(seen[0])
-        less = nn.functional.linear(seen[0], weight, bias) if name == "dense" else layer._conv_forward(seen[0], weight, bias)
-        cost = (whole - less).double().square().flatten(2).mean(dim=2) if name != "dense" else (whole - less).double().square()
+        change = (whole - run_layer(layer, seen[0], weight, bias)).double()
+        cost = change.square().reshape(*change.shape[:2], -1).mean(dim=2)
         smallest = float(problem.masks.thresholds(np.eye(3, dtype=np.int64)[k][None])[0, k])
         assert float(cost.mean(dim=0).sum()) == pytest.approx(smallest**2, rel=1e-2, abs=1e-9)
 
@@ -276,7 +276,17 @@ def test_published_setting_and_figures(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setenv("OPT_CACHE_DIR", str(tmp_path / "cache"))
     config = "problems/configs/threshold-published.yaml"
-    arguments = ["problems/threshold.py", "--config", config, "--problem.data", "digits", "--problem.epochs", "2"]
+    arguments = [
+        "problems/threshold.py",
+        "--config",
+        config,
+        "--problem.data",
+        "digits",
+        "--problem.epochs",
+        "2",
+        "--keep",
+        "5",
+    ]
     seeds = ["--runs", "2", "--problem.model_seed", "same-as-run"]
     assert main([*arguments, *seeds, "--n-gen", "5", "--quiet", "--out", str(tmp_path)]) == 0
     runs = [load_run(path) for path in sorted(tmp_path.glob("threshold-truncation-*"))]
@@ -291,10 +301,8 @@ def test_published_setting_and_figures(checkpoint, tmp_path, monkeypatch):
 
 
 def test_figures_refuse_runs_of_other_problems(tmp_path):
-    from tests.sample_problems import Slope
-
-    run = minimize(Slope(), "random", n_gen=1, pop_size=5, out=tmp_path)
-    with pytest.raises(UsageError, match=r"threshold\.py"):
+    run = minimize(ZDT1(n_var=3), "random", n_gen=1, pop_size=5, out=tmp_path)
+    with pytest.raises(UsageError, match="give threshold runs"):
         threshold_plots.write_plots([run], tmp_path)
 
 
