@@ -88,7 +88,7 @@ def truncation(
     children: float = 0.25,
     immigrants: float = 0.05,
     immigrants_from: Literal["sampling", "box"] = "sampling",
-    mutation_prob: float = 0.0,
+    mutation_prob: float = 0.9,
 ) -> Algorithm:
     """Truncation: the best survive, a quarter are children of random parents, a few are immigrants.
 
@@ -97,13 +97,15 @@ def truncation(
         children: Share of the population that are children of two different candidates.
         immigrants: Share of the population that is drawn anew.
         immigrants_from: Immigrants by the problem's sampling, or uniform within the bounds of the variables (box).
-        mutation_prob: Probability that a child goes through the problem's mutation; none, as published.
+        mutation_prob: Probability that a child is mutated; 0 in the published setting.
     """
     n_children, n_immigrants = round(children * pop_size), round(immigrants * pop_size)
-    if children < 0 or immigrants < 0 or not 0 < n_children + n_immigrants < pop_size or pop_size < 2:
+    if pop_size < 2:
+        raise UsageError(f"truncation needs --algo.pop_size of at least 2, got {pop_size}")
+    if children < 0 or immigrants < 0 or not 0 < n_children + n_immigrants < pop_size:
         raise UsageError(
-            f"--algo.children and --algo.immigrants must leave room for the best and make a newcomer, got {children:g} "
-            f"and {immigrants:g} of {pop_size}"
+            "--algo.children and --algo.immigrants must leave room for the best in --algo.pop_size, and make a newcomer, "
+            f"got {children:g} and {immigrants:g} of {pop_size}"
         )
     operators = operators_of(problem)
     immigration = operators.sampling

@@ -242,7 +242,7 @@ def test_decoded_solution_and_its_tensors_agree(problem, X):
         if hasattr(decoded, "state_dict"):
             assert not decoded.training
             state = {k: v.numpy() for k, v in decoded.state_dict().items()}
-            assert set(state) == set(tensors)
+            assert set(state) <= set(tensors)  # beside them may stand masks and the like
             for key, value in state.items():
                 np.testing.assert_array_equal(value, tensors[key])
 

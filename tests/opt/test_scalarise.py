@@ -57,3 +57,14 @@ def test_what_does_not_fit_is_refused(given, message):
     with pytest.raises(UsageError) as caught:
         Scalariser.of(OBJECTIVES, **given)
     assert message in str(caught.value)
+
+
+def test_problem_takes_the_problems_own_value():
+    found = Scalariser.of(OBJECTIVES, kind="problem", own=lambda F: F[:, 0] - F[:, 2])(F)
+    assert found.tolist() == [[-2.0], [1.0]]
+
+
+@pytest.mark.parametrize("given", [{"weights": [1, 1, 1]}, {"ref": [0, 0, 0]}])
+def test_problem_takes_no_weights_and_no_reference(given):
+    with pytest.raises(UsageError, match="leave"):
+        Scalariser.of(OBJECTIVES, kind="problem", own=lambda F: F[:, 0], **given)

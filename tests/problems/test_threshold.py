@@ -13,7 +13,7 @@ from torch import nn
 from opt import load_run, minimize
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
-from problems import threshold_plots
+from problems.figures import threshold as figures
 from problems.networks.checkpoints import save_network
 from problems.networks.data import load_dataset
 from problems.networks.prunable import run_layer
@@ -295,7 +295,7 @@ def test_published_setting_and_figures(checkpoint, tmp_path, monkeypatch):
     whole = [run.references.query("reference == @UNPRUNED")["error"].iloc[0] for run in runs]
     assert whole[0] != whole[1]
     assert all(run.manifest["n_eval"] <= 20 + 4 * 6 for run in runs)
-    files = threshold_plots.write_plots(runs, tmp_path / "figures")
+    files = figures.write_plots(runs, tmp_path / "figures")
     assert [file.name for file in files] == ["pareto.png", "models.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
@@ -303,7 +303,7 @@ def test_published_setting_and_figures(checkpoint, tmp_path, monkeypatch):
 def test_figures_refuse_runs_of_other_problems(tmp_path):
     run = minimize(ZDT1(n_var=3), "random", n_gen=1, pop_size=5, out=tmp_path)
     with pytest.raises(UsageError, match="give threshold runs"):
-        threshold_plots.write_plots([run], tmp_path)
+        figures.write_plots([run], tmp_path)
 
 
 @pytest.mark.parametrize(

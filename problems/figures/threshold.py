@@ -1,4 +1,4 @@
-"""python -m problems.threshold_plots RUN... --out DIR: the published figures of the threshold search, from runs."""
+"""python -m problems.figures.threshold RUN... --out DIR: the published figures of the threshold search, from runs."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _subject(run: Run) -> str:
 def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = OptionParser(
-        prog="python -m problems.threshold_plots",
+        prog="python -m problems.figures.threshold",
         description="Draw the first run's front with its thresholds, and box plots over all runs.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/threshold.py")

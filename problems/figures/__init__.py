@@ -1,0 +1,1 @@
+"""Pictures that belong to one task, drawn from its runs."""
