@@ -37,7 +37,7 @@ from problems.threshold import Threshold
 
 WORST = np.ones(2)
 PUBLISHED: dict[str, Any] = {"scale": "threshold", "initial": "log", "crossover": "mean"}
-TRUNCATION: dict[str, Any] = {"immigrants_from": "box", "scalarise": "problem"}
+TRUNCATION: dict[str, Any] = {"immigrants_from": "box", "mutation_prob": 0.0, "scalarise": "problem"}
 SEARCHES: tuple[tuple[str, str, dict[str, Any], dict[str, Any]], ...] = (
     # row, algorithm, options of the problem, options of the search beside its budget
     ("NSGA-II", "nsga2", {}, {}),
@@ -161,18 +161,18 @@ def print_tables(result: dict[str, Any]) -> None:
     print(f"\ntest accuracy of the {len(accuracies)} networks: {min(accuracies):.4f} to {max(accuracies):.4f}")
 
 
-def several_layers(n_models: int, n_eval: int, data: str, out: str) -> list[dict[str, Any]]:
+def several_layers(n_models: int, n_eval: int, data: str, out: str, initial: str) -> list[dict[str, Any]]:
     """All weight layers pruned at once, against the exact front of the last layer alone."""
     rows = []
     for model in range(n_models):
-        problem = Threshold(data=data, model_seed=model, layers="*")
+        problem = Threshold(data=data, model_seed=model, layers="*", initial=initial)
         alone = Threshold(data=data, model_seed=model)
         n_all, n_last = problem._n_weights.sum(), alone._n_weights.sum()
         exact = alone.pareto_front()
         assert exact is not None
         exact = np.column_stack([exact[:, 0], (exact[:, 1] * n_last + n_all - n_last) / n_all])
         cpu = time.process_time()
-        run = minimize(problem, "nsga2", seed=model, n_eval=n_eval, pop_size=200, out=out, keep=0)
+        run = minimize(problem, "nsga2", seed=model, n_eval=n_eval, pop_size=300, out=out, keep=0)
         F = run.front[["error", "kept"]].to_numpy(float)
         # errors are whole images: half an image parts equal from different
         half = 0.5 / len(problem.dataset.search)
@@ -206,15 +206,19 @@ def main() -> None:
     parser.add_argument("--n-eval", type=int, default=600, help="evaluations of distinct masks (default: 600)")
     parser.add_argument("--data", default="fashion-mnist", help="data set (default: fashion-mnist)")
     parser.add_argument("--several-layers", action="store_true", help="prune all layers instead")
+    parser.add_argument("--initial", default="nested", choices=("nested", "stratified"), help="its first population")
     parser.add_argument("--out", help="folder for the run directories (default: a temporary one)")
     parser.add_argument("--json", type=Path, help="also write every figure here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        work = several_layers if arguments.several_layers else compare
-        result = work(arguments.models, arguments.n_eval, arguments.data, arguments.out or temporary)
-    if isinstance(result, dict):
-        print_tables(result)
+        common = (arguments.models, arguments.n_eval, arguments.data, arguments.out or temporary)
+        result: Any
+        if arguments.several_layers:
+            result = several_layers(*common, arguments.initial)
+        else:
+            result = compare(*common)
+            print_tables(result)
     print(f"one thread; {versions()}; load {os.getloadavg()}")
     if arguments.json:
         arguments.json.write_text(json.dumps({"result": result, "versions": versions(), "load": os.getloadavg()}))

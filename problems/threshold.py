@@ -18,6 +18,7 @@ from operators.thresholds import (
     LogMutation,
     LogSpacedSampling,
     MeanCrossover,
+    SeededSampling,
     SimulatedBinaryCrossover,
     StratifiedSampling,
     UniformSampling,
@@ -99,7 +100,8 @@ class Threshold(CompressionProblem):
         n_calibration: Training images that the inputs' rms, mean and std are taken from.
         size: Second objective: weights kept, multiply-adds kept, or both as two objectives.
         scale: Variables are shares of removed weights from 0 to 1, or the thresholds themselves, from 1e-6.
-        initial: First population: evenly spread with one in each stratum, log-spaced in base 16 (published), uniform.
+        initial: First population: evenly spread with one in each stratum (stratified), the same behind the front of
+            the last layer alone (nested), log-spaced in base 16 (log, as published), uniform.
         crossover: Uniform in the parents' widened box (blend), their mean (published), or simulated binary (sbx).
         mutation: Gaussian steps of many sizes, or factors (log).
     """
@@ -126,7 +128,7 @@ class Threshold(CompressionProblem):
         n_calibration: int = 10_000,
         size: Size = "weights",
         scale: Scale = "share",
-        initial: Literal["stratified", "log", "uniform"] = "stratified",
+        initial: Literal["stratified", "nested", "log", "uniform"] = "stratified",
         crossover: Literal["blend", "mean", "sbx"] = "blend",
         mutation: Literal["gaussian", "log"] = "gaussian",
     ) -> None:
@@ -168,6 +170,7 @@ class Threshold(CompressionProblem):
         )
         self._search = _Judge(self, self.dataset.search)
         self._test: _Judge | None = None
+        self._nested: np.ndarray | None = None
         self.base_accuracy = float(self._search.accuracy(np.zeros((1, n_var), dtype=np.int64))[0])
 
     def _give_biases(self) -> None:
@@ -184,9 +187,11 @@ class Threshold(CompressionProblem):
         sampling: SamplingFunction
         crossover: CrossoverFunction
         mutation: MutationFunction
-        if self.initial == "stratified":
+        if self.initial in ("stratified", "nested"):
             # half of the groups whole: a network that loses weights everywhere at once is seldom any good
             sampling = StratifiedSampling(xl, xu, active=0.5)
+            if self.initial == "nested":
+                sampling = SeededSampling(self._front_of_last_layer(), sampling)
         else:
             sampling = LogSpacedSampling(xl, xu) if self.initial == "log" else UniformSampling(xl, xu)
         if self.crossover == "mean":
@@ -199,6 +204,15 @@ class Threshold(CompressionProblem):
         else:
             mutation = LogMutation(xl, xu)
         return Operators(sampling=sampling, crossover=crossover, mutation=mutation)
+
+    def _front_of_last_layer(self) -> np.ndarray:
+        """(m, n_var) candidates: what is nondominated when one share of the last layer's groups is removed."""
+        if self._nested is None:
+            counts = self._last_layer_alone()
+            F = self._objectives(counts)
+            front = nondominated(F)
+            self._nested = self.candidates(counts[front][np.argsort(F[front, 0])])
+        return self._nested
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
         """Error and size of (n, n_var) candidates on the search split: (n, n_obj) float64."""
@@ -346,19 +360,24 @@ class Threshold(CompressionProblem):
         None of them is exact for the whole problem: the front that only a search can find lies on or
         below each, so that the best is an upper bound of its errors.
         """
-        masks, last = self.masks, len(self.names) - 1
+        masks = self.masks
         pooled = masks.largest.max() * np.geomspace(1e-3, 1.0, _CHAIN_STEPS)
         shares = np.linspace(0.0, 1.0, _CHAIN_STEPS)
-        alone = np.zeros((_LARGEST_ENUMERATED, masks.n_groups))
-        columns = masks.columns[last]
-        alone[:, columns] = np.linspace(0.0, 1.0, len(alone))[:, None]
         return {
             "one threshold everywhere": self._counts_of_grid(np.repeat(pooled[:, None], masks.n_groups, axis=1)),
             "one share everywhere": np.unique(
                 masks.counts_of_shares(np.repeat(shares[:, None], masks.n_groups, axis=1)), axis=0
             ),
-            f"{self.names[last]} alone": np.unique(masks.counts_of_shares(alone), axis=0),
+            f"{self.names[-1]} alone": self._last_layer_alone(),
         }
+
+    def _last_layer_alone(self) -> np.ndarray:
+        """(m, n_groups) counts that prune only the last layer, each of its groups by the same share."""
+        shares = np.zeros((_LARGEST_ENUMERATED, self.masks.n_groups))
+        columns = self.masks.columns[-1]
+        steps = min(_LARGEST_ENUMERATED, int(self.masks.sizes[columns].max()) + 1)
+        shares[:steps, columns] = ((np.arange(steps) + 0.5) / steps)[:, None]
+        return np.unique(self.masks.counts_of_shares(shares[:steps]), axis=0)
 
     def _reference(self, name: str, counts: np.ndarray) -> Reference:
         return Reference(

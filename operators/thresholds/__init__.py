@@ -6,6 +6,7 @@ from operators.thresholds.crossover_sbx import SimulatedBinaryCrossover
 from operators.thresholds.mutation_gaussian import GaussianMutation
 from operators.thresholds.mutation_log import LogMutation
 from operators.thresholds.sampling_log import LogSpacedSampling
+from operators.thresholds.sampling_seeded import SeededSampling
 from operators.thresholds.sampling_stratified import StratifiedSampling
 from operators.thresholds.sampling_uniform import UniformSampling
 
@@ -15,6 +16,7 @@ __all__ = [
     "LogMutation",
     "LogSpacedSampling",
     "MeanCrossover",
+    "SeededSampling",
     "SimulatedBinaryCrossover",
     "StratifiedSampling",
     "UniformSampling",

@@ -104,8 +104,8 @@ def truncation(
         raise UsageError(f"truncation needs --algo.pop_size of at least 2, got {pop_size}")
     if children < 0 or immigrants < 0 or not 0 < n_children + n_immigrants < pop_size:
         raise UsageError(
-            "--algo.children and --algo.immigrants must leave room for the best in --algo.pop_size, and make a newcomer, "
-            f"got {children:g} and {immigrants:g} of {pop_size}"
+            "--algo.children and --algo.immigrants must make a newcomer and leave room for the best of "
+            f"--algo.pop_size, got {children:g} and {immigrants:g} of {pop_size}"
         )
     operators = operators_of(problem)
     immigration = operators.sampling

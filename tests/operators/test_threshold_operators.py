@@ -11,6 +11,7 @@ from operators.thresholds import (
     LogMutation,
     LogSpacedSampling,
     MeanCrossover,
+    SeededSampling,
     SimulatedBinaryCrossover,
     StratifiedSampling,
     UniformSampling,
@@ -23,6 +24,7 @@ SAMPLINGS = {
     "stratified": StratifiedSampling,
     "some variables": lambda xl, xu: StratifiedSampling(xl, xu, active=0.5),
     "uniform": UniformSampling,
+    "seeded": lambda xl, xu: SeededSampling(np.array([xl, xu]), UniformSampling(xl, xu)),
 }
 CROSSOVERS = {
     "blend": BlendCrossover,
@@ -103,6 +105,14 @@ def test_stratified_sampling_leaves_some_variables_but_never_all():
     assert n_active.min() == 1 and n_active.max() == 4
     one = StratifiedSampling(np.zeros(1), np.ones(1), active=0.3)(50, np.random.default_rng(0))
     assert (one > 0).all()
+
+
+def test_seeded_sampling_begins_with_known_candidates_spread_evenly():
+    known = np.arange(101.0)[:, None]
+    sampling = SeededSampling(known, UniformSampling(np.full(1, 200.0), np.full(1, 300.0)))
+    X = sampling(8, np.random.default_rng(0))[:, 0]
+    assert X[:6].tolist() == [0, 20, 40, 60, 80, 100] and (X[6:] >= 200).all()
+    assert len(sampling(400, np.random.default_rng(0))) == 400
 
 
 def test_mean_crossover_is_the_mean():

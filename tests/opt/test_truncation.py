@@ -80,9 +80,9 @@ def test_children_are_mutated_when_asked():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"children": 1.0}, "leave room"),
+        ({"children": 1.0}, "make a newcomer"),
         ({"children": 0.0, "immigrants": 0.0}, "make a newcomer"),
-        ({"immigrants": -0.1}, "leave room"),
+        ({"immigrants": -0.1}, "make a newcomer"),
         ({"pop_size": 1}, "pop_size"),
     ],
 )

@@ -117,6 +117,7 @@ SNOWFALL = {
     "classes": {"scope": "channel"},
     "three layers": {"layers": "*", "size": "both"},
     "three layers, channels, std": {"layers": "*", "scope": "channel", "score": "std", "size": "both"},
+    "nested": {"layers": "*", "initial": "nested"},
     "convolutions": {"layers": "conv*", "score": "rms"},
     "first layer": {"layers": "conv_1"},
 }
@@ -261,6 +262,15 @@ def test_nsga2_reaches_the_exact_front(checkpoint, tmp_path):
     references = run.references
     assert (references["reference"] == EXACT).sum() == len(problem.pareto_front())
     assert references["test_accuracy"].notna().all()
+
+
+def test_nested_search_begins_at_the_exact_front_of_the_last_layer(checkpoint):
+    problem, alone = Threshold(checkpoint=checkpoint, layers="*", initial="nested"), Threshold(checkpoint=checkpoint)
+    exact = alone.exact_counts()[:, 0]
+    counts = problem.counts(problem.operators().sampling(3 * len(exact), np.random.default_rng(0)))
+    seeds = counts[: len(exact)]
+    assert (seeds[:, :2] == 0).all() and sorted(seeds[:, 2]) == sorted(exact)
+    assert counts[len(exact) :, :2].any()
 
 
 def test_published_fitness_is_the_scalar_that_problem_offers(checkpoint):
