@@ -10,6 +10,7 @@ from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
 from opt.algorithms.pymoo_builtin import NUMERIC, operators_of
+from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.default_operators import default_operators
 from opt.errors import UsageError
@@ -47,11 +48,8 @@ class Truncation(Algorithm):
         self.n_immigrants = n_immigrants
         self.mutation_prob = mutation_prob
 
-    def _repaired(self, X: np.ndarray) -> Population:
-        return Population.new("X", self.operators.repair(X) if self.operators.repair else X)
-
     def _initialize_infill(self) -> Population:
-        return self._repaired(self.operators.sampling(self.pop_size, self.random_state))
+        return repaired(self.operators, self.operators.sampling(self.pop_size, self.random_state))
 
     def _infill(self) -> Population:
         rng = self.random_state
@@ -70,7 +68,7 @@ class Truncation(Algorithm):
             parts.append(children)
         if self.n_immigrants:
             parts.append(self.immigration(self.n_immigrants, rng))
-        return self._repaired(np.concatenate(parts))
+        return repaired(self.operators, np.concatenate(parts))
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         elites = self.pop[best_first(self.pop)[: self.pop_size - self.n_children - self.n_immigrants]]
