@@ -101,7 +101,8 @@ class Threshold(CompressionProblem):
         size: Second objective: weights kept, multiply-adds kept, or both as two objectives.
         scale: Variables are shares of removed weights from 0 to 1, or the thresholds themselves, from 1e-6.
         initial: First population: evenly spread with one in each stratum (stratified), the same behind the front of
-            the last layer alone, whose masks are evaluated beforehand (nested), log-spaced in base 16 (log, as published), uniform.
+            the last layer alone, whose masks are evaluated beforehand (nested), log-spaced in base 16 as published
+            (log), or uniform.
         crossover: Uniform in the parents' widened box (blend), their mean (published), or simulated binary (sbx).
         mutation: Gaussian steps of many sizes, or factors (log).
     """
