@@ -120,7 +120,7 @@ def main() -> None:
         rows.append({"work": name, "cpu_s": seconds, "times_less": full * n / seconds})
     print(f"{'work, ' + format(n_images, ',') + ' images':48} {'CPU [s]':>9} {'times less than full passes':>28}")
     for row in rows:
-        print(f"{row['work']:48} {row['cpu_s']:9.3f} {row['times_less']:28.0f}")
+        print(f"{row['work']:48} {row['cpu_s']:9.3f} {row['times_less']:28.1f}")
     print(f"one thread; {versions()}; {platform.processor() or platform.machine()}; load {os.getloadavg()}")
     if arguments.json:
         record = {"rows": rows, "n_images": n_images, "versions": versions(), "load": os.getloadavg()}

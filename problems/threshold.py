@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -36,17 +35,13 @@ from opt.problem import (
     minimise,
 )
 from problems.networks.chain import RemovalChain
-from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.masking import Scope, ThresholdMasks
-from problems.networks.own_model import build_own_model
-from problems.networks.parents import trained_snowfall
+from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers
 from problems.networks.scores import ScoreName, input_statistics, weight_scores
-from problems.networks.snowfall import Snowfall
 from problems.networks.sparse import SUFFIX, sparse_bytes
 from problems.networks.staged import StagedNetwork
-from problems.networks.training import train
 
 Size = Literal["weights", "macs", "both"]
 Scale = Literal["share", "threshold"]
@@ -139,11 +134,11 @@ class Threshold(CompressionProblem):
                 raise UsageError(f"{name} must be at least {low}, got {value}.")
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
         n_epochs = epochs or (30 if data == "digits" else 5)
-        network = _network(self.dataset, model=model, checkpoint=checkpoint, seed=model_seed, epochs=n_epochs)
+        network = network_of_choice(self.dataset, model=model, checkpoint=checkpoint, seed=model_seed, epochs=n_epochs)
         self.model = network.requires_grad_(False)
         calibration = self.dataset.train.subset(slice(0, n_calibration)).images
         self.names = select_layers(self.model, layers, example=calibration[:2])
-        _check_answers(self.model, calibration[:2], self.dataset.n_classes)
+        check_answers(self.model, calibration[:2], self.dataset.n_classes)
         self.score: ScoreName = score
         self.scale: Scale = scale
         self.initial, self.crossover, self.mutation = initial, crossover, mutation
@@ -430,36 +425,3 @@ class _Judge:
             assert self._network is not None
             right = self._network.n_right([counts[:, columns] for columns in self._columns])
         return right / self._n_images
-
-
-def _network(dataset: Dataset, *, model: str | None, checkpoint: str | None, seed: int, epochs: int) -> nn.Module:
-    """The network to prune, in evaluation mode: read, or trained on the train split."""
-    # A small set needs small batches, or its epochs are too few steps.
-    batch_size = min(128, max(10, len(dataset.train) // 100))
-    try:
-        if model is None and checkpoint is None:
-            return trained_snowfall(dataset, seed=seed, epochs=epochs, batch_size=batch_size)[0]
-        network = (
-            Snowfall(dataset.input_shape, dataset.n_classes, seed=seed)
-            if model is None
-            else build_own_model(model, seed=seed)
-        )
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(f"data does not fit the network: {error}") from None
-    if checkpoint is not None:
-        load_weights(network, checkpoint)
-    else:
-        train(network, dataset.train, seed=seed, epochs=epochs, batch_size=batch_size, lr=0.001, validation=0.0)
-    return network.eval()
-
-
-def _check_answers(model: nn.Module, images: Tensor, n_classes: int) -> None:
-    with torch.no_grad():
-        logits = model(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < n_classes:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UsageError(f"the network must give logits of shape (n, {n_classes} or more), got {shape}; change --model")
-    if not math.isfinite(float(logits.sum())):
-        raise UsageError("the network gives logits that are not finite; give another checkpoint")

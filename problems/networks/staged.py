@@ -68,6 +68,7 @@ class StagedNetwork:
         self._memory = _Memory(cache_bytes)
         self._plan = _planned(model, self.names)
         self._first: dict[int, Env] = {}
+        self._known: dict[tuple[int, bytes], tuple[Tensor, Tensor | None]] = {}
 
     @property
     def ends_in_linear(self) -> bool:
@@ -94,6 +95,7 @@ class StagedNetwork:
             (n,) int64.
         """
         total = np.zeros(len(counts[0]), dtype=np.int64)
+        self._known.clear()
         for chunk in range(len(self._chunks)):
             if self._plan is None:
                 self._run_whole(chunk, counts, total)
@@ -154,11 +156,11 @@ class StagedNetwork:
         x = env[self._plan.inputs[stage]]
         at_last = stage == len(self.names) - 1 and self._counts_stacked(env)
         stackable = isinstance(layer, nn.Linear) or layer.groups == 1
-        per_candidate = 4 * max(1, x.numel() // layer.weight[0].numel()) * layer.weight.shape[0]
+        per_candidate = 4 * (x.numel() // layer.weight.shape[1]) * layer.weight.shape[0]
         size = max(1, _PRODUCT_BYTES // per_candidate) if stackable else 1
         for start in range(0, len(wanted), size):
             ks = wanted[start : start + size]
-            tensors = [self.pruned(stage, distinct[k]) for k in ks]
+            tensors = [self._tensors(stage, distinct[k]) for k in ks]
             weight = torch.cat([w for w, _ in tensors])
             bias = None if tensors[0][1] is None else torch.cat([b for _, b in tensors if b is not None])
             if at_last:
@@ -168,6 +170,16 @@ class StagedNetwork:
             else:
                 side = -1 if isinstance(layer, nn.Linear) else 1
                 yield ks, [part.contiguous() for part in run_layer(layer, x, weight, bias).chunk(len(ks), dim=side)]
+
+    def _tensors(self, stage: int, counts: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """A pruned layer's tensors, kept from one chunk of images to the next while there is room."""
+        key = (stage, counts.tobytes())
+        if key in self._known:
+            return self._known[key]
+        tensors = self.pruned(stage, counts)
+        if 4 * tensors[0].numel() * (len(self._known) + 1) <= _PRODUCT_BYTES:
+            self._known[key] = tensors
+        return tensors
 
     def _counts_stacked(self, env: Env) -> bool:
         assert self._plan is not None
