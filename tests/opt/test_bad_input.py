@@ -168,7 +168,7 @@ def test_budget_of_nothing(options, part, good, tmp_path, refuse):
         (("--weights", "1,nan"), "finite"),
         (("--scalarise", "asf"), "--ref"),
         (("--scalarise", "asf", "--ref", "1"), "--ref needs 2 values"),
-        (("--scalarise", "max"), "sum or asf"),
+        (("--scalarise", "max"), "sum, asf or problem"),
     ],
 )
 def test_weights_that_do_not_fit(options, part, good, tmp_path, refuse):
