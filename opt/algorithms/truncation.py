@@ -11,7 +11,6 @@ from pymoo.core.population import Population
 from opt.algorithms.evolution_strategy import best_first
 from opt.algorithms.pymoo_builtin import NUMERIC, operators_of
 from opt.algorithms.pymoo_operators import repaired
-from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.default_operators import default_operators
 from opt.errors import UsageError
