@@ -1,0 +1,211 @@
+"""python -m opt.compare STUDY_OR_RUN... [--by FIELD] [--out DIR]: which algorithm is better, and how sure that is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from opt import atomic
+from opt.command import execute
+from opt.comparability import check_field, doubts, same_objectives, usable_runs, value_of
+from opt.comparison import Comparison, compare_runs
+from opt.comparison_report import print_comparison, print_ranks
+from opt.comparison_tables import Tables, make_tables
+from opt.errors import UsageError
+from opt.front_table import make_console, say
+from opt.options import OptionParser
+from opt.run import Run, list_runs, load_run
+from opt.significance import RankTest
+
+FOLDER = "comparison"
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison found.
+
+    Attributes:
+        comparisons: One a problem.
+        tables: The same in numbers.
+        ranks: Friedman and Nemenyi over several problems, by measure; empty where they cannot be computed.
+        warnings: What is doubtful about the whole; each comparison has its own besides.
+    """
+
+    comparisons: list[Comparison]
+    tables: Tables
+    ranks: dict[str, RankTest]
+    warnings: list[str]
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """Every warning, those of one problem with its name before them."""
+        return self.warnings + [f"{c.problem}: {text}" for c in self.comparisons for text in c.warnings]
+
+
+def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) -> Verdict:
+    """Compare runs, problem by problem.
+
+    Args:
+        runs: Of one problem or several.
+        by: The manifest's field that names what is compared, such as `problem.parameters.crossover`.
+        split: A field whose values make problems of their own, such as `problem.parameters.data`.
+
+    Raises:
+        UsageError: There are no finished runs, no run has the field, or a run cannot be read.
+    """
+    distinct = list({run.path.resolve(): run for run in runs}.values())
+    for name in (by, *([split] if split else [])):
+        check_field(distinct, name)
+    usable, warnings = usable_runs(distinct)
+    if not usable:
+        raise UsageError(f"none of the {len(distinct)} runs is finished; `python -m opt.show` lists them")
+    problems: dict[str, list[Run]] = {}
+    for run in sorted(usable, key=lambda r: (r.manifest["seed"], str(r.path))):
+        name = str(run.manifest["problem"]["name"])
+        problems.setdefault(f"{name} {value_of(run, split)}" if split else name, []).append(run)
+    order = list(dict.fromkeys(value_of(run, by) for run in usable))
+    comparisons = []
+    for problem in sorted(problems):
+        same, left_out = same_objectives(problems[problem])
+        same.sort(key=lambda run: order.index(value_of(run, by)))
+        groups = [value_of(run, by) for run in same]
+        try:
+            comparison = compare_runs(problem, same, groups)
+        except UsageError as error:
+            raise UsageError(f"{problem}: {error}") from None
+        comparison.warnings += left_out + doubts(same, groups, by=[by, *([split] if split else [])])
+        comparisons.append(comparison)
+    tables, ranks, over_problems = make_tables(comparisons)
+    return Verdict(comparisons, tables, ranks, warnings + over_problems)
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """The runs that the paths name: run directories, and folders that hold runs at any depth of two.
+
+    Raises:
+        UsageError: A path is neither.
+    """
+    found = []
+    for path in map(Path, paths):
+        if (path / "manifest.json").exists() or not path.is_dir():
+            found.append(load_run(path))
+            continue
+        inside = list_runs(path)
+        for folder in sorted(p for p in path.iterdir() if p.is_dir() and not (p / "manifest.json").exists()):
+            inside += list_runs(folder)
+        if not inside:
+            raise UsageError(f"{path} holds no runs; give run directories or the folder that holds them")
+        found += inside
+    return found
+
+
+def write_comparison(verdict: Verdict, out: Path, *, command: str | None = None) -> list[Path]:
+    """Write the tables, the pictures and the page.
+
+    Args:
+        verdict: What to write.
+        out: The folder; made where it is missing.
+        command: The command line, for the page.
+
+    Returns:
+        Every file written, the page first.
+
+    Raises:
+        UsageError: Nothing can be written there.
+    """
+    from opt.compare_page import page
+
+    pictures = {name: _png(figure) for name, figure in draw(verdict).items()}
+    files = {"index.html": page(verdict, pictures, command=command).encode()}
+    files["warnings.txt"] = "".join(text + "\n" for text in verdict.all_warnings).encode()
+    for field in fields(verdict.tables):
+        files[f"{field.name}.csv"] = getattr(verdict.tables, field.name).to_csv(index=False).encode()
+    files |= {f"{name}.png": data for name, data in pictures.items()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            atomic.write_bytes(out / name, data)
+    except OSError as error:
+        raise UsageError(f"cannot write {out}: {error.strerror}; give another --out DIR") from None
+    return [out / name for name in files]
+
+
+def draw(verdict: Verdict) -> dict[str, Figure]:
+    """Every picture, by the name of its file."""
+    from opt.plot_attainment import attainment_figure
+    from opt.plot_comparison import box_figure, growth_figure, joint_front_figure, rank_figure
+
+    figures = {}
+    for c in verdict.comparisons:
+        name = slug(c.problem)
+        if len(c.objectives) > 1:
+            figures[f"{name}-attainment"] = attainment_figure(c)
+            figures[f"{name}-joint-front"] = joint_front_figure(c)
+        figures[f"{name}-growth"] = growth_figure(c)
+        figures[f"{name}-indicators"] = box_figure(c)
+    groups = list(dict.fromkeys(group for c in verdict.comparisons for group in c.groups))
+    for measure, test in verdict.ranks.items():
+        figures[f"ranks-{measure}"] = rank_figure(measure, test, groups)
+    return figures
+
+
+def report(verdict: Verdict, console: Console) -> None:
+    """Print the warnings, and the tables of each problem."""
+    for text in verdict.warnings:
+        say(console, f"warning: {text}")
+    for comparison in verdict.comparisons:
+        print_comparison(comparison, verdict.tables, console)
+    print_ranks(verdict.ranks, console)
+
+
+def slug(name: str) -> str:
+    """A problem's name as part of a file's name."""
+    return "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in name.lower())
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = OptionParser(prog="python -m opt.compare", description="Compare the algorithms of finished runs.")
+    parser.add_argument("runs", nargs="+", metavar="STUDY_OR_RUN", help="run directories, or folders that hold runs")
+    parser.add_argument(
+        "--by",
+        default="algo",
+        metavar="FIELD",
+        help="what is compared: a field of manifest.json such as problem.parameters.crossover (default: algo)",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="FIELD",
+        help="a field whose values are problems of their own, such as problem.parameters.data",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"where tables, pictures and page go (default: {FOLDER}/ in or beside the first)"
+    )
+    options = parser.read(argv)
+    verdict = compare(find_runs(options.runs), by=options.by, split=options.split)
+    first = Path(options.runs[0])
+    beside = first.resolve().parent if (first / "manifest.json").exists() else first
+    out = beside / FOLDER if options.out is None else Path(options.out)
+    console = make_console()
+    report(verdict, console)
+    command = " ".join(["python -m opt.compare", *argv])
+    written = write_comparison(verdict, out, command=command)
+    say(console, f"\nwrote {len(written)} files to {out}; the page: {written[0]}")
+    return 0
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # without the date and version that a PNG would carry, the same runs give the same file
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    execute(main)

@@ -1,0 +1,296 @@
+"""Runs of one problem made comparable: one normalisation, one reference point, one reference front, indicators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import moocore
+import numpy as np
+import pandas as pd
+
+from opt.archive import hypervolume, igd_plus, nondominated
+from opt.errors import UsageError
+from opt.problem import Objective
+from opt.recorded import feasible
+from opt.run import Run
+
+EXACT = "exact front"
+"""What references.csv calls a problem's known front."""
+MARGIN = 0.1
+"""The reference point lies so far beyond the worst value of any run's front, in shares of the range."""
+TARGETS = (0.90, 0.95, 0.99)
+"""Shares of the joint front's hypervolume that a run is to reach."""
+SAMPLES = 500
+"""Generations of a run at which its hypervolume is computed, spread evenly where it has more."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One normalisation for all runs of a problem: `ideal` becomes 0, `nadir` 1.
+
+    Attributes:
+        ideal: (n_obj,) least value of each objective, minimised.
+        nadir: (n_obj,) the stated worst value, else the greatest of any run's final front.
+        ref_point: (n_obj,) hypervolume's reference point, normalised: 1 for a stated worst value, else 1.1.
+    """
+
+    ideal: np.ndarray
+    nadir: np.ndarray
+    ref_point: np.ndarray
+
+    def __call__(self, F: np.ndarray) -> np.ndarray:
+        """(n, n_obj) objectives, normalised."""
+        return (F - self.ideal) / (self.nadir - self.ideal)
+
+    @property
+    def ref_point_in_units(self) -> np.ndarray:
+        """(n_obj,) the reference point as F is: minimised, in the objectives' units."""
+        return self.ideal + self.ref_point * (self.nadir - self.ideal)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How a run's hypervolume grew.
+
+    Attributes:
+        n_eval: (k,) evaluations at the end of a generation.
+        seconds: (k,) search time until then.
+        hypervolume: (k,) normalised, of everything evaluated until then.
+    """
+
+    n_eval: np.ndarray
+    seconds: np.ndarray
+    hypervolume: np.ndarray
+
+    def reaches(self, target: float) -> tuple[float, float] | None:
+        """Evaluations and seconds at the end of the first generation with the target; None when it never came."""
+        reached = np.flatnonzero(self.hypervolume >= target)
+        return (float(self.n_eval[reached[0]]), float(self.seconds[reached[0]])) if len(reached) else None
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """One run with its indicators.
+
+    Attributes:
+        run: The run.
+        group: What it is compared as, such as its algorithm's name.
+        front: Its front.csv.
+        F: (n, n_obj) its front, normalised.
+        hypervolume: Of its final front; more is better.
+        igd_plus: To the reference front; less is better, as for epsilon.
+        epsilon: Additive epsilon to the reference front.
+        trace: How its hypervolume grew; None where its objectives changed their meaning.
+    """
+
+    run: Run
+    group: str
+    front: pd.DataFrame
+    F: np.ndarray
+    hypervolume: float
+    igd_plus: float
+    epsilon: float
+    trace: Trace | None
+
+    @property
+    def n_eval(self) -> float:
+        """Evaluations in all."""
+        return float(self.run.manifest.get("n_eval") or math.nan)
+
+    @property
+    def seconds(self) -> float:
+        """Search time in all."""
+        return float(self.run.manifest.get("seconds") or math.nan)
+
+
+@dataclass
+class Comparison:
+    """The runs of one problem.
+
+    Attributes:
+        problem: Its name.
+        objectives: Its objectives.
+        scale: The one normalisation.
+        reference: (m, n_obj) the reference front, normalised.
+        is_exact: Whether that is the problem's exact front, not the joint front of the runs.
+        joint: (k, n_obj) the nondominated set of all runs' fronts, normalised.
+        runs: The runs, by group and seed.
+        targets: Hypervolumes to reach, by share of the joint front's.
+        warnings: Why the comparison may mislead.
+    """
+
+    problem: str
+    objectives: list[Objective]
+    scale: Scale
+    reference: np.ndarray
+    is_exact: bool
+    joint: np.ndarray
+    runs: list[MeasuredRun]
+    targets: dict[float, float]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups, in the order of their first run."""
+        return list(dict.fromkeys(m.group for m in self.runs))
+
+    def of(self, group: str) -> list[MeasuredRun]:
+        """The runs of one group."""
+        return [m for m in self.runs if m.group == group]
+
+
+def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Comparison:
+    """Measure runs of one problem on one scale.
+
+    Args:
+        problem: What to call it.
+        runs: Finished runs with the same objectives.
+        groups: What each is compared as.
+
+    Raises:
+        UsageError: A run's files cannot be read, or no run has a solution.
+    """
+    objectives = runs[0].objectives
+    fronts = [_front(run) for run in runs]
+    values = [_objectives(front, objectives, run) for front, run in zip(fronts, runs, strict=True)]
+    exact = _exact_front(runs, objectives)
+    scale = scale_of(values, objectives=_loosest(runs), exact=exact)
+    normalised = [scale(F) for F in values]
+    everything = np.concatenate(normalised)
+    joint = everything[nondominated(everything)]
+    reference = joint if exact is None else scale(exact)
+    whole = hypervolume(joint, scale.ref_point)
+    measured = [
+        MeasuredRun(
+            run=run,
+            group=group,
+            front=front,
+            F=F,
+            hypervolume=hypervolume(F, scale.ref_point),
+            igd_plus=igd_plus(F, reference) if len(F) else math.nan,
+            epsilon=epsilon(F, reference) if len(F) else math.nan,
+            trace=trace_of(run, scale) if run.is_stationary else None,
+        )
+        for run, group, front, F in zip(runs, groups, fronts, normalised, strict=True)
+    ]
+    return Comparison(
+        problem=problem,
+        objectives=objectives,
+        scale=scale,
+        reference=reference,
+        is_exact=exact is not None,
+        joint=joint,
+        runs=measured,
+        targets={share: share * whole for share in TARGETS},
+    )
+
+
+def scale_of(fronts: Sequence[np.ndarray], *, objectives: Sequence[Objective], exact: np.ndarray | None) -> Scale:
+    """The normalisation that holds every front.
+
+    Args:
+        fronts: (n, n_obj) objectives of each run's front, minimised, finite.
+        objectives: The objectives: a stated worst value is the nadir and the reference coordinate.
+        exact: (m, n_obj) the exact front, or None.
+
+    Raises:
+        UsageError: Every front is empty.
+    """
+    F = np.concatenate([*fronts] + ([exact] if exact is not None else []))
+    if not sum(map(len, fronts)):
+        raise UsageError("no run has a feasible solution: there is nothing to compare")
+    ideal, nadir = F.min(axis=0), F.max(axis=0)
+    ref_point = np.full(len(ideal), 1.0 + MARGIN)
+    for k, objective in enumerate(objectives):
+        worst = None if objective.worst is None else objective.sign * objective.worst
+        if worst is not None and worst > ideal[k]:
+            nadir[k], ref_point[k] = worst, 1.0
+    nadir = np.where(nadir > ideal, nadir, ideal + np.maximum(np.abs(ideal), 1.0))
+    return Scale(ideal=ideal, nadir=nadir, ref_point=ref_point)
+
+
+def epsilon(F: np.ndarray, reference: np.ndarray) -> float:
+    """Least shift of F in every objective at once after which it weakly dominates the reference; 0 is perfect.
+
+    Args:
+        F: (n, n_obj) float64, minimised, n >= 1.
+        reference: (m, n_obj) float64, m >= 1.
+
+    Source: Zitzler et al. 2003, doi:10.1109/TEVC.2003.810758; computed by moocore.
+    """
+    if F.shape[1] == 1:
+        return float(F.min() - reference.min())
+    return float(moocore.epsilon_additive(F, ref=reference))
+
+
+def trace_of(run: Run, scale: Scale) -> Trace:
+    """How the hypervolume of everything that a run evaluated grew, from its journal, on one scale for all runs."""
+    records = run.journal()
+    n_obj = len(scale.ideal)
+    history = run.history
+    clock = dict(zip(history["n_gen"].astype(int), history["seconds"].astype(float), strict=True))
+    sampled = set(np.linspace(0, len(records) - 1, min(SAMPLES, len(records)), dtype=int).tolist())
+    rows: list[tuple[float, float, float]] = []
+    front, pending = np.empty((0, n_obj)), []
+    n_eval, volume = 0, 0.0
+    for k, record in enumerate(records):
+        n_eval += int(record["new"])
+        F = scale(feasible(record, n_obj))
+        # what lies beyond the reference point adds nothing
+        pending.append(F[np.less(F, scale.ref_point).all(axis=1)])
+        if k not in sampled:
+            continue
+        merged = np.concatenate([front, *pending])
+        pending = []
+        keep = nondominated(merged)
+        if keep[len(front) :].any():
+            front = merged[keep]
+            volume = hypervolume(front, scale.ref_point)
+        rows.append((n_eval, clock.get(int(record["gen"]), math.nan), volume))
+    table = np.array(rows, dtype=float).reshape(-1, 3)
+    return Trace(n_eval=table[:, 0], seconds=table[:, 1], hypervolume=table[:, 2])
+
+
+def _front(run: Run) -> pd.DataFrame:
+    front = run.front
+    for objective in run.objectives:
+        if objective.name not in front:
+            raise UsageError(f"{run.path / 'front.csv'} has no column {objective.name!r}; resume or repeat the run")
+    return front
+
+
+def _objectives(table: pd.DataFrame, objectives: Sequence[Objective], run: Run) -> np.ndarray:
+    """(n, n_obj) minimised objectives of a table's rows that are finite in all."""
+    columns = [pd.to_numeric(table[o.name], errors="coerce").to_numpy(dtype=float) * o.sign for o in objectives]
+    F = np.column_stack(columns)
+    if not np.isfinite(F).all():
+        raise UsageError(f"{run.path / 'front.csv'} holds an objective that is no number; resume or repeat the run")
+    return F
+
+
+def _exact_front(runs: Sequence[Run], objectives: Sequence[Objective]) -> np.ndarray | None:
+    """(m, n_obj) the exact front, minimised, if every run that names one names the same; else None."""
+    found: np.ndarray | None = None
+    for run in runs:
+        table = run.references
+        rows = table[table["reference"] == EXACT]
+        if not len(rows) or any(o.name not in rows for o in objectives):
+            return None
+        F = _objectives(rows, objectives, run)
+        if found is not None and (F.shape != found.shape or not np.allclose(F, found, rtol=1e-9)):
+            return None
+        found = F
+    return found
+
+
+def _loosest(runs: Sequence[Run]) -> list[Objective]:
+    """The first run's objectives, each with the loosest worst value that any run states."""
+    loosest = []
+    for same in zip(*(run.objectives for run in runs), strict=True):
+        first = same[0]
+        stated = [first.sign * o.worst for o in same if o.worst is not None]
+        worst = first.sign * max(stated) if len(stated) == len(same) else None
+        loosest.append(Objective(first.name, first.sense, first.unit, first.weight, worst))
+    return loosest

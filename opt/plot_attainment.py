@@ -1,0 +1,135 @@
+"""The picture of attainment: what half of the runs reach, and what a quarter and three quarters do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from opt.comparison import Comparison, MeasuredRun
+from opt.plot_comparison import GroupStyle, pair_grid, styles
+from opt.plot_layout import helpful_scale, legend_below, wrapped
+from opt.plot_series import finite
+
+QUARTILES = (25.0, 50.0, 75.0)
+FEWEST_RUNS = 2
+
+
+def attainment_surfaces(
+    fronts: Sequence[np.ndarray], percentiles: Sequence[float] = QUARTILES
+) -> dict[float, np.ndarray]:
+    """Points that so many per cent of the runs attain, as the corners of a surface.
+
+    Args:
+        fronts: (n, 2) objectives of each run's front, minimised; an empty front attains nothing.
+        percentiles: Per cent of the runs.
+
+    Returns:
+        By percentile, (k, 2) sorted by the first objective; k may be 0.
+
+    Source: Fonseca et al. 2011, doi:10.1007/978-3-642-19893-9_8; computed by moocore.
+    """
+    empty = np.empty((0, 2))
+    if not any(len(front) for front in fronts):
+        return dict.fromkeys(percentiles, empty)
+    # moocore counts the sets that it sees: one of an empty front is a point that dominates nothing
+    never = np.full((1, 2), np.finfo(np.float64).max)
+    points = np.concatenate([front if len(front) else never for front in fronts])
+    sets = np.repeat(np.arange(len(fronts)) + 1, [max(len(front), 1) for front in fronts])
+    surface = moocore.eaf(points, sets, percentiles=list(percentiles))
+    found = {}
+    for percentile in percentiles:
+        corners = surface[np.isclose(surface[:, 2], percentile), :2]
+        corners = corners[(corners < never).all(axis=1)]
+        found[percentile] = corners[np.lexsort((corners[:, 1], corners[:, 0]))]
+    return found
+
+
+def attainment_figure(comparison: Comparison) -> Figure:
+    """Median and quartile surfaces of every group; of more than two objectives, in each pair's projection."""
+    objectives = comparison.objectives
+    pairs = list(itertools.combinations(range(len(objectives)), 2))
+    figure, axes = pair_grid(len(pairs))
+    look = styles(comparison.groups)
+    in_units = {id(m): _in_units(comparison, m) for m in comparison.runs}
+    for ax, (i, j) in zip(axes, pairs, strict=True):
+        chosen = [in_units[id(m)][:, [i, j]] for m in comparison.runs]
+        everything = np.concatenate(chosen)
+        signs = np.array([objectives[i].sign, objectives[j].sign])
+        corner = everything.max(axis=0)
+        for group in comparison.groups:
+            fronts = [in_units[id(m)][:, [i, j]] for m in comparison.of(group)]
+            _draw(ax, attainment_surfaces(fronts), look[group], corner=corner, signs=signs)
+        for k, which in ((0, "x"), (1, "y")):
+            values, _ = finite(everything[:, k] * signs[k], everything[:, k])
+            helpful_scale(values, np.empty(0)).apply(ax, "x" if which == "x" else "y")
+        ax.set_xlabel(objectives[i].label)
+        ax.set_ylabel(objectives[j].label)
+        ax.grid(True, color="0.92", linewidth=0.6)
+        ax.set_axisbelow(True)
+    handles: list[Artist] = []
+    for group in comparison.groups:
+        style = look[group]
+        n = len(comparison.of(group))
+        handles.append(Line2D([], [], color=style.colour, linestyle=style.line, label=f"{group}, {n} runs"))
+    handles.append(Patch(color="0.5", alpha=0.25, linewidth=0, label="attained by 25 % to 75 % of the runs"))
+    legend_below(figure, handles)
+    title = f"Median attainment: {comparison.problem}"
+    if len(objectives) > 2:
+        title += "; each pair of objectives on its own, the others left out of sight"
+    figure.suptitle(wrapped(figure, title), fontsize=10)
+    return figure
+
+
+def _in_units(comparison: Comparison, m: MeasuredRun) -> np.ndarray:
+    """(n, n_obj) a run's front, minimised, in the objectives' units."""
+    return np.asarray(m.F * (comparison.scale.nadir - comparison.scale.ideal) + comparison.scale.ideal)
+
+
+def _draw(
+    ax: Axes, surfaces: dict[float, np.ndarray], style: GroupStyle, *, corner: np.ndarray, signs: np.ndarray
+) -> None:
+    best, median, worst = (surfaces[p] for p in QUARTILES)
+    # both quartiles as y over one set of x: a surface is the least y of the corners up to x, and ends at the corner
+    x = np.unique(np.concatenate([best[:, 0], worst[:, 0], corner[:1]]))
+    x = x[x <= corner[0]]
+    if len(best):
+        low, high = (_height(surface, x, top=corner[1]) for surface in (best, worst))
+        ax.fill_between(
+            x * signs[0],
+            low * signs[1],
+            high * signs[1],
+            step="post",
+            color=style.colour,
+            alpha=0.2,
+            linewidth=0,
+            gid="quartiles",
+        )
+    if len(median):
+        steps_x = np.concatenate([median[:1, 0], median[:, 0], corner[:1]])
+        steps_y = np.concatenate([corner[1:], median[:, 1], median[-1:, 1]])
+        ax.plot(
+            steps_x * signs[0],
+            steps_y * signs[1],
+            drawstyle="steps-post",
+            color=style.colour,
+            linestyle=style.line,
+            linewidth=1.4,
+            gid="median",
+        )
+
+
+def _height(surface: np.ndarray, x: np.ndarray, *, top: float) -> np.ndarray:
+    """(n,) least second objective that the surface attains at each x; `top` before its first corner."""
+    if not len(surface):
+        return np.full(len(x), top)
+    lowest = np.minimum.accumulate(surface[:, 1])
+    place = np.searchsorted(surface[:, 0], x, side="right") - 1
+    return np.where(place >= 0, lowest[np.maximum(place, 0)], top)
