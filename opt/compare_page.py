@@ -26,6 +26,9 @@ MOST_POINTS = 4000
 MOST_PARAMETERS = 40
 """Most columns of a front that show on hover."""
 
+LONG = 60
+"""Letters of a cell that may be broken into lines."""
+
 PICTURES = {
     "attainment": "Empirical attainment: the line is what half of the runs attain, the band from 25 % to 75 %.",
     "growth": "Hypervolume of everything evaluated: the median of the runs, and their quartiles as a band.",
@@ -168,7 +171,8 @@ def _table(table: pd.DataFrame) -> str:
                 known = "" if math.isnan(value) else f' data-v="{float(value)!r}"'
                 cells.append(f"<td class=n{known}>{_cell(value)}</td>")
             else:
-                cells.append(f"<td>{html.escape(str(value))}</td>")
+                long = " class=long" if len(str(value)) > LONG else ""
+                cells.append(f"<td{long}>{html.escape(str(value))}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
 

@@ -112,8 +112,10 @@ def _rows(summary: pd.DataFrame, group: str) -> dict[str, dict[str, float]]:
 def _spread(row: Mapping[str, float]) -> str:
     if math.isnan(row["median"]):
         return "none"
-    middle, q1, q3, low, high = (number(float(row[name]), digits=4) for name in ("median", "q1", "q3", "low", "high"))
-    interval = f" ({low}, {high})" if not math.isnan(row["low"]) else ""
+    middle, q1, q3, low, high = (
+        number(float(row[name]), digits=4) for name in ("median", "q1", "q3", "ci_low", "ci_high")
+    )
+    interval = f" ({low}, {high})" if not math.isnan(row["ci_low"]) else ""
     return f"{middle} [{q1}, {q3}]{interval}"
 
 

@@ -19,6 +19,7 @@ from opt.significance import (
     effect_in_words,
     expected_running_time,
     holm,
+    least_p,
     rank_groups,
     spread_of,
 )
@@ -162,7 +163,7 @@ def _tests(c: Comparison) -> tuple[list[dict[str, object]], list[str]]:
     for measure in TESTED:
         found: list[tuple[str, str, np.ndarray, np.ndarray, PairTest | None]] = []
         for one, other in pairs:
-            a, b, is_paired = _samples(c, one, other, measure)
+            a, b, is_paired = _samples(c, one, other, measure, n_pairs=len(pairs))
             test = compare_pair(a, b, is_paired=is_paired) if len(a) and len(b) else None
             found.append((one, other, a, b, test))
         adjusted = holm(np.array([math.nan if t is None else t.p for *_, t in found]))
@@ -200,23 +201,27 @@ def _tests(c: Comparison) -> tuple[list[dict[str, object]], list[str]]:
     if powerless:
         some = "; ".join(f"{one} and {other}" for one, other in powerless[:3])
         more = f" and {len(powerless) - 3} more pairs" if len(powerless) > 3 else ""
-        warnings.append(
-            f"cannot tell: with so few runs no p-value can reach {ALPHA} after Holm's correction: {some}{more}"
-        )
+        warnings.append(f"cannot tell, too few runs for any p-value of {ALPHA} after Holm's correction: {some}{more}")
     if tied:
         more = f" and {len(tied) - 3} more" if len(tied) > 3 else ""
         warnings.append(f"ties, which weaken the tests: {'; '.join(tied[:3])}{more}")
     return rows, warnings
 
 
-def _samples(c: Comparison, one: str, other: str, measure: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The values of two groups; paired by seed where both have the same seeds once each and no gap."""
+def _samples(c: Comparison, one: str, other: str, measure: str, *, n_pairs: int) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The values of two groups; paired by seed where both have the same seeds once each and no gap.
+
+    Pairs that are too few for the paired test to reach ALPHA after correction are not paired when the other
+    test can: the sizes decide that, not the values.
+    """
     runs = [sorted(c.of(group), key=lambda m: m.run.manifest["seed"]) for group in (one, other)]
     seeds = [[m.run.manifest["seed"] for m in side] for side in runs]
     a, b = (values_of(side, measure) for side in runs)
     is_paired = seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
-    if is_paired and np.isfinite(a).all() and np.isfinite(b).all():
-        return a, b, True
+    is_paired = is_paired and bool(np.isfinite(a).all() and np.isfinite(b).all())
+    if is_paired:
+        paired, apart = (least_p(len(a), len(b), is_paired=side) * n_pairs for side in (True, False))
+        return a, b, paired <= ALPHA or apart > ALPHA
     return a[np.isfinite(a)], b[np.isfinite(b)], False
 
 

@@ -26,8 +26,8 @@ class Spread:
     median: float
     q1: float
     q3: float
-    low: float
-    high: float
+    ci_low: float
+    ci_high: float
 
 
 def spread_of(values: np.ndarray) -> Spread:
