@@ -83,7 +83,6 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
         run, whether on the joint front, objective values, and the other columns of front.csv as text.
     """
     look = styles(comparison.groups)
-    joint = {tuple(row) for row in comparison.joint.tolist()}
     each = max(1, MOST_POINTS // max(1, len(comparison.runs)))
     names = [o.name for o in comparison.objectives]
     points = []
@@ -97,7 +96,7 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
                 {
                     "g": comparison.groups.index(m.group),
                     "r": number,
-                    "j": tuple(m.F[i].tolist()) in joint,
+                    "j": bool(m.is_joint[i]),
                     "f": [float(row[name]) for name in names],
                     "p": "\n".join(f"{name}: {_cell(row[name])}" for name in about),
                 }

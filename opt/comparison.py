@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import moocore
@@ -12,6 +16,7 @@ import pandas as pd
 
 from opt.archive import hypervolume, igd_plus, nondominated
 from opt.errors import UsageError
+from opt.front import spread
 from opt.problem import Objective
 from opt.recorded import feasible
 from opt.run import Run
@@ -22,6 +27,10 @@ MARGIN = 0.1
 """The reference point lies so far beyond the worst value of any run's front, in shares of the range."""
 TARGETS = (0.90, 0.95, 0.99)
 """Shares of the joint front's hypervolume that a run is to reach."""
+MOST_REFERENCE = 2000
+"""Points of a joint front that IGD+ and epsilon are measured to, spread along it where it has more."""
+THREADS = min(4, os.cpu_count() or 1)
+"""Journals followed at a time."""
 SAMPLES = 500
 """Generations of a run at which its hypervolume is computed, spread evenly where it has more."""
 
@@ -79,6 +88,7 @@ class MeasuredRun:
         group: What it is compared as, such as its algorithm's name.
         front: Its front.csv.
         F: (n, n_obj) its front, normalised.
+        is_joint: (n,) which of its solutions are on the joint front; of equal ones the first run's.
         hypervolume: Of its final front; more is better.
         igd_plus: To the reference front; less is better, as for epsilon.
         epsilon: Additive epsilon to the reference front.
@@ -89,6 +99,7 @@ class MeasuredRun:
     group: str
     front: pd.DataFrame
     F: np.ndarray
+    is_joint: np.ndarray
     hypervolume: float
     igd_plus: float
     epsilon: float
@@ -159,21 +170,25 @@ def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Co
     scale = scale_of(values, objectives=_loosest(runs), exact=exact)
     normalised = [scale(F) for F in values]
     everything = np.concatenate(normalised)
-    joint = everything[nondominated(everything)]
-    reference = joint if exact is None else scale(exact)
+    is_joint = nondominated(everything)
+    joint = everything[is_joint]
+    reference = scale(exact) if exact is not None else joint[spread(joint, MOST_REFERENCE)]
     whole = hypervolume(joint, scale.ref_point)
+    shares = np.split(is_joint, np.cumsum([len(F) for F in normalised])[:-1])
+    traces = _traces(runs, scale)
     measured = [
         MeasuredRun(
             run=run,
             group=group,
             front=front,
             F=F,
+            is_joint=share,
             hypervolume=hypervolume(F, scale.ref_point),
             igd_plus=igd_plus(F, reference) if len(F) else math.nan,
             epsilon=epsilon(F, reference) if len(F) else math.nan,
-            trace=trace_of(run, scale) if run.is_stationary else None,
+            trace=trace,
         )
-        for run, group, front, F in zip(runs, groups, fronts, normalised, strict=True)
+        for run, group, front, F, share, trace in zip(runs, groups, fronts, normalised, shares, traces, strict=True)
     ]
     return Comparison(
         problem=problem,
@@ -251,6 +266,24 @@ def trace_of(run: Run, scale: Scale) -> Trace:
         rows.append((n_eval, clock.get(int(record["gen"]), math.nan), volume))
     table = np.array(rows, dtype=float).reshape(-1, 3)
     return Trace(n_eval=table[:, 0], seconds=table[:, 1], hypervolume=table[:, 2])
+
+
+def _traces(runs: Sequence[Run], scale: Scale) -> list[Trace | None]:
+    """Each run's trace; moocore leaves the interpreter to the other threads while it computes."""
+    with _uncollected(), ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda run: trace_of(run, scale) if run.is_stationary else None, runs))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection meanwhile: a journal is many small lists, and looking at each again costs a third more."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _front(run: Run) -> pd.DataFrame:

@@ -46,10 +46,12 @@ def method(comparison: Comparison) -> list[str]:
     where = ", ".join(number(float(o.sign * v)) for o, v in zip(c.objectives, c.scale.ref_point_in_units, strict=True))
     normalised = ", ".join(number(float(v)) for v in c.scale.ref_point)
     reference = "the problem's exact front" if c.is_exact else "the joint front of all runs"
+    n = len(c.reference)
+    points = f"{n} points" if c.is_exact or n == len(c.joint) else f"{n} points spread along its {len(c.joint)}"
     return [
         f"one normalisation for all: {'; '.join(parts)}",
         f"hypervolume's reference point: ({where}), normalised ({normalised})",
-        f"IGD+ and additive epsilon to {reference}, {len(c.reference)} points; all on normalised objectives",
+        f"IGD+ and additive epsilon to {reference}, {points}; all on normalised objectives",
     ]
 
 

@@ -103,6 +103,7 @@ def _problem(c: Comparison) -> list[dict[str, object]]:
                 "ref_point_normalised": c.scale.ref_point[k],
                 "reference_front": "exact" if c.is_exact else "joint",
                 "n_reference": len(c.reference),
+                "n_joint": len(c.joint),
                 "n_runs": len(c.runs),
                 "warnings": len(c.warnings),
             }
@@ -268,11 +269,9 @@ def _ranked(comparisons: Sequence[Comparison]) -> tuple[dict[str, RankTest], lis
 def _joint(c: Comparison) -> pd.DataFrame:
     """The rows of the runs' fronts that the joint front holds."""
     tables = []
-    joint = {tuple(row) for row in c.joint.tolist()}
     for m in c.runs:
-        keep = np.array([tuple(row) in joint for row in m.F.tolist()], dtype=bool)
         origin = {"problem": c.problem, "group": m.group, "run": str(m.run.path)}
-        rows = m.front[keep].rename(columns={name: f"front_{name}" for name in origin})
+        rows = m.front[m.is_joint].rename(columns={name: f"front_{name}" for name in origin})
         for k, (name, value) in enumerate(origin.items()):
             rows.insert(k, name, value)
         if len(rows):

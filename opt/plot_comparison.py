@@ -131,16 +131,13 @@ def joint_front_figure(comparison: Comparison) -> Figure:
     figure, axes = pair_grid(len(pairs))
     look = styles(comparison.groups)
     signs = np.array([o.sign for o in objectives])
-    joint = {tuple(row) for row in comparison.joint.tolist()}
 
     def shown(F: np.ndarray) -> np.ndarray:
         return np.asarray((F * (scale.nadir - scale.ideal) + scale.ideal) * signs)
 
     exact = shown(comparison.reference) if comparison.is_exact else np.empty((0, len(objectives)))
     everything = np.concatenate([shown(m.F) for m in comparison.runs])
-    counts = dict.fromkeys(comparison.groups, 0)
-    for m in comparison.runs:
-        counts[m.group] += sum(tuple(row) in joint for row in m.F.tolist())
+    counts = {g: int(sum(m.is_joint.sum() for m in comparison.of(g))) for g in comparison.groups}
     total = sum(counts.values())
     for ax, (i, j) in zip(axes, pairs, strict=True):
         if len(exact):
@@ -148,7 +145,7 @@ def joint_front_figure(comparison: Comparison) -> Figure:
         for group in comparison.groups:
             style = look[group]
             F = np.concatenate([m.F for m in comparison.of(group)])
-            is_joint = np.array([tuple(row) in joint for row in F.tolist()], dtype=bool)
+            is_joint = np.concatenate([m.is_joint for m in comparison.of(group)])
             values = shown(F)
             common: dict[str, Any] = {
                 "linestyle": "none",
