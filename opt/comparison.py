@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import math
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import moocore
@@ -17,8 +13,8 @@ import pandas as pd
 from opt.archive import hypervolume, igd_plus, nondominated
 from opt.errors import UsageError
 from opt.front import spread
+from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective
-from opt.recorded import feasible
 from opt.run import Run
 
 EXACT = "exact front"
@@ -27,56 +23,8 @@ MARGIN = 0.1
 """The reference point lies so far beyond the worst value of any run's front, in shares of the range."""
 TARGETS = (0.90, 0.95, 0.99)
 """Shares of the joint front's hypervolume that a run is to reach."""
-MOST_REFERENCE = 2000
+MOST_REFERENCE = 1000
 """Points of a joint front that IGD+ and epsilon are measured to, spread along it where it has more."""
-THREADS = min(4, os.cpu_count() or 1)
-"""Journals followed at a time."""
-SAMPLES = 500
-"""Generations of a run at which its hypervolume is computed, spread evenly where it has more."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """One normalisation for all runs of a problem: `ideal` becomes 0, `nadir` 1.
-
-    Attributes:
-        ideal: (n_obj,) least value of each objective, minimised.
-        nadir: (n_obj,) the stated worst value, else the greatest of any run's final front.
-        ref_point: (n_obj,) hypervolume's reference point, normalised: 1 for a stated worst value, else 1.1.
-    """
-
-    ideal: np.ndarray
-    nadir: np.ndarray
-    ref_point: np.ndarray
-
-    def __call__(self, F: np.ndarray) -> np.ndarray:
-        """(n, n_obj) objectives, normalised."""
-        return (F - self.ideal) / (self.nadir - self.ideal)
-
-    @property
-    def ref_point_in_units(self) -> np.ndarray:
-        """(n_obj,) the reference point as F is: minimised, in the objectives' units."""
-        return self.ideal + self.ref_point * (self.nadir - self.ideal)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """How a run's hypervolume grew.
-
-    Attributes:
-        n_eval: (k,) evaluations at the end of a generation.
-        seconds: (k,) search time until then.
-        hypervolume: (k,) normalised, of everything evaluated until then.
-    """
-
-    n_eval: np.ndarray
-    seconds: np.ndarray
-    hypervolume: np.ndarray
-
-    def reaches(self, target: float) -> tuple[float, float] | None:
-        """Evaluations and seconds at the end of the first generation with the target; None when it never came."""
-        reached = np.flatnonzero(self.hypervolume >= target)
-        return (float(self.n_eval[reached[0]]), float(self.seconds[reached[0]])) if len(reached) else None
 
 
 @dataclass(frozen=True)
@@ -175,7 +123,10 @@ def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Co
     reference = scale(exact) if exact is not None else joint[spread(joint, MOST_REFERENCE)]
     whole = hypervolume(joint, scale.ref_point)
     shares = np.split(is_joint, np.cumsum([len(F) for F in normalised])[:-1])
-    traces = _traces(runs, scale)
+    targets = {share: share * whole for share in TARGETS}
+    with uncollected():
+        goals = list(targets.values())
+        traces = [trace_of(run, scale, goals) if run.is_stationary else None for run in runs]
     measured = [
         MeasuredRun(
             run=run,
@@ -198,7 +149,7 @@ def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Co
         is_exact=exact is not None,
         joint=joint,
         runs=measured,
-        targets={share: share * whole for share in TARGETS},
+        targets=targets,
     )
 
 
@@ -238,52 +189,6 @@ def epsilon(F: np.ndarray, reference: np.ndarray) -> float:
     if F.shape[1] == 1:
         return float(F.min() - reference.min())
     return float(moocore.epsilon_additive(F, ref=reference))
-
-
-def trace_of(run: Run, scale: Scale) -> Trace:
-    """How the hypervolume of everything that a run evaluated grew, from its journal, on one scale for all runs."""
-    records = run.journal()
-    n_obj = len(scale.ideal)
-    history = run.history
-    clock = dict(zip(history["n_gen"].astype(int), history["seconds"].astype(float), strict=True))
-    sampled = set(np.linspace(0, len(records) - 1, min(SAMPLES, len(records)), dtype=int).tolist())
-    rows: list[tuple[float, float, float]] = []
-    front, pending = np.empty((0, n_obj)), []
-    n_eval, volume = 0, 0.0
-    for k, record in enumerate(records):
-        n_eval += int(record["new"])
-        F = scale(feasible(record, n_obj))
-        # what lies beyond the reference point adds nothing
-        pending.append(F[np.less(F, scale.ref_point).all(axis=1)])
-        if k not in sampled:
-            continue
-        merged = np.concatenate([front, *pending])
-        pending = []
-        keep = nondominated(merged)
-        if keep[len(front) :].any():
-            front = merged[keep]
-            volume = hypervolume(front, scale.ref_point)
-        rows.append((n_eval, clock.get(int(record["gen"]), math.nan), volume))
-    table = np.array(rows, dtype=float).reshape(-1, 3)
-    return Trace(n_eval=table[:, 0], seconds=table[:, 1], hypervolume=table[:, 2])
-
-
-def _traces(runs: Sequence[Run], scale: Scale) -> list[Trace | None]:
-    """Each run's trace; moocore leaves the interpreter to the other threads while it computes."""
-    with _uncollected(), ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda run: trace_of(run, scale) if run.is_stationary else None, runs))
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection meanwhile: a journal is many small lists, and looking at each again costs a third more."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _front(run: Run) -> pd.DataFrame:

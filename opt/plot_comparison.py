@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.comparison import Comparison, Trace
+from opt.comparison import Comparison
+from opt.growth import Trace
 from opt.plot_layout import few_ticks, helpful_scale, legend_below, wrapped
 from opt.plot_series import LINES, MARKERS, PALETTE, LineStyle
 from opt.significance import ALPHA, RankTest

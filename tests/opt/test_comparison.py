@@ -9,7 +9,8 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.archive import hypervolume, igd_plus
-from opt.comparison import Scale, compare_runs, epsilon, scale_of, trace_of
+from opt.comparison import compare_runs, epsilon, scale_of
+from opt.growth import Scale, trace_of
 from opt.plot_attainment import attainment_surfaces
 from opt.recorded import feasible
 
@@ -100,3 +101,14 @@ def test_trace_equals_hypervolume_of_everything_until_then(runs):
     assert trace.reaches(trace.hypervolume[-1]) is not None
     assert trace.reaches(2.0) is None
     assert trace.reaches(-1.0) == (trace.n_eval[0], trace.seconds[0])
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_targets_are_found_exactly_between_samples(runs, samples, monkeypatch):
+    scale = Scale(ideal=np.zeros(2), nadir=np.array([1.0, 6.0]), ref_point=np.array([1.1, 1.1]))
+    whole = trace_of(runs[0], scale)
+    targets = sorted({*whole.hypervolume, 0.5 * (whole.hypervolume[0] + whole.hypervolume[-1])})
+    monkeypatch.setattr("opt.growth.SAMPLES", samples)
+    sparse = trace_of(runs[0], scale, targets)
+    for target in targets:
+        assert sparse.reaches(target) == whole.reaches(target)
