@@ -24,6 +24,7 @@ from opt.significance import RankTest
 
 FOLDER = "comparison"
 DPI = 110
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) 
             raise UsageError(f"{problem}: {error}") from None
         comparison.warnings += left_out + doubts(same, groups, by=[by, *([split] if split else [])])
         comparisons.append(comparison)
+    all_groups = [group for group in order if any(group in c.groups for c in comparisons)]
+    for comparison in comparisons:
+        comparison.all_groups = all_groups
     tables, ranks, over_problems = make_tables(comparisons)
     return Verdict(comparisons, tables, ranks, warnings + over_problems)
 
@@ -141,15 +145,16 @@ def draw(verdict: Verdict) -> dict[str, Figure]:
     from opt.plot_attainment import attainment_figure
     from opt.plot_comparison import box_figure, growth_figure, joint_front_figure, rank_figure
 
+    names = file_names([c.problem for c in verdict.comparisons])
     figures = {}
     for c in verdict.comparisons:
-        name = slug(c.problem)
+        name = names[c.problem]
         if len(c.objectives) > 1:
             figures[f"{name}-attainment"] = attainment_figure(c)
             figures[f"{name}-joint-front"] = joint_front_figure(c)
         figures[f"{name}-growth"] = growth_figure(c)
         figures[f"{name}-indicators"] = box_figure(c)
-    groups = list(dict.fromkeys(group for c in verdict.comparisons for group in c.groups))
+    groups = verdict.comparisons[0].all_groups
     for measure, test in verdict.ranks.items():
         figures[f"ranks-{measure}"] = rank_figure(measure, test, groups)
     return figures
@@ -164,9 +169,14 @@ def report(verdict: Verdict, console: Console) -> None:
     print_ranks(verdict.ranks, console)
 
 
-def slug(name: str) -> str:
-    """A problem's name as part of a file's name."""
-    return "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in name.lower())
+def file_names(problems: Sequence[str]) -> dict[str, str]:
+    """Problems' names as parts of files' names: short, plain, and each its own."""
+    found: dict[str, str] = {}
+    for problem in problems:
+        plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in problem.lower())[:LONGEST_NAME]
+        is_taken = plain in found.values()
+        found[problem] = f"{plain}-{len(found) + 1}" if is_taken else plain
+    return found
 
 
 def main(argv: Sequence[str]) -> int:

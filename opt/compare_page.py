@@ -45,7 +45,7 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
         pictures: PNG files by name, as `opt.compare.draw` names them.
         command: The command that made the page.
     """
-    from opt.compare import slug
+    from opt.compare import file_names
 
     resources = files("opt") / "pages"
     style, script = ((resources / f"compare.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
@@ -54,8 +54,9 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
         body.append(f"<p>Made by <code>{html.escape(command)}</code></p>")
     body.append(_warnings(verdict.all_warnings))
     points = []
+    names = file_names([c.problem for c in verdict.comparisons])
     for k, comparison in enumerate(verdict.comparisons):
-        name = slug(comparison.problem)
+        name = names[comparison.problem]
         own = {about: pictures[f"{name}-{about}"] for about in PICTURES if f"{name}-{about}" in pictures}
         body.append(_section(comparison, verdict, own, number=k))
         points.append(points_of(comparison))
@@ -82,7 +83,7 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
         `objectives` (labels), `groups` (name and colour), `runs` (name and seed), and `points`: group,
         run, whether on the joint front, objective values, and the other columns of front.csv as text.
     """
-    look = styles(comparison.groups)
+    look = styles(comparison.all_groups or comparison.groups)
     each = max(1, MOST_POINTS // max(1, len(comparison.runs)))
     names = [o.name for o in comparison.objectives]
     points = []

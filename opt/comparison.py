@@ -78,6 +78,7 @@ class Comparison:
         runs: The runs, by group and seed.
         targets: Hypervolumes to reach, by share of the joint front's.
         warnings: Why the comparison may mislead.
+        all_groups: The groups of all problems compared, so that one has one colour in every picture.
     """
 
     problem: str
@@ -89,6 +90,7 @@ class Comparison:
     runs: list[MeasuredRun]
     targets: dict[float, float]
     warnings: list[str] = field(default_factory=list)
+    all_groups: list[str] = field(default_factory=list)
 
     @property
     def groups(self) -> list[str]:

@@ -57,7 +57,7 @@ def attainment_figure(comparison: Comparison) -> Figure:
     objectives = comparison.objectives
     pairs = list(itertools.combinations(range(len(objectives)), 2))
     figure, axes = pair_grid(len(pairs))
-    look = styles(comparison.groups)
+    look = styles(comparison.all_groups or comparison.groups)
     in_units = {id(m): _in_units(comparison, m) for m in comparison.runs}
     for ax, (i, j) in zip(axes, pairs, strict=True):
         chosen = [in_units[id(m)][:, [i, j]] for m in comparison.runs]

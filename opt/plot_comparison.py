@@ -61,7 +61,7 @@ def growth_figure(comparison: Comparison) -> Figure:
     """Hypervolume over evaluations and over seconds: the median of a group's runs and its quartiles as a band."""
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    look = styles(comparison.groups)
+    look = styles(comparison.all_groups or comparison.groups)
     whole = max(comparison.targets.values(), default=0.0)
     lowest = whole
     for ax, unit in zip(axes, ("n_eval", "seconds"), strict=True):
@@ -99,7 +99,7 @@ def growth_figure(comparison: Comparison) -> Figure:
 
 def box_figure(comparison: Comparison) -> Figure:
     """The indicators of every group's runs as boxes (median, quartiles), each run a point."""
-    groups, look = comparison.groups, styles(comparison.groups)
+    groups, look = comparison.groups, styles(comparison.all_groups or comparison.groups)
     figure = Figure(figsize=(max(9.6, 1.2 * len(groups) * 1.5), 4.0), layout="constrained")
     longest = max(len(group) for group in groups)
     slanted = longest * len(groups) > 30
@@ -130,7 +130,7 @@ def joint_front_figure(comparison: Comparison) -> Figure:
     objectives, scale = comparison.objectives, comparison.scale
     pairs = list(itertools.combinations(range(len(objectives)), 2))
     figure, axes = pair_grid(len(pairs))
-    look = styles(comparison.groups)
+    look = styles(comparison.all_groups or comparison.groups)
     signs = np.array([o.sign for o in objectives])
 
     def shown(F: np.ndarray) -> np.ndarray:

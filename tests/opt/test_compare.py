@@ -15,7 +15,7 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.command import execute
-from opt.compare import compare, draw, find_runs, main, write_comparison
+from opt.compare import compare, draw, file_names, find_runs, main, write_comparison
 from opt.run import Run
 
 MEASURES = {"hypervolume", "igd_plus", "epsilon"}
@@ -298,3 +298,18 @@ def test_no_finished_run(copied, call):
         edit(run, status="interrupted")
     code, _, err = call(copied)
     assert code == 2 and "none of the 24 runs is finished" in err
+
+
+def test_file_names_are_plain_and_differ():
+    found = file_names(["A/b", "a b", "x" * 300, "ecomp"])
+    assert found["A/b"] == "a-b" and found["ecomp"] == "ecomp"
+    assert len(set(found.values())) == 4 and max(map(len, found.values())) < 80
+
+
+def test_group_has_one_colour_on_every_problem(study):
+    from opt.plot_comparison import styles
+
+    runs = [r for r in find_runs([study]) if r.path.name.startswith("zdt1") or r.manifest["algo"]["name"] != "nsga2"]
+    dtlz2, zdt1 = compare(runs).comparisons
+    assert "nsga2" not in dtlz2.groups and "nsga2" in zdt1.groups
+    assert styles(dtlz2.all_groups)["random"] == styles(zdt1.all_groups)["random"]
