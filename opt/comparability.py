@@ -83,7 +83,7 @@ def doubts(runs: Sequence[Run], groups: Sequence[str], *, by: Sequence[str]) -> 
         found.append(f"only one group ({groups[0]}): nothing to compare it with")
     few = {name: n for name, n in counts.items() if n < FEW_RUNS}
     if few:
-        sizes = _some([f"{name} {n}" for name, n in few.items()])
+        sizes = _some([f"{name} ({n})" for name, n in few.items()])
         found.append(f"too few runs for a verdict, fewer than {FEW_RUNS}: {sizes}; intervals and p-values say little")
     if len(set(counts.values())) > 1:
         found.append(f"groups of different size: {_some([f'{name} {n}' for name, n in counts.items()], at_most=8)}")
