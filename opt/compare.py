@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -202,10 +203,10 @@ def main(argv: Sequence[str]) -> int:
     first = Path(options.runs[0])
     beside = first.resolve().parent if (first / "manifest.json").exists() else first
     out = beside / FOLDER if options.out is None else Path(options.out)
+    # first the files: whoever reads only the top of what is printed, as `| head` does, has them too
+    written = write_comparison(verdict, out, command=shlex.join(["python", "-m", "opt.compare", *argv]))
     console = make_console()
     report(verdict, console)
-    command = " ".join(["python -m opt.compare", *argv])
-    written = write_comparison(verdict, out, command=command)
     say(console, f"\nwrote {len(written)} files to {out}; the page: {written[0]}")
     return 0
 
