@@ -233,6 +233,10 @@ class CompressionProblem(Problem):
         """
         raise NotImplementedError(f"{type(self).__name__} has no scalar value of its own.")
 
+    def data_fingerprint(self) -> str | None:
+        """Digest of the data that objective values depend on; runs on different data are then told apart."""
+        return None
+
     # -- hooks of a run -----------------------------------------------------------------------
 
     def begin_run(self, rng: np.random.Generator) -> None:

@@ -11,6 +11,8 @@ plots/          the front and the convergence as pictures
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -42,6 +44,16 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def code_fingerprint(file: str | None) -> dict[str, str]:
+    """This program's version, and the digest of the problem's source file where there is one."""
+    found = {}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["opt"] = importlib.metadata.version("opt-compress")
+    if file is not None and Path(file).is_file():
+        found["problem"] = hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
     return found
 
 

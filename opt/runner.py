@@ -26,7 +26,7 @@ from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
-from opt.run import Run, RunDirectory, load_run, now, versions
+from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
 from opt.scalarise import Scalariser
 
 DEFAULT_OUT = "runs"
@@ -266,6 +266,8 @@ def _open_directory(
         "budget": request.budget.as_dict(),
         "request": asdict(request),
         "versions": versions(),
+        "code": code_fingerprint(origin["file"]),
+        "data": problem.data_fingerprint(),
     }
     stem = f"{_slug(origin['name'])}-{_slug(request.algo)}-s{request.seed}"
     return RunDirectory.create(out, stem, manifest)

@@ -273,6 +273,10 @@ class EComp(CompressionProblem):
         """Bytes that are equal for equal genomes."""
         return x[0].fingerprint()
 
+    def data_fingerprint(self) -> str:
+        """Digest of the data set's images and labels."""
+        return self.dataset.fingerprint
+
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Widths, and size in every unit; `width` is the mean fraction of the parent's widths."""
         row = self._description(x[0])

@@ -253,6 +253,10 @@ class Threshold(CompressionProblem):
         """The masks' identity: removed weights in each group. Thresholds between two scores are one mask."""
         return self.counts(np.asarray(x, dtype=np.float64)[None])[0].tobytes()
 
+    def data_fingerprint(self) -> str:
+        """Digest of the data set's images and labels."""
+        return self.dataset.fingerprint
+
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Thresholds, weights left by layer, zeros, and bytes of the network with its pruned layers sparse."""
         return self._description(self.counts(np.asarray(x, dtype=np.float64)[None])[0])
