@@ -52,7 +52,8 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
     body = ["<h1>Comparison</h1>"]
     if command:
         body.append(f"<p>Made by <code>{html.escape(command)}</code></p>")
-    body.append(_warnings(verdict.all_warnings))
+    # a single problem's warnings stand at its head anyway, which is then the head of the page
+    body.append(_warnings(verdict.all_warnings if len(verdict.comparisons) > 1 else verdict.warnings))
     points = []
     names = file_names([c.problem for c in verdict.comparisons])
     for k, comparison in enumerate(verdict.comparisons):
