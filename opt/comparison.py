@@ -12,12 +12,11 @@ import pandas as pd
 
 from opt.archive import hypervolume, igd_plus, nondominated
 from opt.errors import UsageError
-from opt.front import spread
+from opt.front import EXACT_FRONT, spread
 from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective
 from opt.run import Run
 
-EXACT = "exact front"
 """What references.csv calls a problem's known front."""
 MARGIN = 0.1
 """The reference point lies so far beyond the worst value of any run's front, in shares of the range."""
@@ -215,7 +214,7 @@ def _exact_front(runs: Sequence[Run], objectives: Sequence[Objective]) -> np.nda
     found: np.ndarray | None = None
     for run in runs:
         table = run.references
-        rows = table[table["reference"] == EXACT]
+        rows = table[table["reference"] == EXACT_FRONT]
         if not len(rows) or any(o.name not in rows for o in objectives):
             return None
         F = _objectives(rows, objectives, run)

@@ -24,6 +24,7 @@ from operators.thresholds import (
 )
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
+from opt.front import EXACT_FRONT
 from opt.problem import (
     CompressionProblem,
     CrossoverFunction,
@@ -34,11 +35,11 @@ from opt.problem import (
     SamplingFunction,
     minimise,
 )
-from problems.networks.chain import RemovalChain
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.masking import Scope, ThresholdMasks
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers
+from problems.networks.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
 from problems.networks.scores import ScoreName, input_statistics, weight_scores
 from problems.networks.sparse import SUFFIX, sparse_bytes
 from problems.networks.staged import StagedNetwork
@@ -49,11 +50,9 @@ Scale = Literal["share", "threshold"]
 LEAST_THRESHOLD = 1e-6
 """The published lower bound of a threshold: nothing is removed."""
 
-EXACT = "exact front"
 UNPRUNED = "unpruned network"
 
-# Largest group whose masks are all evaluated: by cumulative updates, and by products where these do not fit.
-_LARGEST_CHAIN = 20_000
+# Largest group whose masks are all evaluated by products, where cumulative updates do not fit.
 _LARGEST_ENUMERATED = 2_000
 _GRID = 100
 _CHAIN_STEPS = 48
@@ -164,10 +163,15 @@ class Threshold(CompressionProblem):
             xl=np.zeros(n_var) if is_share else np.minimum(LEAST_THRESHOLD, largest),
             xu=np.ones(n_var) if is_share else largest,
         )
-        self._search = _Judge(self, self.dataset.search)
-        self._test: _Judge | None = None
+        self._search = self._accuracy_on(self.dataset.search)
+        self._test: PrunedAccuracy | None = None
         self._nested: np.ndarray | None = None
-        self.base_accuracy = float(self._search.accuracy(np.zeros((1, n_var), dtype=np.int64))[0])
+        self.base_accuracy = float(self._search(np.zeros((1, n_var), dtype=np.int64))[0])
+
+    def _accuracy_on(self, split: Split) -> PrunedAccuracy:
+        network = StagedNetwork(self.model, self.names, split.images, split.labels, self.pruned)
+        mean = self._inputs[0].mean[0] if self.score == "std" else None
+        return PrunedAccuracy(network, self.masks, n_images=len(split), layer=self._layers[0], mean=mean)
 
     def _give_biases(self) -> None:
         """A zero bias where a layer has none: it takes over the mean of removed weights."""
@@ -226,7 +230,7 @@ class Threshold(CompressionProblem):
     def _objectives(self, counts: np.ndarray) -> np.ndarray:
         removed = self.masks.removed(counts)
         columns = {
-            "error": 1.0 - self._search.accuracy(counts),
+            "error": 1.0 - self._search(counts),
             "kept": 1.0 - removed.sum(axis=1) / self._n_weights.sum(),
             "macs": 1.0 - (removed * (self._macs / self._n_weights)).sum(axis=1) / self._macs.sum(),
         }
@@ -318,8 +322,8 @@ class Threshold(CompressionProblem):
 
     def _tested(self, counts: np.ndarray) -> list[dict[str, float]]:
         if self._test is None:
-            self._test = _Judge(self, self.dataset.test)
-        return [{"accuracy": float(a)} for a in self._test.accuracy(counts)]
+            self._test = self._accuracy_on(self.dataset.test)
+        return [{"accuracy": float(a)} for a in self._test(counts)]
 
     # -- what is known ------------------------------------------------------------------------
 
@@ -330,7 +334,7 @@ class Threshold(CompressionProblem):
 
     def exact_counts(self) -> np.ndarray | None:
         """(m, 1) removed weights of every mask on the exact front, or None where there are too many masks."""
-        limit = _LARGEST_CHAIN if self._search.is_chain else _LARGEST_ENUMERATED
+        limit = LARGEST_CHAIN if self._search.is_chain else _LARGEST_ENUMERATED
         if self.masks.n_groups > 1 or self.masks.sizes[0] > limit:
             return None
         counts = self.masks.chain(0)[:, None]
@@ -342,7 +346,7 @@ class Threshold(CompressionProblem):
         if self.masks.n_groups == 1:
             exact = self.exact_counts()
             if exact is not None:
-                known.append(self._reference(EXACT, exact))
+                known.append(self._reference(EXACT_FRONT, exact))
             grid = np.linspace(0.0, self.masks.largest, _GRID)
             return [*known, self._reference(f"{_GRID} thresholds, evenly spaced", self._counts_of_grid(grid))]
         chains = {name: counts[nondominated(self._objectives(counts))] for name, counts in self._chains().items()}
@@ -386,46 +390,3 @@ class Threshold(CompressionProblem):
             test=self._tested(counts),
             parameters=[self._description(row) for row in counts],
         )
-
-
-class _Judge:
-    """Accuracy of pruned networks on one split, by cumulative updates where one last layer is pruned.
-
-    Args:
-        problem: Whose network and masks.
-        split: The images.
-    """
-
-    def __init__(self, problem: Threshold, split: Split) -> None:
-        self._columns = problem.masks.columns
-        self._n_images = len(split)
-        self._chain: RemovalChain | None = None
-        self._network: StagedNetwork | None = None
-        network = StagedNetwork(problem.model, problem.names, split.images, split.labels, problem.pruned)
-        masks = problem.masks
-        features = None
-        if masks.n_groups == 1 and network.ends_in_linear and masks.sizes[0] <= _LARGEST_CHAIN:
-            features, labels = network.features()
-        self.is_chain = features is not None and features.ndim == 2
-        if not self.is_chain:
-            self._network = network
-        else:
-            assert features is not None
-            bias = problem._layers[0].bias
-            self._chain = RemovalChain(
-                features,
-                labels,
-                problem._weights[0],
-                None if bias is None else bias.numpy(),
-                masks.order(0),
-                mean=problem._inputs[0].mean[0] if problem.score == "std" else None,
-            )
-
-    def accuracy(self, counts: np.ndarray) -> np.ndarray:
-        """(n,) float64 of (n, n_groups) counts."""
-        if self._chain is not None:
-            right = self._chain.n_right(counts[:, 0])
-        else:
-            assert self._network is not None
-            right = self._network.n_right([counts[:, columns] for columns in self._columns])
-        return right / self._n_images

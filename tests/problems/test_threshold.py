@@ -13,12 +13,13 @@ from torch import nn
 from opt import load_run, minimize
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
+from opt.front import EXACT_FRONT
 from problems.figures import threshold as figures
 from problems.networks.checkpoints import save_network
 from problems.networks.data import load_dataset
 from problems.networks.prunable import run_layer
 from problems.networks.training import evaluate
-from problems.threshold import EXACT, UNPRUNED, Threshold, published_fitness
+from problems.threshold import UNPRUNED, Threshold, published_fitness
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -245,8 +246,8 @@ def test_network_is_left_as_it_was(checkpoint):
 
 def test_references_stand_beside_the_front(checkpoint):
     names = {r.name: r for r in Threshold(checkpoint=checkpoint).references()}
-    assert list(names)[:2] == [UNPRUNED, EXACT]
-    exact = names[EXACT]
+    assert list(names)[:2] == [UNPRUNED, EXACT_FRONT]
+    exact = names[EXACT_FRONT]
     assert len(exact.F) == len(exact.test) == len(exact.parameters) and "threshold" in exact.parameters[0]
     several = Threshold(checkpoint=checkpoint, layers="*")
     unpruned, chain = several.references()
@@ -260,7 +261,7 @@ def test_nsga2_reaches_the_exact_front(checkpoint, tmp_path):
     run = minimize(problem, "nsga2", n_eval=120, seed=1, pop_size=40, out=tmp_path)
     assert 0.97 * exact < run.manifest["hypervolume"] <= exact
     references = run.references
-    assert (references["reference"] == EXACT).sum() == len(problem.pareto_front())
+    assert (references["reference"] == EXACT_FRONT).sum() == len(problem.pareto_front())
     assert references["test_accuracy"].notna().all()
 
 
