@@ -11,7 +11,7 @@ From Python::
 
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Objective, Operators, Reference, maximise, minimise
-from opt.run import Run, list_runs, load_run
+from opt.run import Run, find_runs, list_runs, load_run
 from opt.runner import minimize
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Reference",
     "Run",
     "UsageError",
+    "find_runs",
     "list_runs",
     "load_run",
     "maximise",

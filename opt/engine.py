@@ -98,6 +98,7 @@ class Search:
         cache_size: Distinct candidates remembered.
         fail_fast: Stop on the first candidate that cannot be evaluated.
         on_generation: Called with the state after each generation.
+        eval_seconds: Most wall-clock seconds that one candidate's evaluation may take.
     """
 
     def __init__(
@@ -113,8 +114,10 @@ class Search:
         cache_size: int = CACHE_SIZE,
         fail_fast: bool = False,
         on_generation: Callable[[State], None] | None = None,
+        eval_seconds: float | None = None,
     ) -> None:
         self.problem = problem
+        self.eval_seconds = eval_seconds
         self.budget = budget
         self.recorder = recorder
         self.on_generation = on_generation
@@ -242,7 +245,7 @@ class Search:
         return [self.problem.fingerprint(x) for x in X]
 
     def _compute(self, X: np.ndarray) -> Values:
-        return evaluate_batch(self.problem, X)
+        return evaluate_batch(self.problem, X, seconds=self.eval_seconds)
 
     def _recorded(self, record: dict[str, Any], prefix: str = "") -> Callable[[np.ndarray], Values]:
         """The journal's values in place of an evaluation."""

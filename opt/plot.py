@@ -16,7 +16,7 @@ from opt.options import OptionParser
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
-from opt.run import Run, load_run
+from opt.run import Run, find_runs
 
 DPI = 130
 LONGEST_NAME = 80
@@ -56,7 +56,7 @@ def write_plots(runs: Sequence[Run], *, out: Path | None = None) -> list[Path]:
 def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = OptionParser(prog="python -m opt.plot", description="Draw the fronts and the convergence of runs.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories; several are overlaid")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or a study's; several are overlaid")
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         "FILE-convergence (default: plots/ in the run, or beside the runs when there are several)",
     )
     options = parser.read(argv)
-    runs = [load_run(path) for path in options.runs]
+    runs = find_runs(options.runs)
     for file in write_plots(runs, out=None if options.out is None else Path(options.out)):
         print(f"wrote {file}")
     return 0

@@ -84,8 +84,10 @@ class RunDirectory:
         self._history = open(path / "history.csv", "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
 
     @classmethod
-    def create(cls, out: Path, stem: str, manifest: dict[str, Any]) -> RunDirectory:
-        """A new run directory under `out`, named after the run and the second it began.
+    def create(cls, out: Path, stem: str, manifest: dict[str, Any], *, name: str | None = None) -> RunDirectory:
+        """A new run directory under `out`, called `name`, or named after the run and the second it began.
+
+        A folder of that name in which no manifest was written yet is taken over.
 
         Raises:
             UsageError: `out` cannot be created or written.
@@ -96,9 +98,9 @@ class RunDirectory:
             out.mkdir(parents=True, exist_ok=True)
             number = 1
             while True:
-                path = out / (f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
+                path = out / (name or f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
                 try:
-                    path.mkdir()
+                    path.mkdir(exist_ok=name is not None)
                     made = path
                     break
                 except FileExistsError:
@@ -265,6 +267,20 @@ def load_run(path: str | Path) -> Run:
     return Run(path, manifest)
 
 
+def record_failure(path: Path, reason: str) -> None:
+    """Note in a run's manifest that it failed, unless it is finished, another process holds it, or there is none.
+
+    Args:
+        path: The run directory.
+        reason: Why, in one line.
+    """
+    with contextlib.suppress(UsageError, OSError):
+        run = load_run(path)
+        if run.status not in ("finished", "running"):
+            run.manifest |= {"status": "failed", "stop_reason": reason, "ended": now()}
+            atomic.write_bytes(path / "manifest.json", _json(run.manifest))
+
+
 def list_runs(folder: str | Path) -> list[Run]:
     """Every run directly under `folder`, oldest first; folders that are no runs are passed over."""
     folder = Path(folder)
@@ -277,6 +293,26 @@ def list_runs(folder: str | Path) -> list[Run]:
         except UsageError as error:
             print(f"passed over: {error}", file=sys.stderr)
     return sorted(runs, key=lambda r: (r.manifest.get("created", ""), r.path.name))
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """The runs that the paths name: run directories, and folders that hold runs at any depth of two.
+
+    Raises:
+        UsageError: A path is neither.
+    """
+    found = []
+    for path in map(Path, paths):
+        if (path / "manifest.json").exists() or not path.is_dir():
+            found.append(load_run(path))
+            continue
+        inside = list_runs(path)
+        for folder in sorted(p for p in path.iterdir() if p.is_dir() and not (p / "manifest.json").exists()):
+            inside += list_runs(folder)
+        if not inside:
+            raise UsageError(f"{path} holds no runs; give run directories or the folder that holds them")
+        found += inside
+    return found
 
 
 def check_folder(out: Path) -> None:

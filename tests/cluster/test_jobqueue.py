@@ -17,7 +17,9 @@ def where():
 
 
 def jobs(env):
-    answer = subprocess.run(["squeue", "--noheader", "--format=%A"], env=env, check=True, capture_output=True, text=True)
+    answer = subprocess.run(
+        ["squeue", "--noheader", "--format=%A"], env=env, check=True, capture_output=True, text=True
+    )
     return answer.stdout.split()
 
 
