@@ -72,7 +72,7 @@ class Daemons:
         return (errors or lines or ["nothing"])[-1]
 
 
-def stop_process(process: subprocess.Popen, *, seconds: float = 5.0) -> None:
+def stop_process(process: subprocess.Popen, *, seconds: float = 2.0) -> None:
     """End a process that this one started: by SIGTERM, and by SIGKILL if it does not listen."""
     if process.poll() is None:
         process.terminate()

@@ -107,7 +107,7 @@ SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 ReturnToService=2
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=1000
-KillWait=2
+KillWait=1
 NodeName={NODE} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -138,7 +138,7 @@ def _states(environment: dict[str, str]) -> list[str]:
     return _ask("sinfo", "--noheader", "--format=%T", environment=environment)
 
 
-def _cancel_jobs(environment: dict[str, str], *, seconds: float = 5.0) -> None:
+def _cancel_jobs(environment: dict[str, str], *, seconds: float = 3.0) -> None:
     end = time.monotonic() + seconds
     while (jobs := _ask("squeue", "--noheader", "--format=%A %t", environment=environment)) and time.monotonic() < end:
         if going := [job.split()[0] for job in jobs if not job.endswith(" CG")]:
@@ -153,12 +153,12 @@ def processes_of(configuration: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             # a job step's process has no environment left, but it keeps the daemon's log open
-            is_step = "slurmstepd" in os.readlink(process / "exe")
-            files = {os.readlink(file) for file in (process / "fd").iterdir()} if is_step else set()
+            is_step = "slurmstepd" in (process / "exe").readlink().name
+            files = {file.readlink() for file in (process / "fd").iterdir()} if is_step else set()
             ours = variable in (process / "environ").read_bytes().split(b"\0")
         except OSError:  # it has ended, or is another user's
             continue
-        if ours or any(file.startswith(f"{configuration.parent}/") for file in files):
+        if ours or any(configuration.parent in file.parents for file in files):
             found.append(int(process.name))
     return found
 

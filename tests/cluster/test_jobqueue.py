@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +19,8 @@ def where():
 
 
 def jobs(env):
-    answer = subprocess.run(
-        ["squeue", "--noheader", "--format=%A"], env=env, check=True, capture_output=True, text=True
-    )
-    return answer.stdout.split()
+    command = ["squeue", "--noheader", "--format=%A"]
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout.split()
 
 
 def test_function_runs_in_a_job_of_slurm(slurm, tmp_path):
@@ -39,8 +39,12 @@ def test_function_runs_in_a_job_of_slurm(slurm, tmp_path):
             death_timeout=30,
             local_directory=str(tmp_path),
             log_directory=str(tmp_path),
-            job_script_prologue=["export GREETING='from the job'"],
-            scheduler_options={"dashboard": False, "dashboard_address": None},
+            # a worker that can't import the function's module ends at once
+            job_script_prologue=[
+                f"export PYTHONPATH={shlex.quote(str(Path(__file__).parent))}",
+                "export GREETING='from the job'",
+            ],
+            scheduler_options={"dashboard": False},
         ) as cluster,
         Client(cluster) as client,
     ):
