@@ -69,10 +69,12 @@ def cluster_client(kind: ClusterKind, settings: JobSettings, *, n_jobs: int) -> 
     from distributed import Client
 
     with _cluster(kind, settings) as cluster:
+        for _ in range(n_jobs):
+            cluster.worker_spec.update(cluster.new_worker_spec())
         try:
-            cluster.scale(jobs=n_jobs)
+            # cluster.scale() would submit in the background, and only log what the batch system says against it
             cluster.sync(cluster._correct_state)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             raise UsageError(f"{kind} did not take the jobs: {_one_line(error)}") from None
         with Client(cluster, set_as_default=False) as client:
             yield client
@@ -95,6 +97,24 @@ def scheduler_client(address: str) -> Iterator[Any]:
         raise UsageError(f"no Dask scheduler answers at {address} ({_one_line(error)}); {start}") from None
     with client:
         yield client
+
+
+def workers_backend(client: Any, *, patience: float) -> Any:
+    """joblib's Dask backend on a client's workers.
+
+    Args:
+        client: A `distributed.Client`.
+        patience: Seconds to wait for the first worker.
+    """
+    from joblib._dask import DaskDistributedBackend
+
+    class Workers(DaskDistributedBackend):
+        """For a single worker joblib would do the work in this very process; two jobs at least keep it with the worker."""
+
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+    return Workers(client=client, wait_for_workers_timeout=patience)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 
 from opt import atomic
+from opt.cluster import workers_backend
 from opt.errors import UsageError
 from opt.isolated import run_isolated
 from opt.run import Run, load_run, record_failure
@@ -121,7 +122,7 @@ def _results(
         yield from Parallel(n_jobs=n_jobs, pre_dispatch=n_jobs, **options)(dispatched())
         return
     try:
-        with parallel_config(backend="dask", client=client, wait_for_workers_timeout=patience):
+        with parallel_config(backend=workers_backend(client, patience=patience)):
             # all at once, so that workers that come later have work too
             yield from Parallel(n_jobs=-1, pre_dispatch="all", **options)(dispatched())
     except TimeoutError:

@@ -84,10 +84,8 @@ def test_sweep_is_one_folder_with_a_run_of_every_algorithm_and_seed(tmp_path, so
     assert answer.out.count(" generations done") == 4 and "next: python -m opt.compare" in answer.out
     for name, run in zip(sorted(rows["run"]), sorted(find_runs([out]), key=lambda r: r.path.name), strict=True):
         assert run.path.name == name
-        alone = solve(
-            sample("Slope"), "--algo", run.manifest["algo"]["name"], "--seed", run.manifest["seed"], "--algo.pop_size", 4,
-            "--n-gen", 3, "--quiet", "--out", tmp_path / "alone" / name,
-        )  # fmt: skip
+        asked = ("--algo", run.manifest["algo"]["name"], "--seed", run.manifest["seed"], "--algo.pop_size", 4)
+        alone = solve(sample("Slope"), *asked, "--n-gen", 3, "--quiet", "--out", tmp_path / "alone" / name)
         assert alone.code == 0
         (single,) = find_runs([tmp_path / "alone" / name])
         assert (single.path / "journal.jsonl").read_bytes() == (run.path / "journal.jsonl").read_bytes()
