@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -19,6 +20,8 @@ def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             environment = stack.enter_context(local_slurm(tmp_path_factory.mktemp("slurm")))
         except ClusterUnavailable as error:
             pytest.skip(f"no Slurm: {error}")
+        for name in os.environ.keys() - environment.keys():
+            monkeypatch.delenv(name)
         monkeypatch.setenv("SLURM_CONF", environment["SLURM_CONF"])
         yield environment
 

@@ -32,7 +32,10 @@ class Daemons:
             stop_process(process)
 
     def start(self, name: str, command: Sequence[object], *, env: Mapping[str, str] | None = None) -> subprocess.Popen:
-        """Start `command`, in a session of its own and, where util-linux is there, tied to the life of this process."""
+        """Start `command` in a session of its own.
+
+        Where util-linux is there, the kernel kills it when the thread that called this ends, however that ends.
+        """
         prefix = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         with open(self.log(name), "wb") as log:
             self.processes[name] = subprocess.Popen(

@@ -128,7 +128,7 @@ def _free_ports(n: int) -> list[int]:
 def _ask(*command: str, environment: dict[str, str]) -> list[str]:
     """The lines that a Slurm command answers; none where it fails or gets no answer."""
     try:
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=5)
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2)
     except subprocess.TimeoutExpired:
         return []
     return answer.stdout.splitlines() if answer.returncode == 0 else []

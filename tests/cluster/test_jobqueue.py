@@ -44,7 +44,7 @@ def test_function_runs_in_a_job_of_slurm(slurm, tmp_path):
                 f"export PYTHONPATH={shlex.quote(str(Path(__file__).parent))}",
                 "export GREETING='from the job'",
             ],
-            scheduler_options={"dashboard": False},
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -102,9 +103,8 @@ def test_says_what_a_daemon_complains_of(tmp_path_factory, monkeypatch):
         slurm_cluster._find_programs(folder)
     except ClusterUnavailable as error:
         pytest.skip(f"no Slurm: {error}")
-    taken = slurm_cluster.socket.socket()
+    taken = socket.socket()
     taken.bind(("127.0.0.1", 0))
-    taken.listen()
     monkeypatch.setattr(slurm_cluster, "_free_ports", lambda n: [taken.getsockname()[1]] * n)
     with taken, pytest.raises(ClusterUnavailable, match=r"^slurm\w+ ended with code .*[Aa]ddress already in use"):
         local_slurm(folder).__enter__()
