@@ -10,8 +10,15 @@ from typing import Any, Literal
 from opt.errors import UsageError
 
 EXTRA = "pip install 'opt-compress[dask]'"
-CONNECT_SECONDS = 15.0
+CONNECT_SECONDS = 10.0
 ClusterKind = Literal["slurm", "pbs"]
+
+
+@dataclass(frozen=True)
+class _GivenUp:
+    """In place of a batch's results, (task's name, reason) each."""
+
+    results: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,13 @@ def cluster_client(kind: ClusterKind, settings: JobSettings, *, n_jobs: int) -> 
             # cluster.scale() would submit in the background, and only log what the batch system says against it
             cluster.sync(cluster._correct_state)
         except (RuntimeError, ValueError, OSError) as error:
+            # what was never submitted cannot be closed
+            for job in [job for job in cluster._created if job.status.name == "created"]:
+                cluster._created.discard(job)
+            cluster.workers.clear()
             raise UsageError(f"{kind} did not take the jobs: {_one_line(error)}") from None
+        # a job that ends before the study does, as at its walltime, is replaced
+        cluster.adapt(minimum_jobs=n_jobs, maximum_jobs=n_jobs)
         with Client(cluster, set_as_default=False) as client:
             yield client
 
@@ -100,7 +113,11 @@ def scheduler_client(address: str) -> Iterator[Any]:
 
 
 def workers_backend(client: Any, *, patience: float) -> Any:
-    """joblib's Dask backend on a client's workers.
+    """Joblib's Dask backend on a client's workers, for tasks that tell their name first.
+
+    It differs in two ways. For one worker joblib would do the work in this very process: it stays with
+    the worker. And a task that the scheduler gives up, as after too many lost workers, would be
+    waited for without end: its result is its name and the reason.
 
     Args:
         client: A `distributed.Client`.
@@ -109,10 +126,22 @@ def workers_backend(client: Any, *, patience: float) -> Any:
     from joblib._dask import DaskDistributedBackend
 
     class Workers(DaskDistributedBackend):
-        """For a single worker joblib would do the work in this very process; two jobs at least keep it with the worker."""
-
         def effective_n_jobs(self, n_jobs: int) -> int:
             return max(2, int(super().effective_n_jobs(n_jobs)))
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            future = super().submit(func, callback)
+            names = [str(args[0]["name"]) for _, args, _ in func.items]
+
+            def given_up(done: Any) -> None:
+                if (error := done.exception()) is not None:
+                    callback(_GivenUp([(name, f"the scheduler gave it up: {_one_line(error)}") for name in names]))
+
+            future.add_done_callback(given_up)
+            return future
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            return out.results if isinstance(out, _GivenUp) else super().retrieve_result_callback(out)
 
     return Workers(client=client, wait_for_workers_timeout=patience)
 
@@ -122,7 +151,7 @@ def _cluster(kind: ClusterKind, settings: JobSettings) -> Iterator[Any]:
     _check_installed("dask_jobqueue")
     import dask_jobqueue
 
-    make = {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}[kind]
+    make: Any = {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}[kind]
     try:
         cluster = make(
             cores=settings.cores,

@@ -11,6 +11,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +127,9 @@ def _results(
             # all at once, so that workers that come later have work too
             yield from Parallel(n_jobs=-1, pre_dispatch="all", **options)(dispatched())
     except TimeoutError:
-        address = client.scheduler.address
-        raise UsageError(f"no worker came to {address} within {patience:.0f} s; start workers for it") from None
+        raise UsageError(f"no worker came to {client.scheduler.address} within {patience:.0f} s; start some") from None
+    except CancelledError:
+        raise UsageError("the Dask scheduler is gone; start it again and give the command again") from None
 
 
 def carry_out(data: dict[str, Any], execution: Execution) -> tuple[str, str]:

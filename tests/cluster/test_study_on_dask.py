@@ -77,6 +77,42 @@ def test_task_of_a_killed_worker_runs_again_and_resumes(dask, tmp_path):
     assert len(find_runs([out])) == 4 and not list(out.glob("*/.tasks/*.begun"))
 
 
+def test_task_that_the_scheduler_gives_up_is_recorded_and_the_others_go_on(dask, tmp_path):
+    cluster = dask(2, environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"})
+    process = start(*OPTIONS, "--scheduler", cluster.address, "--out", tmp_path)
+    wait_until(lambda: len(under_way(tmp_path)) == 2, process)
+    cluster.workers[0].send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2 and "the scheduler gave it up" in errors
+    # with the task that it was at, those go that were queued for it
+    n_failed = int((index(tmp_path)["status"] == "failed").sum())
+    assert n_failed >= 1 and set(index(tmp_path)["status"]) == {"failed", "finished"}
+    again = start(*OPTIONS, "--scheduler", cluster.address, "--out", tmp_path)
+    text, errors = again.communicate(timeout=120)
+    assert (again.returncode, errors) == (0, "") and f"{4 - n_failed} of 4 runs are finished already" in text
+    assert set(index(tmp_path)["status"]) == {"finished"}
+
+
+def test_scheduler_that_goes_away_is_told_and_the_study_can_go_on(dask, tmp_path):
+    cluster = dask(1)
+    process = start(*OPTIONS, "--scheduler", cluster.address, "--out", tmp_path)
+    wait_until(lambda: under_way(tmp_path), process)
+    cluster.scheduler.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2 and "the Dask scheduler is gone" in errors
+    # the worker goes with its scheduler; what it was at goes on here
+    wait_until_ended(cluster.workers[0])
+    again = start(*OPTIONS, "--out", tmp_path, "--jobs", 2)
+    _, errors = again.communicate(timeout=120)
+    assert (again.returncode, errors) == (0, "")
+    assert set(index(tmp_path)["status"]) == {"finished"}
+
+
+def wait_until_ended(worker: subprocess.Popen) -> None:
+    worker.kill()
+    worker.wait(timeout=60)
+
+
 def test_signal_to_the_command_stops_its_tasks_on_the_workers(dask, tmp_path):
     cluster = dask(1)
     process = start(*OPTIONS, "--n-gen", 2000, "--scheduler", cluster.address, "--out", tmp_path)

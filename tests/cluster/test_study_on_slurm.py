@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -56,9 +57,41 @@ def test_study_runs_in_jobs_of_slurm(slurm, tmp_path):
     fronts = [pd.read_csv(path) for path in file.parent.glob("*/front.csv")]
     jobs = {job for front in fronts for job in front["job"]}
     assert len(jobs) >= 1 and {word for front in fronts for word in front["greeting"]} == {"hello"}
-    queue = subprocess.run(["squeue", "--noheader", "--format=%A %t"], env=slurm, capture_output=True, text=True)
-    left = [line for line in queue.stdout.splitlines() if not line.endswith(" CG")]
-    assert left == [], "no job outlives the command"
+    assert queue(slurm) == [], "no job outlives the command"
+
+
+def queue(slurm: dict[str, str]) -> list[str]:
+    """Ids of the jobs that wait or run."""
+    command = ["squeue", "--noheader", "--format=%A %t"]
+    lines = subprocess.run(command, env=slurm, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split()[0] for line in lines if not line.endswith(" CG")]
+
+
+def test_task_of_a_cancelled_job_resumes_in_the_job_that_replaces_it(slurm, tmp_path):
+    options = (
+        *(f"{ROOT}/tests/sample_problems.py:Slope", "--problem.nap", "0.05", "--algo.pop_size", 6, "--n-gen", 100),
+        *("--name", "one", "--out", tmp_path, "--cluster", "slurm", "--cluster.interface", "lo"),
+        *("--cluster.memory", "500MB", "--cluster.logs", tmp_path / "logs"),
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "opt.solve", *map(str, options)],
+        cwd=tmp_path,
+        env=slurm | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = tmp_path / "one" / "slope-nsga2-s1" / "journal.jsonl"
+    end = time.monotonic() + 60
+    while not journal.exists() or journal.stat().st_size < 3000:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.05)
+    before = journal.read_bytes()
+    subprocess.run(["scancel", *queue(slurm)], env=slurm, check=True)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    after = journal.read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1]) and after.count(b"\n") == 101
 
 
 def test_partition_that_slurm_does_not_have_is_one_line(slurm, tmp_path):
