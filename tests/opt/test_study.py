@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from opt import find_runs, load_run
+from opt import UsageError, find_runs, load_run
 
 ROOT = Path(__file__).parents[2]
 SWEEP = ("--algo", "nsga2,random", "--n-gen", "3", "--runs", "2")
@@ -283,3 +283,29 @@ def test_altered_study_is_one_line(tmp_path, solve, sample, no_plots):
     (study / "study.json").write_text("{")
     answer = solve("--resume", study)
     assert answer.code == 2 and "study.json cannot be read" in answer.err and answer.err.count("\n") == 1
+
+
+def test_show_lists_a_study_and_its_runs(tmp_path, solve, sample, no_plots, capsys):
+    from opt.show import main as show
+
+    assert solve(sample("Slope"), *SWEEP, "--name", "mine", "--out", tmp_path, "--quiet").code == 0
+    assert solve(sample("Slope"), "--n-gen", 2, "--out", tmp_path, "--quiet").code == 0
+    assert show(["--runs", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"study {tmp_path / 'mine'}: 4 finished" in out and "slope-nsga2-s1-" in out
+    assert show([str(tmp_path / "mine")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("finished") >= 4 and "4 runs, 0 of them not finished" in out and "opt.compare" in out
+    assert show([str(tmp_path / "mine"), "--check"]) == 0
+    assert capsys.readouterr().out.count("manifest.json") == 4
+    (tmp_path / "mine" / "index.csv").unlink()
+    with pytest.raises(UsageError, match=r"index\.csv is missing"):
+        show([str(tmp_path / "mine")])
+
+
+def test_plot_takes_a_study(tmp_path, solve, sample):
+    from opt.plot import main as plot
+
+    assert solve(sample("Slope"), *SWEEP, "--name", "mine", "--out", tmp_path / "runs", "--quiet").code == 0
+    assert plot([str(tmp_path / "runs" / "mine"), "--out", str(tmp_path / "front.png")]) == 0
+    assert (tmp_path / "front.png").stat().st_size > 10_000
