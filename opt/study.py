@@ -120,7 +120,6 @@ class Study:
             "varying": self.varying,
             "reasons": self._reasons(),
         }
-        check_folder(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(self.path / "study.json", (json.dumps(data, indent=1) + "\n").encode())
@@ -174,6 +173,7 @@ class Study:
             UsageError: One does so already.
         """
         folder = self.path / ".tasks"
+        check_folder(self.path)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "lock", "w", encoding="utf-8") as file:
             try:

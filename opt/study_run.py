@@ -67,10 +67,11 @@ def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str
     lacking = study.unfinished(asked)
     n_finished = len(asked) - len(lacking)
     if lacking and means.cluster is None and means.scheduler is None:
-        _check(lacking[0])
-    study.save(command=command)
+        _check(lacking)
     errors: list[str] = []
+    stopped = ""
     with study.locked(), StudyProgress(lacking, n_finished=n_finished, silent=quiet) as progress:
+        study.save(command=command)
         if n_finished:
             progress.note(f"{n_finished} of {len(asked)} runs are finished already")
 
@@ -88,8 +89,8 @@ def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str
                 patience = QUEUE_SECONDS if means.cluster else PATIENCE_SECONDS
                 n_jobs = means.n_jobs
                 run_tasks(lacking, execution, n_jobs=n_jobs, on_done=on_done, client=client, patience=patience)
-        study.save(command=command)
-        stopped = execution.stop_file.read_text(encoding="utf-8") if execution.stop_file.exists() else ""
+            study.save(command=command)
+            stopped = execution.stop_file.read_text(encoding="utf-8") if execution.stop_file.exists() else ""
     return _report(study, asked, errors, stopped, quiet=quiet)
 
 
@@ -110,9 +111,13 @@ def _report(study: Study, asked: Sequence[Task], errors: list[str], stopped: str
     return 2 if errors else EXIT_STOPPED.get(stopped, 130 if stopped else 0)
 
 
-def _check(task: Task) -> None:
-    """Say once, before anything starts, what is wrong with all of them."""
-    check_request(as_compression_problem(build_problem(task)), task.request)
+def _check(tasks: Sequence[Task]) -> None:
+    """Say once, before anything starts, what is wrong with the first problem or with an algorithm on it."""
+    first = tasks[0]
+    problem = as_compression_problem(build_problem(first))
+    same = [t for t in tasks if (t.target, t.problem_parameters) == (first.target, first.problem_parameters)]
+    for task in {task.setting_digest: task for task in same}.values():
+        check_request(problem, task.request)
 
 
 @contextlib.contextmanager

@@ -275,6 +275,12 @@ def test_bad_sweep_is_one_line(options, what, tmp_path, solve, sample):
     assert not (tmp_path / "runs").exists()
 
 
+def test_algorithm_that_does_not_fit_is_told_before_anything_starts(tmp_path, solve, sample):
+    answer = solve(sample("Switches"), "--algo", "nsga2,pso", "--runs", 2, "--out", tmp_path / "runs")
+    assert answer.code == 2 and "pso does not fit" in answer.err and answer.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
 def test_altered_study_is_one_line(tmp_path, solve, sample, no_plots):
     assert solve(sample("Slope"), *SWEEP, "--out", tmp_path / "runs", "--quiet").code == 0
     (study,) = (tmp_path / "runs").iterdir()
