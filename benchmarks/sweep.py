@@ -16,7 +16,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = (
-    *("problems/ecomp.py", "--algo", "nsga2,ga", "--runs", "4", "--n-eval", "3000"),
+    *("problems/ecomp.py", "--algo", "nsga2,ga", "--runs", "6", "--n-eval", "6000"),
     *("--name", "sweep", "--keep", "0", "--quiet"),
 )
 REQUIRED = 1.7
@@ -46,7 +46,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "opt.solve", *first], cwd=ROOT, check=True)
         one, alone, busy_one = sweep(Path(folder) / "one", 1)
         two, side_by_side, busy_two = sweep(Path(folder) / "two", 2)
-    if alone != side_by_side or len(alone) != 8:
+    if alone != side_by_side or len(alone) != 12:
         sys.exit("the journals differ between one and two jobs")
     print(f"journals equal: {len(alone)} runs")
     print(f"one job {one:.1f} s (search {busy_one:.1f} s), two jobs {two:.1f} s (search {busy_two:.1f} s)")
