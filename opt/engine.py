@@ -186,7 +186,7 @@ class Search:
                 break
             record: dict[str, Any] = {"gen": state.n_gen + 1}
             if self.keeps_journal:
-                record["algo"] = self.algorithm.journal_entry()
+                record["algo"] = self.algorithm.journal_entry() if pending is None else pending["algo"]
                 state.n_inner_eval += int(record["algo"].get("n_eval", 0))
             if self.problem.begin_generation(state.n_gen + 1):
                 self._values_changed(record, pending)

@@ -37,6 +37,7 @@ class LeNet5(nn.Module):
         super().__init__()
         channels, height, width = (int(n) for n in input_shape)
         self._size = (max(height, LEAST_SIDE), max(width, LEAST_SIDE))
+        self._is_enlarged = self._size != (height, width)
         sides = self._size
         for _ in range(2):
             sides = ((sides[0] - _KERNEL + 1) // _POOL, (sides[1] - _KERNEL + 1) // _POOL)
@@ -54,7 +55,7 @@ class LeNet5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, n_classes) of images (n, channels, height, width)."""
-        if tuple(x.shape[2:]) != self._size:
+        if self._is_enlarged:
             x = functional.interpolate(x, size=self._size, mode="bilinear", align_corners=False)
         x = functional.max_pool2d(torch.relu(self.conv1(x)), _POOL)
         x = functional.max_pool2d(torch.relu(self.conv2(x)), _POOL).flatten(1)
