@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from native.cgp import CostTable, FunctionSet, Genome, evaluate, outputs
+from native.cgp import CostTable, Genome, Problem, Strategy
 from operators.cgp import (
     ActiveMutation,
     GateBlockCrossover,
@@ -121,7 +121,7 @@ class CGP(CompressionProblem):
     ) -> None:
         # what needs no network is checked before one is trained
         names = _objective_names(objectives)
-        self.functions: FunctionSet = function_set(functions)
+        self.functions = function_set(functions, multiplexer=task == "all_layers")
         self.costs: CostTable = cost_table(costs)
         self.memory, self.pj_per_byte = memory, memory_pj_per_byte(memory)
         for name, value, low in (("rows", rows, 1), ("cols", cols, 1), ("levels_back", levels_back, 1)):
@@ -138,7 +138,6 @@ class CGP(CompressionProblem):
         self.weights = int8_weights(self.model)
         self.task = build_task(task, self.weights, layer=layer, source=source, kernel=kernel)
         self.collapsed = CollapsedTask(self.task.data, collapse=collapse)
-        self.data = self.collapsed.data
         self.grid, self.layout = circuit_grid(
             n_inputs=self.collapsed.n_inputs,
             n_outputs=self.collapsed.n_outputs,
@@ -148,6 +147,7 @@ class CGP(CompressionProblem):
             functions=self.functions,
         )
         self.error: ErrorName = error
+        self._circuits = Problem(self.grid, self.functions, self.collapsed.data, self.costs, error)
         rms = self.task.threshold if threshold is None else threshold
         n = self.task.n_outputs
         self.threshold = {"se": rms**2 * n, "mse": rms**2, "ae": rms * n, "mae": rms}[error]
@@ -200,9 +200,28 @@ class CGP(CompressionProblem):
 
     def scores(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Everything measured of (n, n_genes) genomes: error, energy_pj, delay, n_gates, area, depth, (n,) float64 each."""
-        genes = np.ascontiguousarray(X, dtype=np.int32)
-        found = evaluate(genes, self.grid, self.functions, self.data, self.costs, error=self.error)
-        return {name: np.asarray(getattr(found, name), dtype=np.float64) for name in _UNITS}
+        found = self._circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
+        return {name: found[name].astype(np.float64) for name in _UNITS}
+
+    def strategy(self, *, seed: int, start: str = "random", **settings: Any) -> Strategy:
+        """The library's strategy on this problem, its threshold the problem's.
+
+        Args:
+            seed: Of everything random in it.
+            start: "random", or "wires" for the circuit of `nearest_inputs`.
+            **settings: As the library's `Strategy` takes them.
+
+        Raises:
+            UsageError: There is no circuit of wires to start from.
+        """
+        wires = self.nearest_inputs() if start == "wires" else None
+        if start == "wires" and wires is None:
+            raise UsageError("--algo.start wires needs one data set and levels_back of cols + 1; use random")
+        begin = None if wires is None else wires.astype(np.int32)
+        return Strategy(
+            self.grid, self.functions, self.collapsed.data, seed=seed, threshold=self.threshold, costs=self.costs,
+            error=self.error, start=begin, **settings,
+        )  # fmt: skip
 
     def scalarise(self, F: np.ndarray) -> np.ndarray:
         """Error until it is at the threshold, from there the other objectives' weighted sum, (n,) for F (n, n_obj).
@@ -221,13 +240,14 @@ class CGP(CompressionProblem):
 
     def genome(self, x: np.ndarray) -> Genome:
         """The circuit that x, (n_genes,), stands for."""
-        return Genome(np.ascontiguousarray(x, dtype=np.int32), self.grid, self.functions)
+        scores = {name: float(values[0]) for name, values in self.scores(x[None]).items()}
+        return Genome(self.grid, self.functions, np.ascontiguousarray(x, dtype=np.int32), score=scores)
 
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """What the circuit gives for each data set: (n_outputs,) int8, as many as the task has weights."""
         genes = np.ascontiguousarray(x, dtype=np.int32)[None]
-        given = outputs(genes, self.grid, self.functions, self.collapsed.data)
-        return self.collapsed.expand(np.asarray(given)[0])
+        given = self._circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
+        return self.collapsed.expand(given[0])
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The computed layers' int8 codes by layer name; weights that the task leaves alone are as trained."""

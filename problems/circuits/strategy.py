@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -12,22 +12,32 @@ from pymoo.core.population import Population
 from native.cgp import Strategy
 from opt.algorithms import AlgorithmSpec
 from opt.errors import UsageError
-from opt.problem import CompressionProblem
-
-if TYPE_CHECKING:
-    from problems.cgp import CGP
+from operators.cgp import GridLayout
 
 MutationName = Literal["published", "point", "probabilistic", "single", "active"]
 
 _MUTATIONS = {
-    "published": "uniform_count",
+    "published": "uniform",
     "point": "point",
     "probabilistic": "probabilistic",
     "single": "single",
-    "active": "only_active",
+    "active": "only-active",
 }
+_STOPS = {"targets": "the strategy reached its targets", "patience": "the strategy ran out of patience"}
 _KEPT_PER_OCTAVE = 16
 """States in the journal for each doubling of a run: at most a sixteenth of it is computed again on resume."""
+
+
+class CircuitProblem(Protocol):
+    """What the strategy needs of its problem."""
+
+    layout: GridLayout
+
+    def strategy(self, *, seed: int, **settings: Any) -> Strategy:
+        """The library's strategy on the problem's data."""
+
+    def nearest_inputs(self) -> np.ndarray | None:
+        """(n_genes,) the circuit of wires alone, or None where there is none."""
 
 
 class CircuitStrategy(Algorithm):
@@ -38,7 +48,7 @@ class CircuitStrategy(Algorithm):
     again; behind the last of them the strategy goes on from the last state, and computes anew only what lies between.
     """
 
-    def __init__(self, problem: CGP, *, chunk: int, generations: int | None, **settings: Any) -> None:
+    def __init__(self, problem: CircuitProblem, *, chunk: int, generations: int | None, **settings: Any) -> None:
         super().__init__()
         self.circuit_problem = problem
         self.chunk = chunk
@@ -83,9 +93,10 @@ class CircuitStrategy(Algorithm):
         strategy, layout = self._strategy, self.circuit_problem.layout
         assert strategy is not None
         self._catch_up()
-        before = strategy.n_candidates
+        before = strategy.counts.n_candidates
         self._run_chunk()
-        self._entry = {"n_gen": strategy.n_generations, "n_eval": strategy.n_candidates - before}
+        counts = strategy.counts
+        self._entry = {"n_gen": counts.n_gen, "n_eval": counts.n_candidates - before}
         x = layout.canonical(np.asarray(strategy.best.genes, dtype=np.int64)[None])[0]
         if self._best is None or (x != self._best).any():
             genes = np.flatnonzero(x != layout.xl)
@@ -110,14 +121,15 @@ class CircuitStrategy(Algorithm):
 
     def _run_chunk(self) -> None:
         assert self._strategy is not None
-        left = math.inf if self.generations is None else self.generations - self._strategy.n_generations
+        left = math.inf if self.generations is None else self.generations - self._strategy.counts.n_gen
         self._strategy.advance(int(min(self.chunk, left)))
 
     def _ended(self) -> str:
         assert self._strategy is not None
-        if self._strategy.stop_reason:
-            return self._strategy.stop_reason
-        if self.generations is not None and self._strategy.n_generations >= self.generations:
+        counts = self._strategy.counts
+        if counts.stop:
+            return _STOPS[counts.stop]
+        if self.generations is not None and counts.n_gen >= self.generations:
             return f"{self.generations} generations of the strategy done"
         return ""
 
@@ -161,3 +173,48 @@ def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
     return {
         name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()
     }
+
+
+def circuit_strategy(
+    problem: CircuitProblem,
+    *,
+    n_offsprings: int = 4,
+    mutation: MutationName = "single",
+    rate: float = 0.01,
+    drift: bool = True,
+    start: Literal["random", "wires"] = "random",
+    chunk: int = 10_000,
+    generations: int | None = None,
+    patience: int | None = None,
+) -> Algorithm:
+    """The (1 + lambda) strategy in C: error down to the threshold first, from there energy.
+
+    Args:
+        n_offsprings: Children a generation (lambda).
+        mutation: Genes redrawn until one that counts has changed (single), a number of genes up to rate of them
+            (published), rate of them (point), each with probability rate (probabilistic), or so among those that
+            count (active).
+        rate: Share of the genes that mutations other than single redraw.
+        drift: Whether a child as good as its parent replaces it in the energy phase too; the published system's does not.
+        start: A random circuit, or the one of wires alone, each output the nearest input.
+        chunk: Generations in C for each generation of the run, which is journalled and shown.
+        generations: Generations in C after which it ends; null for no limit but the run's budget.
+        patience: Generations in C without a strict improvement after which it ends; null for none.
+    """
+    for name, value in (
+        ("n_offsprings", n_offsprings), ("chunk", chunk), ("generations", generations), ("patience", patience)
+    ):  # fmt: skip
+        if value is not None and value < 1:
+            raise UsageError(f"--algo.{name} must be at least 1, got {value}")
+    if not 0 < rate <= 1:
+        raise UsageError(f"--algo.rate must be above 0 and at most 1, got {rate}")
+    if start == "wires" and problem.nearest_inputs() is None:
+        raise UsageError("--algo.start wires needs one data set and levels_back of cols + 1; use random")
+    return CircuitStrategy(
+        problem, chunk=chunk, generations=generations, n_offspring=n_offsprings, mutation=_MUTATIONS[mutation],
+        rate=rate, is_drifting=drift, patience=patience, start=start,
+    )  # fmt: skip
+
+
+CGP_ES = AlgorithmSpec("cgp-es", circuit_strategy, "any", representations=("integer",))
+"""Its entry among the problem's own algorithms."""
