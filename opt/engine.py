@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from pymoo.core.problem import Problem
@@ -52,12 +52,29 @@ class State:
     n_gen: int = 0
     n_eval: int = 0
     n_failed: int = 0
+    n_inner_eval: int = 0
     seconds: float = 0.0
     hypervolume: float = 0.0
     best: np.ndarray | None = None
     replaying: bool = False
     stop_reason: str = ""
     failures: dict[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class JournalKeeping(Protocol):
+    """An algorithm whose generations run inside a library: too many to replay, so it keeps entries in the journal.
+
+    One `ask` may stand for thousands of generations. What it offers is recorded with it, as plain data, and now
+    and then its whole state; on resume `ask` answers from the records, and goes on from the last state. It ends by
+    its own limits: that it offers nothing new for long ends no search.
+    """
+
+    def journal_entry(self) -> dict[str, Any]:
+        """What the last `ask` did, as plain data; `n_eval` counts the candidates judged inside."""
+
+    def replay(self, entry: dict[str, Any]) -> None:
+        """The next `ask` answers from this entry."""
 
 
 class View(Problem):
@@ -132,11 +149,14 @@ class Search:
         self.evaluator = Evaluator(problem, cache_size=cache_size, fail_fast=fail_fast)
         self.scalariser = scalariser if spec.objectives == "one" and problem.n_obj > 1 else None
         self._rounded = problem.representation == "integer" and "crossover" not in spec.needs and spec.name in ROUNDED
+        # it runs generations of its own between two of ours: see `JournalKeeping`
+        self.keeps_journal = False
         self._signs = np.array([o.sign for o in problem.objectives])
         self._worst_seen = np.full(problem.n_obj, -np.inf)
         self._best_seen = np.full(problem.n_obj, np.inf)
         algorithm_seed, problem_seed = np.random.SeedSequence(seed).spawn(2)
         self.algorithm = build_algorithm(spec, problem, parameters)
+        self.keeps_journal = isinstance(self.algorithm, JournalKeeping)
         if hasattr(self.algorithm, "plan"):
             self.algorithm.plan(n_gen=budget.n_gen, n_eval=budget.n_eval, seconds=budget.seconds)
         self.algorithm.setup(
@@ -163,15 +183,18 @@ class Search:
             if state.stop_reason or (self.stop_requested and pending is None):
                 state.stop_reason = state.stop_reason or self.stop_requested
                 break
-            if stalled >= STALLED_GENERATIONS:
+            if stalled >= STALLED_GENERATIONS and not self.keeps_journal:
                 state.stop_reason = f"no new candidate in {STALLED_GENERATIONS} generations"
                 break
             record: dict[str, Any] = {"gen": state.n_gen + 1}
             self._say_spent(record, pending)
-            infills = self.algorithm.ask() if self.algorithm.has_next() else None
+            infills = self._ask(pending)
             if infills is None or len(infills) == 0:
-                state.stop_reason = "the algorithm ended by itself"
+                state.stop_reason = getattr(self.algorithm, "end_reason", "") or "the algorithm ended by itself"
                 break
+            if self.keeps_journal:
+                record["algo"] = self.algorithm.journal_entry() if pending is None else pending["algo"]
+                state.n_inner_eval += int(record["algo"].get("n_eval", 0))
             if self.problem.begin_generation(state.n_gen + 1):
                 self._values_changed(record, pending)
             X, batch = self._evaluate(infills, record, pending, limit=self._evaluations_left())
@@ -227,6 +250,19 @@ class Search:
         return None if self.budget.n_eval is None else self.budget.n_eval - self.state.n_eval
 
     # -- one generation ---------------------------------------------------------------------------
+
+    def _ask(self, pending: dict[str, Any] | None) -> Any:
+        """The next candidates, or None at the algorithm's own end; recorded ones where it keeps a journal."""
+        if not self.algorithm.has_next():
+            return None
+        if self.keeps_journal and pending is not None:
+            if "algo" not in pending:
+                raise UsageError(
+                    f"the run does not replay: generation {pending['gen']} lacks the algorithm's own entry; resume with "
+                    "the program version that began it"
+                )
+            self.algorithm.replay(pending["algo"])
+        return self.algorithm.ask()
 
     def _evaluate(
         self, infills: Any, record: dict[str, Any], pending: dict[str, Any] | None, *, limit: int | None

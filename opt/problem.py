@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pymoo.core.problem import Problem
+
+if TYPE_CHECKING:
+    from opt.algorithms.registry import AlgorithmSpec
 
 Sense = Literal["minimise", "maximise"]
 minimise: Sense = "minimise"
@@ -131,6 +134,9 @@ class CompressionProblem(Problem):
     """
 
     objectives: Sequence[Objective] = ()
+
+    own_algorithms: Sequence[AlgorithmSpec] = ()
+    """Algorithms that only this task has: found by `--algo NAME` beside the registered ones, shown by `FILE.py --list`."""
 
     def __init__(
         self,

@@ -77,7 +77,8 @@ class SearchProgress:
 
     def line(self, state: State, done: float) -> str:
         """The progress line of `state`; `done` is the share of the budget that is spent."""
-        parts = [f"gen {state.n_gen}", f"{state.n_eval} evaluations", f"hypervolume {state.hypervolume:.5g}"]
+        inside = f" ({state.n_inner_eval:.3g} inside)" if state.n_inner_eval else ""
+        parts = [f"gen {state.n_gen}", f"{state.n_eval} evaluations{inside}", f"hypervolume {state.hypervolume:.5g}"]
         if state.best is not None:
             best = ", ".join(f"{o.name} {v:.4g}" for o, v in zip(self.objectives, state.best, strict=True))
             parts.append(f"best {best}")

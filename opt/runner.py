@@ -92,7 +92,7 @@ class Request:
 
 def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
     """Refuse what cannot work before anything is written; the scalariser that the request names."""
-    spec = find_algorithm(request.algo)
+    spec = find_algorithm(request.algo, problem)
     if request.eval_seconds is not None:
         check_time_limit()
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
@@ -143,7 +143,7 @@ def run_search(
                 progress.note(f"dropped a torn last record of {directory.n_dropped} bytes from {directory.path}")
             search = Search(
                 problem,
-                find_algorithm(request.algo),
+                find_algorithm(request.algo, problem),
                 dict(request.parameters),
                 seed=request.seed,
                 budget=request.budget,
@@ -282,7 +282,7 @@ def _open_directory(
         "command": command,
         "problem": origin,
         "objectives": _objectives(problem),
-        "algo": {"name": request.algo, "parameters": _all_parameters(request)},
+        "algo": {"name": request.algo, "parameters": _all_parameters(request, problem)},
         "seed": request.seed,
         "budget": request.budget.as_dict(),
         "request": asdict(request),
@@ -328,6 +328,7 @@ def _save(
         stop_reason=failed or state.stop_reason,
         n_gen=state.n_gen,
         n_eval=state.n_eval,
+        **({"n_inner_eval": state.n_inner_eval} if search.keeps_journal else {}),
         n_failed=state.n_failed,
         failures=state.failures,
         seconds=round(state.seconds, 3),
@@ -388,9 +389,9 @@ def stop_on_signals(search: Search) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _all_parameters(request: Request) -> dict[str, Any]:
+def _all_parameters(request: Request, problem: CompressionProblem) -> dict[str, Any]:
     """The algorithm's parameters with the defaults filled in."""
-    spec = find_algorithm(request.algo)
+    spec = find_algorithm(request.algo, problem)
     return {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
 
 

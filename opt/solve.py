@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
     scanned = scan(argv)
     if scanned.is_list:
-        return _list_algorithms()
+        return _list_algorithms(scanned.problem)
     if scanned.resume is not None:
         return _resume_study(scanned) if is_study(Path(scanned.resume)) else _resume(scanned)
     if scanned.problem is not None and scanned.study is not None:
@@ -93,7 +93,8 @@ def _settings(scanned: Scanned) -> list[Setting]:
 
 
 def _parser(setting: Setting) -> Any:
-    return build_parser(load_problem_class(setting.problem), find_algorithm(setting.algo))
+    problem = load_problem_class(setting.problem)
+    return build_parser(problem, find_algorithm(setting.algo, problem))
 
 
 def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
@@ -156,7 +157,8 @@ def _help(scanned: Scanned) -> int:
         print(help_text(build_parser(None, None)))
         return 0
     names = scanned.algo.split(",")
-    print(help_text(build_parser(load_problem_class(scanned.problem), find_algorithm(names[0]))))
+    problem = load_problem_class(scanned.problem)
+    print(help_text(build_parser(problem, find_algorithm(names[0], problem))))
     if len(names) > 1:
         print(f"Parameters of {', '.join(names[1:])}: --help with that algorithm alone.")
     return 0
@@ -210,14 +212,17 @@ def _report(run: Run) -> None:
         print(f"next: python -m opt.plot {run.path}")
 
 
-def _list_algorithms() -> int:
+def _list_algorithms(target: str | None) -> int:
+    problem_class = None if target is None else load_problem_class(target)
     table = Table(title="algorithms", title_justify="left")
     table.add_column("name", no_wrap=True)
     table.add_column("what it is", overflow="fold")
     table.add_column("what it needs", overflow="fold")
-    for spec in algorithms().values():
+    for spec in algorithms(problem_class).values():
         table.add_row(spec.name, spec.summary, spec.requirement)
     make_console().print(table)
+    if problem_class is None:
+        print("A problem may bring algorithms of its own: python -m opt.solve PROBLEM.py --list shows them too.")
     return 0
 
 

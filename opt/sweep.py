@@ -64,7 +64,8 @@ def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str
     repeated = [name for name in algos if algos.count(name) > 1]
     if repeated:
         raise UsageError(f"--algo names {repeated[0]} twice; name each algorithm once")
-    specs = {name: find_algorithm(name) for name in algos}
+    cls = load_problem_class(problem)
+    specs = {name: find_algorithm(name, cls) for name in algos}
     rest = [token for token in tokens if not token.startswith("--algo=")]
     if len(algos) == 1:
         return [Setting(problem, algos[0], tuple(rest))]
@@ -87,11 +88,12 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
         raise UsageError(f"study file {path} names no problem; give it a line such as problem: problems/ecomp.py")
     algos = [_named(entry, "name", path) for entry in _as_list(asked.pop("algo", "nsga2"))]
     shared = dict(flatten(asked))
-    specs = {name: find_algorithm(name) for name, _ in algos}
     classes = {name: load_problem_class(name) for name, _ in problems}
-    _check_names(shared, classes, specs, path)
+    known = {(problem, algo): find_algorithm(algo, cls) for problem, cls in classes.items() for algo, _ in algos}
+    _check_names(shared, classes, known, path)
     settings: list[Setting] = []
     for problem, problem_own in problems:
+        specs = {algo: known[problem, algo] for algo, _ in algos}
         for algo, algo_own in algos:
             spec, cls = specs[algo], classes[problem]
             axes = {name: value for name, value in shared.items() if _takes(name, cls, spec)}
@@ -177,7 +179,7 @@ def _takes(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
 
 
 def _check_names(
-    shared: Mapping[str, Any], classes: Mapping[str, type[Problem]], specs: Mapping[str, AlgorithmSpec], path: Path
+    shared: Mapping[str, Any], classes: Mapping[str, type[Problem]], specs: Mapping[Any, AlgorithmSpec], path: Path
 ) -> None:
     """Refuse what is no option, and a parameter that no problem, or no algorithm, of the study has."""
     known = {*GENERAL_NAMES, *(f"cluster.{name}" for name in parameters_of(JobSettings.__init__))}

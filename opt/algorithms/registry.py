@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pymoo.core.algorithm import Algorithm
+from pymoo.core.problem import Problem
 
 from opt.errors import UsageError, nearest
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
@@ -107,21 +108,31 @@ def algorithm(name: str, *, objectives: ObjectiveCount, **requirements: Any) -> 
     return enter
 
 
-def algorithms() -> dict[str, AlgorithmSpec]:
-    """Every registered algorithm by name, in alphabetical order."""
-    return dict(sorted(_REGISTRY.items()))
+def algorithms(problem: Problem | type[Problem] | None = None) -> dict[str, AlgorithmSpec]:
+    """Every registered algorithm by name, and those that a problem brings, in alphabetical order.
+
+    Args:
+        problem: A problem or its class, whose `own_algorithms` are added; None for the registered ones alone.
+
+    Raises:
+        UsageError: The problem brings an algorithm under a registered name.
+    """
+    own = {spec.name: spec for spec in getattr(problem, "own_algorithms", ())}
+    if taken := sorted(set(own) & set(_REGISTRY)):
+        raise UsageError(f"own_algorithms must have names of their own, {taken[0]!r} is taken; rename it")
+    return dict(sorted((_REGISTRY | own).items()))
 
 
-def find_algorithm(name: str) -> AlgorithmSpec:
-    """The algorithm called `name`.
+def find_algorithm(name: str, problem: Problem | type[Problem] | None = None) -> AlgorithmSpec:
+    """The algorithm called `name`, of the registry or of the problem.
 
     Raises:
         UsageError: No algorithm has that name.
     """
-    if name not in _REGISTRY:
-        known = ", ".join(algorithms())
-        raise UsageError(f"unknown algorithm {name!r}{nearest(name, _REGISTRY)}; known: {known}")
-    return _REGISTRY[name]
+    known = algorithms(problem)
+    if name not in known:
+        raise UsageError(f"unknown algorithm {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    return known[name]
 
 
 def check_fit(spec: AlgorithmSpec, problem: CompressionProblem) -> None:
@@ -132,7 +143,7 @@ def check_fit(spec: AlgorithmSpec, problem: CompressionProblem) -> None:
     """
     reason = spec.misfit(problem)
     if reason:
-        fitting = ", ".join(s.name for s in algorithms().values() if s.misfit(problem) is None)
+        fitting = ", ".join(s.name for s in algorithms(problem).values() if s.misfit(problem) is None)
         raise UsageError(f"{spec.name} does not fit problem {problem.name()!r}: {reason}; these fit: {fitting}")
 
 

@@ -14,10 +14,13 @@ from torch import nn
 from opt.errors import UsageError
 from problems.networks.checkpoints import load_metadata, load_weights, save_network
 from problems.networks.data import Dataset
+from problems.networks.lenet5 import LeNet5
+from problems.networks.mobilenet import MobileNetV2
 from problems.networks.models import FullyConnected
+from problems.networks.quantised import train_quantised
 from problems.networks.snowfall import Snowfall
 from problems.networks.sources import cache_folder
-from problems.networks.training import evaluate, train
+from problems.networks.training import History, evaluate, train
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -120,15 +123,113 @@ def trained_snowfall(
     return _kept(dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress)
 
 
+def trained_lenet5(
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    epochs: int = 10,
+    batch_size: int = 100,
+    lr: float = 1e-3,
+    validation: float = 0.1,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> tuple[LeNet5, dict[str, object]]:
+    """LeNet-5 trained quantisation-aware on the train split, kept like `trained_parent`'s.
+
+    Args:
+        dataset: Its train split is trained on.
+        seed: Of the initial weights and of the training.
+        epochs: As in `train_quantised`.
+        batch_size: As in `train_quantised`.
+        lr: As in `train_quantised`.
+        validation: As in `train_quantised`.
+        cache_dir: As in `trained_parent`.
+        progress: As in `train_quantised`.
+
+    Returns:
+        The network, its weights on the int8 grid, and its info, as `trained_parent`.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    asked = _asked("lenet5-int8", dataset, seed, epochs, batch_size, lr, validation)
+    shape, n_classes = dataset.input_shape, dataset.n_classes
+    return _kept(
+        dataset, asked, lambda: LeNet5(shape, n_classes, seed=seed), fit=train_quantised, cache_dir=cache_dir,
+        progress=progress,
+    )  # fmt: skip
+
+
+def trained_mobilenet(
+    dataset: Dataset,
+    *,
+    width: float = 0.25,
+    seed: int = 0,
+    epochs: int = 2,
+    batch_size: int = 100,
+    lr: float = 2e-3,
+    validation: float = 0.02,
+    n_images: int | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> tuple[MobileNetV2, dict[str, object]]:
+    """MobileNetV2 trained quantisation-aware on the train split, kept like `trained_parent`'s.
+
+    Args:
+        dataset: Its train split is trained on.
+        width: Multiplier of the channels.
+        seed: Of the initial weights and of the training.
+        epochs: As in `train_quantised`.
+        batch_size: As in `train_quantised`.
+        lr: As in `train_quantised`.
+        validation: As in `train_quantised`.
+        n_images: Training images used, the first ones of the split; None for all.
+        cache_dir: As in `trained_parent`.
+        progress: As in `train_quantised`.
+
+    Returns:
+        The network, its weights on the int8 grid, and its info, as `trained_parent`.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    asked = _asked("mobilenetv2-int8", dataset, seed, epochs, batch_size, lr, validation)
+    asked |= {"width": width, "n_images": n_images}
+    shape, n_classes = dataset.input_shape, dataset.n_classes
+    return _kept(
+        dataset, asked, lambda: MobileNetV2(shape, n_classes, width=width, seed=seed), fit=train_quantised,
+        n_images=n_images, cache_dir=cache_dir, progress=progress,
+    )  # fmt: skip
+
+
+def _asked(
+    network: str, dataset: Dataset, seed: int, epochs: int, batch_size: int, lr: float, validation: float
+) -> dict[str, object]:
+    """What makes a network that is trained to the end or to its epoch of lowest validation loss."""
+    return {
+        "version": _VERSION,
+        "network": network,
+        "fingerprint": dataset.fingerprint,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "patience": epochs,
+        "validation": validation,
+    }
+
+
 def _kept(
     dataset: Dataset,
     asked: dict[str, object],
     build: Callable[[], Network],
     *,
+    fit: Callable[..., History] = train,
+    n_images: int | None = None,
     cache_dir: str | os.PathLike[str] | None,
     progress: bool,
 ) -> tuple[Network, dict[str, object]]:
-    """The network that `asked` describes, read from the cache or built and trained."""
+    """The network that `asked` describes, read from the cache or built and trained by `fit` on the first images."""
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "parents"
     path = folder / f"{Path(dataset.name).name}-{key}.safetensors"
@@ -137,7 +238,8 @@ def _kept(
     if cached is not None:
         return model, {**cached, "path": str(path), "from_cache": True}
     options: dict[str, Any] = {k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")}
-    history = train(model, dataset.train, progress=progress, **options)
+    split = dataset.train if n_images is None else dataset.train.subset(slice(0, n_images))
+    history = fit(model, split, progress=progress, **options)
     loss, accuracy = evaluate(model, dataset.search.images, dataset.search.labels)
     info = {
         "key": key,

@@ -1,0 +1,60 @@
+/* Included once per instruction set: the body for int8, float32 and float64. */
+#define JOIN3(a, b, c) a##_##b##_##c
+#define JOIN(a, b, c) JOIN3(a, b, c)
+
+#define T int8_t
+#define V int32_t
+#define W int32_t
+#define SUM int64_t
+#define BRANCH                            \
+    const int32_t branch = branches[i];   \
+    (void)branch;
+#define FUNCTIONS CGP_INT8_FUNCTIONS
+#define NAME(x) JOIN(int8, SUFFIX, x)
+#include "kernels_body.h"
+#undef T
+#undef V
+#undef W
+#undef SUM
+#undef BRANCH
+#undef FUNCTIONS
+#undef NAME
+
+#define T float
+#define V float
+#define W float
+#define SUM float
+#define BRANCH
+#define FUNCTIONS CGP_FLOAT_FUNCTIONS
+#define C(x) ((float)(x))
+#define M(call) call##f
+#define NAME(x) JOIN(float32, SUFFIX, x)
+#include "kernels_body.h"
+#undef T
+#undef V
+#undef W
+#undef SUM
+#undef C
+#undef M
+#undef NAME
+
+#define T double
+#define V double
+#define W double
+#define SUM double
+#define C(x) (x)
+#define M(call) call
+#define NAME(x) JOIN(float64, SUFFIX, x)
+#include "kernels_body.h"
+#undef T
+#undef V
+#undef W
+#undef SUM
+#undef BRANCH
+#undef FUNCTIONS
+#undef C
+#undef M
+#undef NAME
+
+#undef JOIN
+#undef JOIN3

@@ -1,0 +1,221 @@
+"""Which layers of a network compute their weights, and by which circuit: accuracy against energy."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from opt.archive import nondominated
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Objective, Reference, minimise
+from problems.circuits.energy import memory_pj_per_byte
+from problems.circuits.grid import cost_table, function_set
+from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
+from problems.circuits.network import NetworkName, int8_network
+from problems.networks.classification import classification
+from problems.networks.data import Dataset, load_dataset
+from problems.networks.prunable import prunable_layers, select_layers
+from problems.networks.quantised import int8_weights, put_back
+from problems.networks.staged import StagedNetwork
+
+LOADED = "all weights loaded"
+
+_LARGEST_ENUMERATED = 8_192
+
+
+class CGPLayers(CompressionProblem):
+    """Which layers compute their weights, and by which circuit: error against the energy of getting the weights.
+
+    For each layer circuits are evolved beforehand, one for each threshold, and kept; a candidate chooses for each layer one
+    of them, or to load its weights. Where the choices can be enumerated the exact front stands beside the search.
+
+    Args:
+        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
+        data_dir: Folder with the data set's files; by default the usual places, then a download.
+        network: The int8 network, trained quantisation-aware and then kept: lenet5 or mobilenetv2.
+        width: Multiplier of MobileNetV2's channels.
+        model: A network of your own with convolutions or linear layers, as package.module:function without arguments.
+        checkpoint: Weights of the network, a safetensors file; they are rounded to int8. By default it is trained.
+        model_seed: Seed of the network's weights and training.
+        epochs: Epochs of training; by default 20 (lenet5) or 5 (others), thrice as many on digits.
+        split_seed: Seed of the split of the training images into those for training and those for search.
+        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
+        layers: Layers that may compute their weights, shell patterns separated by commas.
+        thresholds: Root mean squared errors, one circuit a layer for each.
+        rows: Gates in a column of each circuit's grid.
+        cols: Columns of each circuit's grid.
+        generations: Generations of (1 + 4) for each circuit.
+        circuit_seed: Seed of the circuits' searches.
+        functions: Gate functions, as for problems/cgp.py.
+        costs: Cost table, as for problems/cgp.py.
+        memory: Where weights are loaded from, as for problems/cgp.py.
+    """
+
+    objectives: Sequence[Objective] = (
+        Objective("error", minimise, unit="fraction", weight=1.0, worst=1.0),
+        Objective("energy_pj", minimise, unit="pJ"),
+    )
+
+    def __init__(
+        self,
+        *,
+        data: str = "digits",
+        data_dir: str | None = None,
+        network: NetworkName = "lenet5",
+        width: float = 0.25,
+        model: str | None = None,
+        checkpoint: str | None = None,
+        model_seed: int = 0,
+        epochs: int | None = None,
+        split_seed: int = 0,
+        n_search: int | None = None,
+        layers: str = "*",
+        thresholds: str = "0,2,5,11",
+        rows: int = 64,
+        cols: int = 16,
+        generations: int = 50_000,
+        circuit_seed: int = 0,
+        functions: str = "int8",
+        costs: str | None = None,
+        memory: str = "sram-32k",
+    ) -> None:
+        for name, value, low in (("rows", rows, 1), ("cols", cols, 1), ("generations", generations, 1)):
+            if value < low:
+                raise UsageError(f"{name} must be at least {low}, got {value}.")
+        if circuit_seed < 0:
+            raise UsageError(f"circuit_seed must be at least 0, got {circuit_seed}.")
+        levels = _thresholds(thresholds)
+        pj_per_byte = memory_pj_per_byte(memory)
+        circuits = LayerCircuits(
+            rows=rows, cols=cols, n_gen=generations, seed=circuit_seed, functions=function_set(functions),
+            costs=cost_table(costs),
+        )  # fmt: skip
+        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
+        self.model = int8_network(
+            self.dataset, network=network, width=width, model=model, checkpoint=checkpoint, seed=model_seed, epochs=epochs
+        )
+        self.names = select_layers(self.model, layers, example=self.dataset.search.images[:2])
+        self.weights = int8_weights(self.model)
+        self.circuits: list[list[LayerCircuit]] = [
+            known_circuits(circuits, name, self.weights[name], levels) for name in self.names
+        ]
+        # (layers, choices) pJ: loaded, then by its circuits, whose inputs must still be loaded
+        self._energy = [
+            np.array(
+                [
+                    self.weights[name].codes.size * pj_per_byte,
+                    *(c.energy_pj + c.n_loaded * pj_per_byte for c in choices),
+                ]
+            )
+            for name, choices in zip(self.names, self.circuits, strict=True)
+        ]
+        self.loading_pj = float(sum(energy[0] for energy in self._energy))
+        error, energy = CGPLayers.objectives
+        self.objectives = (
+            error,
+            Objective(energy.name, minimise, unit="pJ", weight=0.1 / self.loading_pj, worst=self.loading_pj),
+        )
+        n = np.array([len(choices) for choices in self.circuits])
+        super().__init__(n_var=len(n), representation="integer", xl=np.zeros(len(n), dtype=np.int64), xu=n)
+        split = self.dataset.search
+        self._network = StagedNetwork(self.model, self.names, split.images, split.labels, self._tensors)
+        self._n_images = len(split)
+        self._exact: np.ndarray | None = None
+
+    def _tensors(self, layer: int, choice: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a layer for one choice, (1,) int64."""
+        name = self.names[layer]
+        bias = prunable_layers(self.model)[name].bias
+        codes = self.circuits[layer][choice[0] - 1].codes if choice[0] else None
+        return self.weights[name].weight(codes), None if bias is None else bias.detach()
+
+    # -- search -------------------------------------------------------------------------------
+
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Error on the search split and energy of (n, n_layers) choices: (n, 2) float64."""
+        with torch.no_grad():
+            right = self._network.n_right([np.ascontiguousarray(X[:, k : k + 1]) for k in range(X.shape[1])])
+        return np.column_stack([1 - right / self._n_images, self.energy_pj(X)])
+
+    def energy_pj(self, X: np.ndarray) -> np.ndarray:
+        """(n,) energy of loading or computing all weights."""
+        return sum((energy[X[:, k]] for k, energy in enumerate(self._energy)), np.zeros(len(X)))
+
+    # -- solutions ----------------------------------------------------------------------------
+
+    def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Codes of the layers that are computed."""
+        chosen = zip(self.names, self.circuits, x, strict=True)
+        return {name: choices[k - 1].codes for name, choices, k in chosen if k}
+
+    def decode(self, x: np.ndarray) -> nn.Module:
+        """The network with the computed weights in their places."""
+        model = copy.deepcopy(self.model)
+        put_back(model, self.weights, self.codes(x))
+        return model.eval()
+
+    def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The state of `decode(x)`, and the `genome` of each circuit as `NAME.genome`, (n_genes,) int32."""
+        state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
+        chosen = zip(self.names, self.circuits, x, strict=True)
+        return state | {f"{name}.genome": choices[k - 1].genome for name, choices, k in chosen if k}
+
+    def describe(self, x: np.ndarray) -> dict[str, Any]:
+        """Energy saved, layers computed, gates, and for each layer the threshold of its circuit, or "loaded"."""
+        energy = float(self.energy_pj(x[None])[0])
+        chosen = [choices[k - 1] if k else None for choices, k in zip(self.circuits, x, strict=True)]
+        row: dict[str, Any] = {
+            "saving": 1 - energy / self.loading_pj,
+            "n_computed": sum(c is not None for c in chosen),
+            "n_gates": sum(c.n_gates for c in chosen if c is not None),
+        }
+        parts = zip(self.names, chosen, strict=True)
+        return row | {name: "loaded" if c is None else f"{c.threshold:g}" for name, c in parts}
+
+    def test(self, x: np.ndarray) -> dict[str, float]:
+        """Accuracy, top-5 accuracy and mean cross-entropy on the test set."""
+        split = self.dataset.test
+        return classification(self.decode(x), split.images, split.labels)._asdict()
+
+    def data_fingerprint(self) -> str:
+        """Digest of the images, the network's weights and the circuits'."""
+        digest = hashlib.sha256(self.dataset.fingerprint.encode())
+        for name, choices in zip(self.names, self.circuits, strict=True):
+            digest.update(self.weights[name].codes.tobytes())
+            for circuit in choices:
+                digest.update(circuit.codes.tobytes())
+        return digest.hexdigest()
+
+    # -- what is known ------------------------------------------------------------------------
+
+    def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> np.ndarray | None:
+        """The exact front on the search split, (m, 2), where all choices can be enumerated; else None."""
+        if self._exact is None and np.prod(self.xu + 1.0) <= _LARGEST_ENUMERATED:
+            X = np.array(list(itertools.product(*(range(int(n) + 1) for n in self.xu))), dtype=np.int64)
+            F = self.evaluate(X)
+            self._exact = F[nondominated(F)]
+        return self._exact
+
+    def references(self) -> list[Reference]:
+        """All weights loaded, and for each threshold every layer computed by its circuit."""
+        known = [Reference(LOADED, X=np.zeros((1, self.n_var), dtype=np.int64))]
+        most = int(self.xu.max())
+        everywhere = [np.minimum(np.full(self.n_var, k), self.xu) for k in range(1, most + 1)]
+        return [*known, Reference("one threshold everywhere", X=np.array(everywhere, dtype=np.int64))]
+
+
+def _thresholds(text: str) -> tuple[float, ...]:
+    try:
+        levels = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or not all(0 <= t < np.inf for t in levels) or len(set(levels)) < len(levels):
+        raise UsageError(f"thresholds must be different numbers of 0 or more, such as 0,2,5,11, got {text!r}")
+    return levels

@@ -1,0 +1,78 @@
+"""The int8 network whose weights are computed: LeNet-5, MobileNetV2, or a user's own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from opt.errors import UsageError
+from problems.networks.checkpoints import load_weights
+from problems.networks.data import Dataset
+from problems.networks.lenet5 import LeNet5
+from problems.networks.mobilenet import MobileNetV2
+from problems.networks.own_model import build_own_model, check_answers
+from problems.networks.parents import trained_lenet5, trained_mobilenet
+from problems.networks.prunable import prunable_layers
+from problems.networks.quantised import int8_weights, put_back, train_quantised
+
+NetworkName = Literal["lenet5", "mobilenetv2"]
+
+DEFAULT_EPOCHS = {"lenet5": 20, "mobilenetv2": 5, "own": 5}
+
+
+def int8_network(
+    dataset: Dataset,
+    *,
+    network: NetworkName = "lenet5",
+    width: float = 0.25,
+    model: str | None = None,
+    checkpoint: str | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+) -> nn.Module:
+    """A trained network whose convolutions and linear layers have int8 weights; in evaluation mode, without gradients.
+
+    Args:
+        dataset: What it is trained on.
+        network: Which of ours, where no model is given.
+        width: Of MobileNetV2.
+        model: `package.module:function` of a user's own network.
+        checkpoint: Safetensors file with the weights, rounded to int8 as they are; None trains quantisation-aware.
+        seed: Of initial weights and training.
+        epochs: Of training; None takes `DEFAULT_EPOCHS`, thrice as many where there are fewer than 5,000 images.
+
+    Raises:
+        UsageError: The network or the checkpoint cannot be had, or does not fit the data.
+    """
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"epochs must be at least 1, got {epochs}.")
+    if not 0 < width <= 4:
+        raise UsageError(f"width must be above 0 and at most 4, got {width}.")
+    # A small set needs small batches, or its epochs are too few steps.
+    batch_size = min(100, max(10, len(dataset.train) // 100))
+    n_epochs = epochs or DEFAULT_EPOCHS["own" if model else network] * (1 if len(dataset.train) >= 5000 else 3)
+    built: nn.Module
+    if model is not None:
+        built = build_own_model(model, seed=seed)
+        if checkpoint is None:
+            check_answers(built.eval(), dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
+            train_quantised(built, dataset.train, seed=seed, epochs=n_epochs, batch_size=batch_size)
+    elif checkpoint is not None:
+        built = (
+            LeNet5(dataset.input_shape, dataset.n_classes, seed=seed)
+            if network == "lenet5"
+            else MobileNetV2(dataset.input_shape, dataset.n_classes, width=width, seed=seed)
+        )
+    elif network == "lenet5":
+        built = trained_lenet5(dataset, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
+    else:
+        built = trained_mobilenet(dataset, width=width, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
+    if checkpoint is not None:
+        load_weights(built, checkpoint)
+    if not prunable_layers(built):
+        raise UsageError("the network has no convolution and no linear layer; give another model")
+    check_answers(built.eval(), dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
+    # weights are on the grid already where we trained; rounding them again changes nothing
+    put_back(built, int8_weights(built), {})
+    return built.requires_grad_(False).eval()
