@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 from rich.table import Table
@@ -25,7 +24,7 @@ from opt.run import Run, load_run
 from opt.runner import Request
 from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.sweep import Setting, settings_of_command, settings_of_study
+from opt.sweep import Setting, parser_of, settings_of_command, settings_of_study
 from opt.task import Task, run_task
 
 # options of a sweep that --resume STUDY takes
@@ -50,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if scanned.is_help:
         return _help(scanned)
     settings = _settings(scanned)
-    parsed = [parse(_parser(setting), setting.tokens) for setting in settings]
+    parsed = [parse(parser_of(setting), setting.tokens) for setting in settings]
     values = parsed[0]
     if scanned.is_print_config:
         if len(settings) > 1:
@@ -90,11 +89,6 @@ def _settings(scanned: Scanned) -> list[Setting]:
         return settings_of_study(Path(scanned.study), scanned.tokens)
     assert scanned.problem is not None
     return settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens)
-
-
-def _parser(setting: Setting) -> Any:
-    problem = load_problem_class(setting.problem)
-    return build_parser(problem, find_algorithm(setting.algo, problem))
 
 
 def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:

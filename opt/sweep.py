@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
+from jsonargparse import ArgumentParser
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec, find_algorithm
-from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, flatten, parameters_of
+from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
 from opt.loading import load_problem_class
@@ -53,6 +54,12 @@ class Setting:
     algo: str
     tokens: tuple[str, ...]
     varying: tuple[tuple[str, str], ...] = ()
+
+
+def parser_of(setting: Setting) -> ArgumentParser:
+    """The parser of a setting's options."""
+    problem = load_problem_class(setting.problem)
+    return build_parser(problem, find_algorithm(setting.algo, problem))
 
 
 def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str]) -> list[Setting]:
