@@ -10,12 +10,13 @@ From Python::
 """
 
 from opt.errors import UsageError
-from opt.problem import CompressionProblem, Objective, Operators, Reference, maximise, minimise
+from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, maximise, minimise
 from opt.run import Run, list_runs, load_run
 from opt.runner import minimize
 
 __all__ = [
     "CompressionProblem",
+    "Move",
     "Objective",
     "Operators",
     "Reference",
