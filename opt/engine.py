@@ -41,6 +41,9 @@ class Recorder(Protocol):
     def history(self, row: list[float]) -> None:
         """Add one row to the history."""
 
+    def trace(self, row: dict[str, float | str]) -> None:
+        """Add one row to the trace of an algorithm that has one."""
+
 
 @dataclass
 class State:
@@ -132,7 +135,7 @@ class Search:
         algorithm_seed, problem_seed = np.random.SeedSequence(seed).spawn(2)
         self.algorithm = build_algorithm(spec, problem, parameters)
         if hasattr(self.algorithm, "plan"):
-            self.algorithm.plan(n_gen=budget.n_gen, n_eval=budget.n_eval)
+            self.algorithm.plan(n_gen=budget.n_gen, n_eval=budget.n_eval, seconds=budget.seconds)
         self.algorithm.setup(
             View(problem, n_obj=1 if self.scalariser else problem.n_obj),
             seed=int(algorithm_seed.generate_state(1)[0]),
@@ -160,11 +163,12 @@ class Search:
             if stalled >= STALLED_GENERATIONS:
                 state.stop_reason = f"no new candidate in {STALLED_GENERATIONS} generations"
                 break
+            record: dict[str, Any] = {"gen": state.n_gen + 1}
+            self._say_spent(record, pending)
             infills = self.algorithm.ask() if self.algorithm.has_next() else None
             if infills is None or len(infills) == 0:
                 state.stop_reason = "the algorithm ended by itself"
                 break
-            record: dict[str, Any] = {"gen": state.n_gen + 1}
             if self.problem.begin_generation(state.n_gen + 1):
                 self._values_changed(record, pending)
             X, batch = self._evaluate(infills, record, pending, limit=self._evaluations_left())
@@ -205,6 +209,16 @@ class Search:
         if budget.seconds is not None and state.seconds >= budget.seconds and not replaying:
             return f"{budget.seconds:g} seconds spent"
         return ""
+
+    def _say_spent(self, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
+        """Tell an algorithm that plans by its budget how much of it is spent; a share of time is journalled."""
+        if not hasattr(self.algorithm, "spend"):
+            return
+        state = self.state
+        spent = self.budget.fraction(n_gen=state.n_gen, n_eval=state.n_eval, seconds=state.seconds)
+        if self.budget.seconds is not None:
+            record["spent"] = spent = pending["spent"] if pending is not None and "spent" in pending else spent
+        self.algorithm.spend(spent)
 
     def _evaluations_left(self) -> int | None:
         return None if self.budget.n_eval is None else self.budget.n_eval - self.state.n_eval
@@ -296,6 +310,9 @@ class Search:
     def _tell(self, infills: Any, batch: Batch) -> None:
         self._set_values(infills, batch.F, batch.G)
         self.algorithm.tell(infills=infills)
+        trace = getattr(self.algorithm, "trace", None)
+        if trace:
+            self.recorder.trace({"n_gen": self.state.n_gen, "n_eval": self.state.n_eval, **trace})
 
     def _set_values(self, population: Any, F: np.ndarray, G: np.ndarray | None) -> None:
         failed = ~np.isfinite(F).all(axis=1)
@@ -333,6 +350,8 @@ class Search:
         if population is None or not len(population) or not getattr(self.algorithm, "keeps_survivors", True):
             return
         self._reevaluate(population, record, pending)
+        if hasattr(self.algorithm, "values_changed"):
+            self.algorithm.values_changed()
 
     def _reevaluate(self, population: Any, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
         X = self._candidates(population)

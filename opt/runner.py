@@ -24,6 +24,7 @@ from opt.engine import Search
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references
+from opt.loading import name_of
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
@@ -195,7 +196,8 @@ def minimize(
         keep: Most solutions saved as safetensors.
         fail_fast: Stop on the first candidate that cannot be evaluated.
         verbose: Show progress.
-        **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked.
+        **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked. A function,
+            such as annealing's `schedule`, must stand at the top of a module, by whose name the run knows it.
 
     Returns:
         The saved run, with `.front` as a DataFrame and `.plot()`.
@@ -214,7 +216,7 @@ def minimize(
         )
     request = Request(
         algo=algo,
-        parameters=parameters,
+        parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
         seed=seed,
         budget=Budget.of(n_gen=n_gen, n_eval=n_eval, time=time, patience=patience),
         scalarise=scalarise,
