@@ -72,6 +72,7 @@ class ExactNetwork:
         self._last = weights[-1].astype(np.float32)
         self._biases = None if biases is None else [b.astype(np.float64) for b in biases]
         self._white = white
+        self._set_units()
         self.show(pixels)
 
     def _weight_bits(self, white: int) -> list[int]:
@@ -79,6 +80,24 @@ class ExactNetwork:
         n_bits = [int(white).bit_length(), *([_ACTIVATION_BITS] * (len(self.shapes) - 1))]
         sizes = [n_in + 1 for _, n_in in self.shapes]
         return [min(24, _EXACT_BITS - 1 - b - n.bit_length()) for b, n in zip(n_bits, sizes, strict=True)]
+
+    def _set_units(self) -> None:
+        """Units of the hidden activations, from the largest that any mask and any image can have."""
+        self._steps: list[float] = []
+        self._offsets: list[np.ndarray] = []
+        scale, largest = 1.0 / self._white, np.full(self.shapes[0][1], float(self._white))
+        for k, whole in enumerate(self._whole[:-1]):
+            unit = self._units[k] * scale
+            offset = np.zeros(len(whole)) if self._biases is None else np.rint(self._biases[k] / unit)
+            self._offsets.append(offset[:, None])
+            largest = np.maximum(whole, 0.0) @ largest + np.maximum(offset, 0.0)
+            # a power of two, so that nothing but the rounding itself is lost
+            step = 2.0 ** max(0, math.ceil(math.log2(max(float(largest.max()), 1.0))) - _ACTIVATION_BITS)
+            self._steps.append(step)
+            largest = np.rint(largest / step)
+            scale = unit * step
+        # the last layer takes pre-activations in the unit of their own layer
+        self._last_scale = np.float32(scale / self._steps[-1] if self._steps else scale)
 
     def show(self, pixels: np.ndarray) -> None:
         """Take other images, (n, n_in), from now on."""
@@ -90,22 +109,6 @@ class ExactNetwork:
         # a state shares most rows of its first layer with others: an eighth of them counts as its own
         each = 8 * n * (sum(sizes) + self.shapes[0][0] // 8 + 1)
         self._limit = max(2, min(_MOST_STATES, self._cache_bytes // each))
-        self._steps: list[float] = []
-        self._offsets: list[np.ndarray] = []
-        # the largest activation that any mask can have: all that adds, nothing that subtracts
-        scale, largest = 1.0 / self._white, self._inputs
-        for k, whole in enumerate(self._whole[:-1]):
-            unit = self._units[k] * scale
-            offset = np.zeros(len(whole)) if self._biases is None else np.rint(self._biases[k] / unit)
-            self._offsets.append(offset[:, None])
-            largest = np.maximum(whole, 0.0) @ largest + np.maximum(offset, 0.0)[:, None]
-            # a power of two, so that nothing but the rounding itself is lost
-            step = 2.0 ** max(0, math.ceil(math.log2(max(float(largest.max()), 1.0))) - _ACTIVATION_BITS)
-            self._steps.append(step)
-            largest = np.rint(largest / step)
-            scale = unit * step
-        # the last layer takes pre-activations in the unit of their own layer
-        self._last_scale = np.float32(scale / self._steps[-1] if self._steps else scale)
         self._scratch = np.empty((self.shapes[-1][1], n), dtype=np.float32)
 
     # -- logits -------------------------------------------------------------------------------
@@ -247,3 +250,29 @@ class ExactNetwork:
         else:
             np.matmul(own, before, out=out)
         out += parent.later[0]
+
+    # -- slopes -------------------------------------------------------------------------------
+
+    def slope(self, genome: MaskGenome, d_logits: np.ndarray) -> np.ndarray:
+        """Derivative of a loss by every place of the mask, kept or not: w dL/dw, (n,) float32.
+
+        Args:
+            genome: The mask at which it is taken.
+            d_logits: (n_classes, n_images) float32, the loss's derivative by the logits.
+        """
+        state = self.state(genome)
+        pre = [np.stack(state.rows), *state.later] if state.rows else []
+        scale, inputs = np.float32(1.0 / self._white), [self._inputs.astype(np.float32) * np.float32(1 / self._white)]
+        for k, values in enumerate(pre):
+            unit = np.float32(self._units[k]) * scale
+            inputs.append(np.maximum(values, 0).astype(np.float32) * unit)
+            scale = unit * np.float32(self._steps[k])
+        # whole numbers times units are the weights as they are used
+        parts, d = [], d_logits
+        for k in reversed(range(len(self.shapes))):
+            weight = (self._whole[k] * self._units[k]).astype(np.float32)
+            parts.append((weight * (d @ inputs[k].T)).ravel())
+            if k:
+                d = (weight * self.mask_of(genome, k)).T @ d
+                d *= inputs[k] > 0
+        return np.concatenate(parts[::-1])
