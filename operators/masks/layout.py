@@ -49,8 +49,11 @@ class MaskLayout:
         """(n_layers,) int64 ones of each layer."""
         return np.array([np.count_nonzero(part) for part in self.split(genome.mask())], dtype=np.int64)
 
-    def spared(self, genome: MaskGenome, removed: np.ndarray) -> np.ndarray:
-        """Those of the kept places `removed`, (k,), that can go without a layer falling below `least`."""
+    def spared(self, genome: MaskGenome, removed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Those of the kept places `removed`, (k,), that can go without a layer falling below `least`.
+
+        Where none of them can, one random other that can, if there is any.
+        """
         if not self.least or not len(removed):
             return removed
         spare = self.kept(genome) - self.least
@@ -58,6 +61,10 @@ class MaskLayout:
         allowed = np.zeros(len(removed), dtype=bool)
         for layer in np.unique(layers):
             allowed[np.flatnonzero(layers == layer)[: max(0, int(spare[layer]))]] = True
+        if not allowed.any():
+            kept = np.flatnonzero(genome.mask())
+            kept = kept[spare[self.layers_of(kept)] > 0]
+            return rng.choice(kept, min(1, len(kept)), replace=False)
         return removed[allowed]
 
 

@@ -39,4 +39,4 @@ class Flip:
         adds = self.adds if room > 0 else not self.adds
         h = min(h, self.most - genome.n_kept if adds else genome.n_kept - self.least)
         ids = draw_places(genome, not adds, max(h, 0), rng)
-        return genome.flipped(ids if adds else self.layout.spared(genome, ids), guide=genome.guide)
+        return genome.flipped(ids if adds else self.layout.spared(genome, ids, rng), guide=genome.guide)

@@ -9,6 +9,7 @@ import numpy as np
 
 from operators.masks.genome import MaskGenome, as_population
 from operators.masks.layout import MaskLayout, draw_places
+from operators.masks.move_swap import paired_by_layer
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class GuidedSwap:
         """One mask after a guided swap of h places, or of as many as there are."""
         guide = self._guide(genome)
         h = min(h, genome.n_kept, genome.n - genome.n_kept)
-        n_tried = round(h * float(np.exp(rng.uniform(0.0, np.log(self.pressure)))))
-        kept, dropped = (draw_places(genome, kind, n_tried, rng) for kind in (True, False))
-        removed = self.layout.spared(genome, kept[_first(-guide.slope[kept], h)])
+        tried = float(np.exp(rng.uniform(0.0, np.log(self.pressure))))
+        kept = draw_places(genome, True, round(tried * h), rng)
+        removed = self.layout.spared(genome, kept[_first(-guide.slope[kept], h)], rng)
         if self.layout.per_layer:
-            removed, added = self._by_layer(removed, dropped, guide)
+            removed, added = paired_by_layer(self.layout, genome, removed, rng, tried=tried, slope=guide.slope)
         else:
+            dropped = draw_places(genome, False, round(tried * len(removed)), rng)
             added = dropped[_first(guide.slope[dropped], len(removed))]
         older = Guide(guide.slope, guide.stamp, guide.age + 1)
         return genome.flipped(np.concatenate([removed, added]), guide=older)
@@ -91,17 +93,6 @@ class GuidedSwap:
         guide = Guide(slope, stamp)
         genome.guide = guide  # the mask stays what it is; a move refused would only ask for the same slope again
         return guide
-
-    def _by_layer(self, removed: np.ndarray, dropped: np.ndarray, guide: Guide) -> tuple[np.ndarray, np.ndarray]:
-        """Of each layer as many places removed as added, the best of those drawn."""
-        layers, others = self.layout.layers_of(removed), self.layout.layers_of(dropped)
-        out, into = [removed[:0]], [dropped[:0]]
-        for layer in np.unique(layers):
-            mine, candidates = removed[layers == layer], dropped[others == layer]
-            n = min(len(mine), len(candidates))
-            out.append(mine[:n])
-            into.append(candidates[_first(guide.slope[candidates], n)])
-        return np.concatenate(out), np.concatenate(into)
 
 
 def _first(values: np.ndarray, k: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class Swap:
     def move(self, genome: MaskGenome, h: int, rng: np.random.Generator) -> MaskGenome:
         """One mask after a swap of h places, or of as many as there are."""
         h = min(h, genome.n_kept, genome.n - genome.n_kept)
-        removed = self.layout.spared(genome, draw_places(genome, True, h, rng))
+        removed = self.layout.spared(genome, draw_places(genome, True, h, rng), rng)
         if self.layout.per_layer:
             removed, added = paired_by_layer(self.layout, genome, removed, rng)
         else:
@@ -43,21 +43,34 @@ class Swap:
 
 
 def paired_by_layer(
-    layout: MaskLayout, genome: MaskGenome, removed: np.ndarray, rng: np.random.Generator
+    layout: MaskLayout,
+    genome: MaskGenome,
+    removed: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    tried: float = 1.0,
+    slope: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As many random dropped places of each layer as kept ones of it are removed.
+    """As many dropped places of each layer as kept ones of it are removed.
+
+    Args:
+        layout: The mask's layers.
+        genome: The mask.
+        removed: (k,) kept places.
+        rng: Generator.
+        tried: Random candidates for each place.
+        slope: (n,) float32; of the candidates those of least slope come. Without it the first.
 
     Returns:
         `removed` without those for which a layer has no dropped place left, and the places to add.
     """
     layers = layout.layers_of(removed)
-    out, into = [], []
+    out, into = [removed[:0]], [removed[:0]]
     for layer in np.unique(layers):
         start, stop = int(layout.starts[layer]), int(layout.starts[layer + 1])
         dropped = start + np.flatnonzero(~genome.part(start, stop))
         mine = removed[layers == layer][: len(dropped)]
         out.append(mine)
-        into.append(rng.choice(dropped, len(mine), replace=False))
-    if not out:
-        return removed, removed
+        candidates = rng.choice(dropped, min(len(dropped), round(tried * len(mine))), replace=False)
+        into.append(candidates[: len(mine)] if slope is None else candidates[np.argsort(slope[candidates])[: len(mine)]])
     return np.concatenate(out), np.concatenate(into)

@@ -156,7 +156,7 @@ class ChannelSpace:
         whole = copy.deepcopy(model).eval()
         with torch.no_grad():
             for name, kept in self.tensors(mask).items():
-                whole.get_parameter(name).mul_(torch.from_numpy(kept))
+                whole.get_parameter(name).mul_(torch.tensor(kept))
         pruned = _removed(whole, self._example, [(g.root, np.flatnonzero(~kept)) for g, kept in self._parts(mask)])
         with torch.no_grad():
             before, after = whole(self._example), pruned(self._example)

@@ -85,7 +85,7 @@ class WeightSpace:
 @torch.no_grad()
 def with_masks(state: Mapping[str, Tensor], masks: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """A state dict whose masked parameters are zero where their mask is false; the other tensors are shared."""
-    return {n: t * torch.from_numpy(masks[n]).to(t.dtype) if n in masks else t for n, t in state.items()}
+    return {n: t * torch.tensor(masks[n], dtype=t.dtype) if n in masks else t for n, t in state.items()}
 
 
 @torch.no_grad()

@@ -228,7 +228,7 @@ class MaskedGraph:
         """
         masks = self._space.tensors(genome.mask())
         gates = self._gates(masks)
-        leaves = {n: (self._state[n] * torch.from_numpy(masks[n])).requires_grad_(True) for n in gates}
+        leaves = {n: (self._state[n] * torch.tensor(masks[n])).requires_grad_(True) for n in gates}
         with _batch_statistics(self._model), torch.enable_grad():
             logits = functional_call(self._model, {**self._state, **leaves}, (self._images,))
             gradients = torch.autograd.grad(logits, list(leaves.values()), torch.from_numpy(d_logits).T)

@@ -109,6 +109,8 @@ def train_sgd(
         UsageError: the checkpoint is of another training, damaged, or can't be written.
     """
     parameters = dict(model.named_parameters())
+    learnt = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    model.requires_grad_(True)
     held = _held(parameters, masks or {}, dropped)
     optimiser = torch.optim.SGD(
         model.parameters(), lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
@@ -133,7 +135,9 @@ def train_sgd(
                 _save(Path(checkpoint), about, model, optimiser, done)
             if on_epoch:
                 on_epoch(row)
-    model.eval()
+    model.eval().zero_grad()
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(learnt[name])
     return done
 
 
