@@ -70,6 +70,7 @@ class Chains(Algorithm):
         self.spent: float | None = 0.0
         self.level = 0
         self.bests: Any = None
+        self._best: Any = None
         self.trace: dict[str, float | str] = {}
         self._trials = trials if start_temperature is None else 0
         self._group = np.zeros(n_chains, dtype=np.int64)
@@ -91,10 +92,8 @@ class Chains(Algorithm):
 
     def values_changed(self) -> None:
         """Objectives changed their meaning and the current candidates were judged again: older values are void."""
-        self.bests = self.pop.copy()
-        self.opt = None
-        self._set_optimum()
-        self.rule.begin(self._current()[0])
+        self._best = None
+        self._begin_from_current()
 
     # -- what a kind of annealing says -----------------------------------------------------------------
 
@@ -144,8 +143,8 @@ class Chains(Algorithm):
             self._step(infills)
 
     def _set_optimum(self) -> None:
-        pool = self.bests if self.opt is None else Population.merge(self.opt, self.bests)
-        self.opt = pool[[_best_index(*_values(pool))]]
+        if self.opt is None or self.opt[0] is not self._best:
+            self.opt = Population.create(self._best)
 
     # -- the generations ------------------------------------------------------------------------------------
 
@@ -155,9 +154,14 @@ class Chains(Algorithm):
 
     def _begin_anew(self) -> None:
         """The current candidates are new: nothing that was learnt from the old ones holds."""
-        self.bests = self.pop.copy()
-        self.rule.begin(self._current()[0])
+        self._begin_from_current()
         self._write(np.full(self.n_chains, NAN), np.zeros(0, dtype=bool), np.zeros(self.n_chains))
+
+    def _begin_from_current(self) -> None:
+        self.bests = self.pop.copy()
+        for candidate in self.bests:
+            self._keep_best(candidate)
+        self.rule.begin(self._current()[0])
 
     def _calibrate(self, infills: Any) -> None:
         F, CV = _values(infills)
@@ -197,8 +201,15 @@ class Chains(Algorithm):
     def _keep_better(self, chain: int, candidate: Any, f: float, violation: float) -> None:
         """Note the best candidate that a chain has seen since it began."""
         best = self.bests[chain]
-        if (violation, f) < (float(best.CV[0]), float(best.F[0])):
+        if (violation, f) < (best.CV[0], best.F[0]):
             self.bests[chain] = candidate
+            self._keep_best(candidate)
+
+    def _keep_best(self, candidate: Any) -> None:
+        """Note the best candidate of all, however often the chains began anew."""
+        best = self._best
+        if best is None or (candidate.CV[0], candidate.F[0]) < (best.CV[0], best.F[0]):
+            self._best = candidate
 
     def _current(self) -> tuple[np.ndarray, np.ndarray]:
         return _values(self.pop)
@@ -210,7 +221,7 @@ class Chains(Algorithm):
         current = self._current()[0]
         is_step = self.phase == "step"
         moved = self.phase in ("step", "calibrate")
-        self._set_optimum()
+        assert self._best is not None
         self.trace = {
             "phase": self.phase,
             "temperature": self.shown_temperature(temperature) if is_step else NAN,
@@ -219,7 +230,7 @@ class Chains(Algorithm):
             "distance": _mean(distance),
             "current": self.shown_current(current),
             "current_best": float(current.min()),
-            "best": float(self.opt[0].F[0]),
+            "best": float(self._best.F[0]),
             **self.more_trace(),
         }
         counts = self.mixture.counts(accepted) if is_step else [0] * (2 * len(self.mixture.names))
@@ -243,10 +254,6 @@ def _values(population: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _candidates(population: Any) -> np.ndarray:
     return np.array([p.X for p in population])
-
-
-def _best_index(F: np.ndarray, CV: np.ndarray) -> int:
-    return int(np.lexsort((F, CV))[0])
 
 
 def _mean(values: np.ndarray) -> float:
