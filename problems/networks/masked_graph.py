@@ -299,13 +299,19 @@ def settle_norms(model: nn.Module, images: Tensor) -> None:
     if not norms:
         return
     before = [norm.momentum for norm in norms]
+    sizes: dict[int, int] = {}
     model.eval()
+    handles = []
     for norm in norms:
         norm.momentum = None  # the plain mean over what is seen
         norm.reset_running_stats()
         norm.train()
+        handles.append(norm.register_forward_pre_hook(lambda m, x: sizes.update({id(m): x[0].numel() // x[0].shape[1]})))
     model(images)
-    for norm, momentum in zip(norms, before, strict=True):
+    for norm, momentum, handle in zip(norms, before, handles, strict=True):
+        handle.remove()
+        n = sizes[id(norm)]
+        norm.running_var.mul_((n - 1) / n)  # batches are normalised by the variance over n, this is the one over n - 1
         norm.momentum = momentum
         norm.eval()
 
