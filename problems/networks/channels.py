@@ -109,6 +109,11 @@ class ChannelSpace:
             pooled.append(total)
         return pooled
 
+    def empty_layers(self, mask: np.ndarray) -> list[str]:
+        """Layers of which a mask leaves nothing."""
+        parts = self._parts(mask)
+        return [n for g, kept in parts for n, channel in g.outputs.items() if n in self._layers and not kept[channel].any()]
+
     def kept_axes(self, mask: np.ndarray) -> dict[str, tuple[np.ndarray | None, np.ndarray | None]]:
         """For each module that a mask cuts: indices of the rows and of the input columns that stay, None for all."""
         rows: dict[str, np.ndarray] = {}
@@ -150,7 +155,7 @@ class ChannelSpace:
             UsageError: A group keeps nothing, or the smaller network's outputs are not those of the masked one
                 (an activation that does not keep zero at zero, say).
         """
-        empty = [g.root for g, kept in self._parts(mask) if not kept.any()]
+        empty = self.empty_layers(mask)
         if empty:
             raise UsageError(f"nothing is left of {', '.join(empty)}; keep at least one channel of each layer")
         whole = copy.deepcopy(model).eval()

@@ -236,19 +236,24 @@ class ExactNetwork:
         out: np.ndarray,
     ) -> None:
         """The second layer's pre-activations: the parent's, what its changed inputs add, and its own flips."""
+        weights, changes = [], []
+        if len(changed):
+            weights.append(self._whole[1][:, changed] * self.mask_of(genome, 1)[:, changed])
+            changes.append(change)
         if len(flips):
             outs, ins = np.divmod(flips, self.shapes[1][1])
             inputs, column = np.unique(ins, return_inverse=True)
             own = np.zeros((len(out), len(inputs)))
             own[outs, column] = self._whole[1][outs, ins] * signs
-            before = self.activations(0, np.stack([parent.rows[i] for i in inputs]))
-        if len(changed):
-            weight = (self._whole[1][:, changed]) * self.mask_of(genome, 1)[:, changed]
-            if len(flips):
-                weight, change = np.hstack([weight, own]), np.vstack([change, before])
-            np.matmul(weight, change, out=out)
+            weights.append(own)
+            changes.append(self.activations(0, np.stack([parent.rows[i] for i in inputs])))
+        if not weights:
+            out[...] = parent.later[0]
+            return
+        if len(weights) == 1:
+            np.matmul(weights[0], changes[0], out=out)
         else:
-            np.matmul(own, before, out=out)
+            np.matmul(np.hstack(weights), np.vstack(changes), out=out)
         out += parent.later[0]
 
     # -- slopes -------------------------------------------------------------------------------

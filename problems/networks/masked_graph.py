@@ -82,17 +82,21 @@ class MaskedGraph:
     def logits(self, genomes: Sequence[MaskGenome]) -> Iterator[np.ndarray]:
         """(n_classes, n) float32 logits of each mask."""
         found: list[np.ndarray | None] = [None] * len(genomes)
-        if self._graph is None:
-            for i, genome in enumerate(genomes):
+        cuttable = [self._graph is not None and not self._loses_a_layer(genome) for genome in genomes]
+        for i, genome in enumerate(genomes):
+            if not cuttable[i]:
                 with _batch_statistics(self._model):
                     logits = functional_call(self._model, self._zeroed(genome), (self._images,))
                 found[i] = logits.T.contiguous().numpy()
-        else:
-            cuts = [self._cut(genome) for genome in genomes]
-            self._descend(0, b"", self._start(), cuts, list(range(len(cuts))), found)
+        if any(cuttable):
+            cuts = {i: self._cut(genome) for i, genome in enumerate(genomes) if cuttable[i]}
+            self._descend(0, b"", self._start(), cuts, list(cuts), found)
         for logits in found:
             assert logits is not None
             yield logits
+
+    def _loses_a_layer(self, genome: MaskGenome) -> bool:
+        return isinstance(self._space, ChannelSpace) and bool(self._space.empty_layers(genome.mask()))
 
     def _zeroed(self, genome: MaskGenome) -> dict[str, Tensor]:
         return with_masks(self._state, self._space.tensors(genome.mask()))
@@ -124,7 +128,7 @@ class MaskedGraph:
         return self._run(self._graph.prelude, {self._graph.image: self._images}, _NOTHING, self._graph.needed[0])
 
     def _descend(
-        self, stage: int, path: bytes, env: dict[fx.Node, Any], cuts: list[Cut], which: list[int], found: list[Any]
+        self, stage: int, path: bytes, env: dict[fx.Node, Any], cuts: dict[int, Cut], which: list[int], found: list[Any]
     ) -> None:
         """Run one stage for masks that are alike up to it, then each further with those that stay alike."""
         assert self._graph is not None

@@ -175,7 +175,7 @@ def _held(
     for name, mask in masks.items():
         if name not in parameters or parameters[name].shape != mask.shape:
             raise ValueError(f"mask {name!r} of shape {mask.shape} fits no parameter of the network.")
-        keep = torch.from_numpy(np.ascontiguousarray(mask)).to(parameters[name].dtype)
+        keep = torch.tensor(mask, dtype=parameters[name].dtype)
         rest = None if dropped == "zero" else parameters[name].detach() * (1 - keep)
         held.append((parameters[name], keep, rest))
     return held
