@@ -28,6 +28,8 @@ class Cycles:
         self._still = 0
         self._last = 0.0
         self._increment = 0.0
+        self._n_steps = 0
+        self._fraction = 0.0
 
     @property
     def n_reheats(self) -> int:
@@ -56,15 +58,23 @@ class Cycles:
             return ""
         self.index += 1
         self._begins = spent
-        self._still = 0
+        self._still = self._n_steps = 0
+        self._fraction = 0.0
         return "reheat" if self.n_reheats else "restart"
 
     def fraction(self) -> float:
-        """Share of the cycle that is spent before the step under way, such that the last step has 1."""
+        """Share of the cycle that is spent before the step under way, such that the last step has 1.
+
+        Steps may take unequal shares, of seconds or of evaluations; the last is taken to be as long as their
+        mean, and the fraction never falls.
+        """
         assert self._begins is not None
-        whole = max(self.length - self._increment, 1e-12)
-        return min((self._last - self._begins) / whole, 1.0)
+        done = self._last - self._begins
+        whole = max(self.length - done / max(self._n_steps, 1), 1e-12)
+        self._fraction = max(self._fraction, min(done / whole, 1.0))
+        return self._fraction
 
     def step_done(self, *, has_changed: bool) -> None:
         """Count a step, in which some chain changed or none did."""
         self._still = 0 if has_changed else self._still + 1
+        self._n_steps += 1
