@@ -53,6 +53,9 @@ Level = Literal["weights", "filters"]
 Loss = Literal["scaled", "cross-entropy", "error"]
 Size = Literal["kept", "parameters", "macs"]
 
+MASK_BITS = "mask_bits"
+"""A solution's mask, packed as `np.packbits` does, in the order of the problem's places."""
+
 _GUIDED, _SWAP = "guided", "swap"
 _LEAST_FILTERS = 1
 _FREE_LEAST = 0.02
@@ -404,9 +407,10 @@ class Masks(CompressionProblem):
         return self.space.prune(self.decode(x), x[0].mask())
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)`, and beside each masked parameter its bool mask, `NAME_mask`."""
+        """The state of `decode(x)`, each masked parameter's bool mask, `NAME_mask`, and the packed mask itself."""
         state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
-        return state | {name + SUFFIX: mask for name, mask in self.space.tensors(x[0].mask()).items()}
+        masks = {name + SUFFIX: mask for name, mask in self.space.tensors(x[0].mask()).items()}
+        return state | masks | {MASK_BITS: x[0].bits.copy()}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Accuracy on the test set, of the masked network as it is judged."""
