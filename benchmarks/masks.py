@@ -162,7 +162,8 @@ def main() -> None:
     check_dense(problem, Masks(**options))
     check_graph(cnn)
     rows = dense_rows(problem) + graph_rows(cnn)
-    print(f"{'work, ' + format(problem.n_images, ',') + ' images (CNN: ' + format(cnn.n_images, ',') + ')':64} {'CPU [ms]':>9} {'times less':>11}")
+    title = f"work, {problem.n_images:,} images (CNN: {cnn.n_images:,})"
+    print(f"{title:64} {'CPU [ms]':>9} {'times less':>11}")
     for row in rows:
         print(f"{row['work']:64} {row['cpu_ms']:9.3f} {row['ratio']:11.1f}")
     print(f"one thread; {versions()}; {platform.processor() or platform.machine()}; load {os.getloadavg()}")

@@ -76,7 +76,13 @@ CNN = {
     "data": DATA, "model": "strided-cnn", "width": 0.25, "level": "filters", "n_search": 50_000, "n_images": 1024,
     "references": "none", "final_epochs": 3,
 }  # fmt: skip
-FILTER_CRITERIA = (("random", "global"), ("magnitude", "normalised"), ("magsign", "normalised"), ("snip", "global"), ("synflow", "global"))
+FILTER_CRITERIA = (
+    ("random", "global"),
+    ("magnitude", "normalised"),
+    ("magsign", "normalised"),
+    ("snip", "global"),
+    ("synflow", "global"),
+)
 FILTER_EPOCHS = 3
 
 Row = dict[str, Any]
@@ -175,7 +181,13 @@ def trained(problem: Masks, mask: np.ndarray, epochs: int, seed: int, *, lr: flo
     """The mask trained from the initial weights, filters cut out."""
     state = problem.model.state_dict()
     _, done = train_mask(
-        problem.model, state, problem.space, mask, problem.dataset, schedule=Schedule.of_length(epochs, lr=lr), seed=seed
+        problem.model,
+        state,
+        problem.space,
+        mask,
+        problem.dataset,
+        schedule=Schedule.of_length(epochs, lr=lr),
+        seed=seed,
     )
     parameters, macs = problem.space.cost(mask)
     return {"test": done.curve[-1]["test_accuracy"], "curve": [r["test_accuracy"] for r in done.curve],
@@ -259,17 +271,24 @@ def print_tables(out: Path) -> None:
         print(f"\n## {file.stem} ({rows.cpu_s.sum() / 60:.1f} CPU minutes)\n")
         if file.stem in ("search", "size"):
             key = "name" if file.stem == "search" else "n_images"
-            print(f"| {key} | seeds | test | on its images | evaluations | CPU of the search [s] |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+            print(f"| {key} | seeds | test | on its images | evaluations | CPU of the search [s] |")
+            print("| --- | ---: | ---: | ---: | ---: | ---: |")
             for name, part in rows.groupby(key, sort=False):
                 searches = part.dropna(subset=["n_eval"]) if "n_eval" in part else part.iloc[:0]
                 more = (
                     f"{searches.on_search.mean():.3f} | {searches.n_eval.mean():.0f} | {searches.search_s.mean():.1f}"
-                    if len(searches) else " | | "
+                    if len(searches)
+                    else " | | "
                 )
                 print(f"| {name} | {len(part)} | {interval(part.test)} | {more} |")
             continue
         sparsities = sorted(rows.sparsity.unique())
-        print("| mask | " + " | ".join(f"{100 * s:.0f} %" for s in sparsities) + " |\n| --- |" + " ---: |" * len(sparsities))
+        print(
+            "| mask | "
+            + " | ".join(f"{100 * s:.0f} %" for s in sparsities)
+            + " |\n| --- |"
+            + " ---: |" * len(sparsities)
+        )
         for name, part in rows.groupby("name", sort=False):
             cells = [interval(part[part.sparsity == s].test) if (part.sparsity == s).any() else "" for s in sparsities]
             print(f"| {name} | " + " | ".join(cells) + " |")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -29,28 +29,22 @@ from opt.problem import CompressionProblem, Move, Objective, Operators, Referenc
 from problems.networks.architectures import Init, build_architecture
 from problems.networks.channels import ChannelSpace
 from problems.networks.checkpoints import load_weights
-from problems.networks.criterion_masks import ALIASES, CRITERIA, CriterionMasks, check_criterion
+from problems.networks.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
 from problems.networks.data import Dataset, Split, load_dataset
-from problems.networks.logit_losses import (
-    cross_entropy,
-    cross_entropy_slope,
-    error_rate,
-    scaled_cross_entropy,
-    scaled_cross_entropy_slope,
-)
+from problems.networks.logit_losses import MEASURES, Loss, slope_of
 from problems.networks.mask_space import MaskSpace, WeightSpace, with_masks, with_signed_constants
+from problems.networks.mask_training import briefly_trained
 from problems.networks.masked_dense import MaskedDense, dense_layers
 from problems.networks.masked_graph import MaskedGraph, settle_norms
 from problems.networks.own_model import build_own_model, check_answers
 from problems.networks.prunable import select_layers
 from problems.networks.selection import MaskScope
-from problems.networks.sgd import Schedule, train_sgd
+from problems.networks.sgd import Schedule
 from problems.networks.sparse import SUFFIX
-from problems.networks.trajectories import trained_states
 from problems.networks.training import evaluate
+from problems.networks.trajectories import trained_states
 
 Level = Literal["weights", "filters"]
-Loss = Literal["scaled", "cross-entropy", "error"]
 Size = Literal["kept", "parameters", "macs"]
 
 MASK_BITS = "mask_bits"
@@ -74,11 +68,11 @@ class Masks(CompressionProblem):
     Args:
         data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
         data_dir: Folder with the data set's files; by default the usual places, then a download.
-        model: lenet-300-100, lenet-5, conv-2, conv-4, conv-6, strided-cnn (the published CNN), or a network of your own as
-            package.module:function without arguments.
+        model: lenet-300-100, lenet-5, conv-2, conv-4, conv-6, strided-cnn (the published CNN), or a network of your
+            own as package.module:function without arguments.
         checkpoint: Its initial weights, a safetensors file; by default they are drawn.
         width: Factor on the number of neurons and filters of the named networks.
-        bias: Whether their layers have biases, which are never masked singly; by default only the convolutional ones have.
+        bias: Whether their layers have biases, which are never masked singly; by default only convolutional ones do.
         init: Initial weights of the named networks: torch's uniform distribution, or Glorot's normal one.
         model_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
         level: Masks of single weights, or of filters and neurons with all that hangs on them.
@@ -149,7 +143,11 @@ class Masks(CompressionProblem):
         final_epochs: int = 10,
         lottery_epochs: int = 3,
     ) -> None:
-        least = {"model_seed": (model_seed, 0), "epochs": (epochs, 0), "train_steps": (train_steps, 0)}
+        least: dict[str, tuple[float, float]] = {
+            "model_seed": (model_seed, 0),
+            "epochs": (epochs, 0),
+            "train_steps": (train_steps, 0),
+        }
         least |= {"n_images": (n_images, 1), "resample": (resample, 0), "renew": (renew, 1), "pressure": (pressure, 1)}
         least |= {"final_epochs": (final_epochs, 1), "lottery_epochs": (lottery_epochs, 1)}
         for name, (value, low) in least.items():
@@ -179,7 +177,9 @@ class Masks(CompressionProblem):
         self.n_kept = None if sparsity is None else n - int(n * sparsity)
         floor = len(self.space.sizes) * self.layout.least
         if (self.n_kept if self.n_kept is not None else n) < max(floor, 1):
-            raise UsageError(f"sparsity {sparsity} leaves {self.n_kept} of {n} {level}; at least {max(floor, 1)} must stay.")
+            raise UsageError(
+                f"sparsity {sparsity} leaves {self.n_kept} of {n} {level}; at least {max(floor, 1)} must stay."
+            )
         self._bounds = (self.n_kept, self.n_kept) if self.n_kept else (max(floor, 1, round(_FREE_LEAST * n)), n)
         self.schedule = self._schedule(max(final_epochs, epochs))
         self.state = self._judged_state(epochs)
@@ -188,7 +188,7 @@ class Masks(CompressionProblem):
         self.largest_move = largest_move
         self.start, self.guided = start, guided and not train_steps
         self.renew, self.pressure, self.momentum = renew, pressure, momentum
-        self._reference_names = _criteria_of(references)
+        self._reference_names = named_criteria(references)
         if start != "random":
             check_criterion(start)
         self.criteria = CriterionMasks(
@@ -203,8 +203,7 @@ class Masks(CompressionProblem):
             n_images=_GRADIENT_IMAGES,
         )
         self._whole = self.space.cost(np.ones(n, dtype=bool))
-        value = {"scaled": "loss", "cross-entropy": "loss", "error": "error"}[loss]
-        first = Objective(value, minimise, unit="nats" if value == "loss" else "fraction", worst=None)
+        first = Objective("error", minimise, unit="fraction") if loss == "error" else Masks.objectives[0]
         second = Objective(size, minimise, unit="fraction", weight=0.5, worst=1.0)
         self.objectives = (first,) if sparsity is not None else (first, second)
         super().__init__(n_var=1, representation="object")
@@ -216,9 +215,7 @@ class Masks(CompressionProblem):
 
     # -- the network --------------------------------------------------------------------------
 
-    def _network(
-        self, model: str, checkpoint: str | None, *, width: float, bias: bool | None, init: Init
-    ) -> nn.Module:
+    def _network(self, model: str, checkpoint: str | None, *, width: float, bias: bool | None, init: Init) -> nn.Module:
         if ":" in model:
             network = build_own_model(model, seed=self.model_seed)
         else:
@@ -236,9 +233,7 @@ class Masks(CompressionProblem):
         return Schedule.of_length(epochs, lr=0.1 if batch_size == 128 else 0.05, batch_size=batch_size)
 
     def _judged_state(self, epochs: int) -> dict[str, Tensor]:
-        states = trained_states(
-            self.model, self.dataset, epochs=[epochs], schedule=self.schedule, seed=self.model_seed
-        )
+        states = trained_states(self.model, self.dataset, epochs=[epochs], schedule=self.schedule, seed=self.model_seed)
         state = {name: tensor.detach() for name, tensor in states[epochs].items()}
         return with_signed_constants(state, self.space.names) if self.weights == "signed" else state
 
@@ -283,17 +278,13 @@ class Masks(CompressionProblem):
         )
 
     def _start_masks(self) -> list[MaskGenome]:
-        counts = [self.n_kept] if self.n_kept else _spread_counts(*self._bounds)
+        counts = [self.n_kept] if self.n_kept else spread_counts(*self._bounds)
         return [MaskGenome.from_mask(self.criteria.mask(self.start, count)) for count in counts]
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
         """Loss, and where sparsity is free the size, of (n, 1) masks on the images of now: (n, n_obj) float64."""
         genomes = list(X[:, 0])
-        measure: Callable[[np.ndarray, np.ndarray], float] = {
-            "scaled": scaled_cross_entropy,
-            "cross-entropy": cross_entropy,
-            "error": error_rate,
-        }[self.loss]
+        measure = MEASURES[self.loss]
         F = np.empty((len(genomes), self.n_obj))
         with torch.no_grad():
             for i, logits in enumerate(self._logits(genomes)):
@@ -311,17 +302,9 @@ class Masks(CompressionProblem):
             yield model(self._split.images).T.contiguous().numpy()
 
     def _trained(self, genome: MaskGenome) -> nn.Module:
-        """The masked network after its own short training, always the same one."""
-        model = copy.deepcopy(self.model).requires_grad_(True)
-        model.load_state_dict(self.state)
-        batch = self.schedule.batch_size
-        n_images = self.train_steps * batch
-        epochs = -(-n_images // len(self.dataset.train))
-        data = self.dataset.train.subset(slice(0, -(-n_images // epochs)))
-        schedule = Schedule(epochs=epochs, lr=self.schedule.lr, milestones=(), batch_size=batch)
-        with torch.enable_grad():
-            train_sgd(model, data, schedule=schedule, seed=self.model_seed, masks=self.space.tensors(genome.mask()))
-        return model.requires_grad_(False)
+        masks = self.space.tensors(genome.mask())
+        options = {"steps": self.train_steps, "schedule": self.schedule, "seed": self.model_seed}
+        return briefly_trained(self.model, self.state, masks, self.dataset.train, **options)
 
     def slope(self, genome: MaskGenome) -> np.ndarray:
         """(n,) float32 derivative of the loss by every place of a mask, on the images of now.
@@ -329,8 +312,7 @@ class Masks(CompressionProblem):
         For the error, which has none, that of the cross-entropy of scaled logits is taken.
         """
         (logits,) = self._network_on.logits([genome])
-        take = cross_entropy_slope if self.loss == "cross-entropy" else scaled_cross_entropy_slope
-        return self._network_on.slope(genome, take(logits, self._labels))
+        return self._network_on.slope(genome, slope_of(self.loss)(logits, self._labels))
 
     def _size(self, genome: MaskGenome) -> float:
         if self.size == "kept":
@@ -421,20 +403,9 @@ class Masks(CompressionProblem):
 
     def references(self) -> list[Reference]:
         """Masks of known criteria, at the sparsity asked for or at several."""
-        counts = [self.n_kept] if self.n_kept else _spread_counts(*self._bounds)
+        counts = [self.n_kept] if self.n_kept else spread_counts(*self._bounds)
         known = []
         for name in self._reference_names:
             masks = [self.criteria.mask(name, count) for count in counts]
             known.append(Reference(name, X=as_population(MaskGenome.from_mask(mask) for mask in masks)))
         return known
-
-
-def _criteria_of(text: str) -> list[str]:
-    if text in ("all", "none", ""):
-        return [name for name in CRITERIA if name not in ALIASES] if text == "all" else []
-    return [check_criterion(name.strip()) for name in text.split(",")]
-
-
-def _spread_counts(low: int, high: int, n: int = 8) -> list[int]:
-    """Numbers of ones over a range, evenly on a logarithmic scale."""
-    return sorted({round(count) for count in np.geomspace(low, high, n)})

@@ -28,7 +28,7 @@ class UniformMaskCrossover:
     balanced: bool = True
 
     def __call__(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """n pairs of parents, (n, 1) each, to n pairs of children."""
+        """N pairs of parents, (n, 1) each, to n pairs of children."""
         pairs = [self._cross(a, b, rng) for a, b in zip(A[:, 0], B[:, 0], strict=True)]
         return as_population(c for c, _ in pairs), as_population(d for _, d in pairs)
 

@@ -72,5 +72,7 @@ def paired_by_layer(
         mine = removed[layers == layer][: len(dropped)]
         out.append(mine)
         candidates = rng.choice(dropped, min(len(dropped), round(tried * len(mine))), replace=False)
-        into.append(candidates[: len(mine)] if slope is None else candidates[np.argsort(slope[candidates])[: len(mine)]])
+        into.append(
+            candidates[: len(mine)] if slope is None else candidates[np.argsort(slope[candidates])[: len(mine)]]
+        )
     return np.concatenate(out), np.concatenate(into)

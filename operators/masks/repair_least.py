@@ -40,9 +40,10 @@ class KeepLeast:
             counts[layer] = least[layer]
             for _ in range(len(added) if self.fixed else 0):
                 fullest = int(np.argmax(counts - least))
-                place = self.layout.starts[fullest] + np.flatnonzero(
-                    mask[self.layout.starts[fullest] : self.layout.starts[fullest + 1]]
-                )[-1]
+                place = (
+                    self.layout.starts[fullest]
+                    + np.flatnonzero(mask[self.layout.starts[fullest] : self.layout.starts[fullest + 1]])[-1]
+                )
                 mask[place] = False
                 counts[fullest] -= 1
                 flips.append(int(place))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,10 @@ def curves_figure(table: pd.DataFrame) -> Figure:
     axes = figure.subplots(1, 2)
     handles = []
     for k, (name, part) in enumerate(table.groupby("mask", sort=False)):
-        look = {"color": PALETTE[k % len(PALETTE)], "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}
+        look: dict[str, Any] = {
+            "color": PALETTE[k % len(PALETTE)],
+            "linestyle": DASHES[k // len(PALETTE) % len(DASHES)],
+        }
         look |= {"marker": "o", "markersize": 3, "label": str(name)}
         handles += axes[0].plot(part["epoch"], 100 * part["test_accuracy"], **look)
         axes[1].plot(part["epoch"], part["train_loss"], **look)
@@ -99,7 +102,7 @@ def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
     return write_files(out, {"curves.csv": table.to_csv(index=False).encode(), "curves.png": buffer.getvalue()})
 
 
-def _choice(name: str, value: str, choices: Sequence[str]) -> str:
+def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
     if value not in choices:
         raise UsageError(f"--{name} must be one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}")
     return value
@@ -112,9 +115,13 @@ def main(argv: Sequence[str]) -> int:
         description="Train the best mask of each run, and criteria's masks, and draw their curves.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/masks.py on one network")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for networks, checkpoints, curves.csv and .png")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder for networks, checkpoints, curves.csv and .png"
+    )
     parser.add_argument("--criteria", default=CRITERIA, help=f"criteria beside them, or none (default: {CRITERIA})")
-    parser.add_argument("--epochs", type=int, default=90, help="epochs; the step size falls after each third (default: 90)")
+    parser.add_argument(
+        "--epochs", type=int, default=90, help="epochs; the step size falls after each third (default: 90)"
+    )
     parser.add_argument("--lr", type=float, default=0.1, help="first step size (default: 0.1)")
     parser.add_argument("--kept", default="rewind", help="rewind, signed, reshuffle or reinit (default: rewind)")
     parser.add_argument("--dropped", default="zero", help="zero or frozen (default: zero)")
@@ -127,7 +134,13 @@ def main(argv: Sequence[str]) -> int:
     problem, masks = masks_of(runs, criteria)
     schedule = Schedule.of_length(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
     table = trained_curves(
-        problem, masks, Path(options.out), schedule=schedule, kept=kept, dropped=dropped, seed=options.seed  # type: ignore[arg-type]
+        problem,
+        masks,
+        Path(options.out),
+        schedule=schedule,
+        kept=kept,
+        dropped=dropped,
+        seed=options.seed,
     )
     for file in write_training(table, Path(options.out)):
         print(f"wrote {file}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -74,8 +75,8 @@ def similarity_figure(masks: Sequence[NamedMask]) -> Figure:
 
 def structure_table(problem: Masks, masks: Sequence[NamedMask]) -> pd.DataFrame:
     """Loss, accuracy, orthogonality, energy and Jacobian of the judged network under each mask: one row a mask."""
-    from opt.evaluation import evaluate_batch
     from operators.masks import MaskGenome, as_population
+    from opt.evaluation import evaluate_batch
 
     rows = []
     images = problem.dataset.test.images[:JACOBIAN_IMAGES]
@@ -132,11 +133,14 @@ def structure_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _write_names(ax: object, table: pd.DataFrame, x: str, y: str) -> None:
+def _write_names(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     """Names beside the points, moved until no two overlap."""
     from adjustText import adjust_text
 
-    texts = [ax.text(a, b, name, fontsize=7, color="0.2") for a, b, name in zip(table[x], table[y], table["mask"], strict=True)]  # type: ignore[attr-defined]
+    texts = [
+        ax.text(a, b, name, fontsize=7, color="0.2")
+        for a, b, name in zip(table[x], table[y], table["mask"], strict=True)
+    ]
     adjust_text(texts, ax=ax, expand=(1.2, 1.5), arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
 
 

@@ -58,7 +58,9 @@ def build_architecture(
     """
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise UsageError(f"model must be {known} or package.module:function, got {name!r}{nearest(name, ARCHITECTURES)}")
+        raise UsageError(
+            f"model must be {known} or package.module:function, got {name!r}{nearest(name, ARCHITECTURES)}"
+        )
     if not width > 0:
         raise UsageError(f"width must be above 0, got {width}")
     has_bias = name != "lenet-300-100" if bias is None else bias

@@ -91,9 +91,7 @@ class ChannelSpace:
         return found
 
     def _parts(self, mask: np.ndarray) -> list[tuple[ChannelGroup, np.ndarray]]:
-        return [
-            (g, mask[a:b]) for g, a, b in zip(self.groups, self.starts, self.starts[1:], strict=False)
-        ]
+        return [(g, mask[a:b]) for g, a, b in zip(self.groups, self.starts, self.starts[1:], strict=False)]
 
     def pool(self, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Sums over the rows of all layers that share a channel."""
@@ -112,7 +110,9 @@ class ChannelSpace:
     def empty_layers(self, mask: np.ndarray) -> list[str]:
         """Layers of which a mask leaves nothing."""
         parts = self._parts(mask)
-        return [n for g, kept in parts for n, channel in g.outputs.items() if n in self._layers and not kept[channel].any()]
+        return [
+            n for g, kept in parts for n, channel in g.outputs.items() if n in self._layers and not kept[channel].any()
+        ]
 
     def kept_axes(self, mask: np.ndarray) -> dict[str, tuple[np.ndarray | None, np.ndarray | None]]:
         """For each module that a mask cuts: indices of the rows and of the input columns that stay, None for all."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,22 @@ def check_criterion(name: str) -> str:
     if name not in CRITERIA:
         raise UsageError(f"unknown criterion {name!r}{nearest(name, CRITERIA)}; known: {', '.join(CRITERIA)}")
     return name
+
+
+def named_criteria(text: str) -> list[str]:
+    """Names of criteria separated by commas; all of them, or none.
+
+    Raises:
+        UsageError: A name that is none.
+    """
+    if text in ("all", "none", ""):
+        return [name for name in CRITERIA if name not in ALIASES] if text == "all" else []
+    return [check_criterion(name.strip()) for name in text.split(",")]
+
+
+def spread_counts(low: int, high: int, n: int = 8) -> list[int]:
+    """Numbers of ones over a range, evenly on a logarithmic scale."""
+    return sorted({round(count) for count in np.geomspace(low, high, n)})
 
 
 class CriterionMasks:
@@ -187,10 +203,8 @@ class CriterionMasks:
         found = _read_mask(file, self.n)
         if found is None:
             found = self._make(name, n_kept)
-            try:
+            with contextlib.suppress(UsageError):  # it is there; a full disk only costs making it again
                 write_whole(file, safetensors.numpy.save({"mask": np.packbits(found)}))
-            except UsageError:
-                pass  # it is there; a full disk only costs making it again
         return found
 
 
@@ -209,5 +223,3 @@ def _read_mask(file: Path, n: int) -> np.ndarray | None:
     if packed.dtype != torch.uint8 or len(packed) != (n + 7) // 8:
         return None
     return np.unpackbits(packed.numpy(), count=n).astype(bool)
-
-

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
+
+Loss = Literal["scaled", "cross-entropy", "error"]
 
 SHARPNESS = 4.0
 """Standard deviation that logits are brought to before their cross-entropy is taken."""
@@ -58,3 +63,16 @@ def error_rate(logits: np.ndarray, labels: np.ndarray) -> float:
     """Fraction of wrong answers of (n_classes, n) logits; a NaN is wrong."""
     right = (logits.argmax(axis=0) == labels) & ~np.isnan(logits).any(axis=0)
     return 1.0 - float(np.count_nonzero(right)) / logits.shape[1]
+
+
+MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "scaled": scaled_cross_entropy,
+    "cross-entropy": cross_entropy,
+    "error": error_rate,
+}
+"""`(logits, labels) -> value`, minimised, by name."""
+
+
+def slope_of(loss: Loss) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The derivative by the logits; of the error, which has none, that of the scaled cross-entropy."""
+    return cross_entropy_slope if loss == "cross-entropy" else scaled_cross_entropy_slope

@@ -78,9 +78,13 @@ def masks_of(runs: Sequence[Run], criteria: Sequence[str]) -> tuple[Masks, list[
     for run in runs:
         other = run.manifest["problem"].get("parameters") or {}
         own = runs[0].manifest["problem"]["parameters"]
-        different = [k for k in ("data", "model", "level", "layers", "width", "checkpoint") if other.get(k) != own.get(k)]
+        different = [
+            k for k in ("data", "model", "level", "layers", "width", "checkpoint") if other.get(k) != own.get(k)
+        ]
         if different:
-            raise UsageError(f"{run.path} and {runs[0].path} differ in {', '.join(different)}: their masks have other places")
+            raise UsageError(
+                f"{run.path} and {runs[0].path} differ in {', '.join(different)}: their masks have other places"
+            )
         found.append(best_mask(run, problem))
     names = [m.name for m in found]
     if len(set(names)) < len(names):

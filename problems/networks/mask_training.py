@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from problems.networks.architectures import draw_weights
 from problems.networks.channels import ChannelSpace
-from problems.networks.data import Dataset
+from problems.networks.data import Dataset, Split
 from problems.networks.mask_space import MaskSpace, with_masks, with_signed_constants
 from problems.networks.prunable import prunable_layers
 from problems.networks.sgd import Dropped, Schedule, Trained, train_sgd
@@ -112,3 +112,35 @@ def train_mask(
         on_epoch=on_epoch,
     )
     return network, trained
+
+
+def briefly_trained(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    masks: Mapping[str, np.ndarray],
+    data: Split,
+    *,
+    steps: int,
+    schedule: Schedule,
+    seed: int,
+) -> nn.Module:
+    """A masked network after a few steps of training, always the same ones; in evaluation mode.
+
+    Args:
+        model: Gives the architecture; left as it is.
+        state: Weights that the training begins with.
+        masks: Bool masks of parameters by name.
+        data: The images of as many batches as there are steps are taken from its beginning.
+        steps: Steps.
+        schedule: Gives the first step size and the size of a batch.
+        seed: Of the order of images.
+    """
+    network = copy.deepcopy(model)
+    network.load_state_dict(state)
+    n_images = steps * schedule.batch_size
+    epochs = -(-n_images // len(data))
+    used = data.subset(slice(0, -(-n_images // epochs)))
+    short = Schedule(epochs=epochs, lr=schedule.lr, milestones=(), batch_size=schedule.batch_size)
+    with torch.enable_grad():
+        train_sgd(network, used, schedule=short, seed=seed, masks=masks)
+    return network

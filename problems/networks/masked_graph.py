@@ -37,7 +37,6 @@ class Cut:
     keys: dict[str, bytes]
 
 
-
 _NOTHING = Cut({}, {}, {})
 
 
@@ -61,7 +60,13 @@ class MaskedGraph:
     """
 
     def __init__(
-        self, model: nn.Module, space: MaskSpace, state: Mapping[str, Tensor], split: Split, *, cache_bytes: int = 768 << 20
+        self,
+        model: nn.Module,
+        space: MaskSpace,
+        state: Mapping[str, Tensor],
+        split: Split,
+        *,
+        cache_bytes: int = 768 << 20,
     ) -> None:
         self._model, self._space, self._state = model, space, dict(state)
         self._modules = dict(model.named_modules())
@@ -150,7 +155,9 @@ class MaskedGraph:
         for key, output in zip(missing, outputs, strict=True):
             node = self._graph.stages[stage][0]
             cut = cuts[alike[key][0]]
-            below[key] = self._run(self._graph.stages[stage][1:], {**env, node: output}, cut, self._graph.needed[stage + 1])
+            below[key] = self._run(
+                self._graph.stages[stage][1:], {**env, node: output}, cut, self._graph.needed[stage + 1]
+            )
             self._keep((stage, path + key), below[key])
         for key, members in alike.items():
             if last:
@@ -193,24 +200,29 @@ class MaskedGraph:
         for cut in cuts:
             yield product.index_select(axis, torch.from_numpy(np.searchsorted(union, cut.rows[name])))
 
-    def _run(self, nodes: Sequence[fx.Node], env: dict[fx.Node, Any], cut: Cut, needed: set[fx.Node]) -> dict[fx.Node, Any]:
+    def _run(
+        self, nodes: Sequence[fx.Node], env: dict[fx.Node, Any], cut: Cut, needed: set[fx.Node]
+    ) -> dict[fx.Node, Any]:
         assert self._graph is not None
         interpreter = self._graph.interpreter
         interpreter.env = env
         for node in nodes:
+            arguments: tuple[Any, ...] = node.args
             module = self._modules.get(str(node.target)) if node.op == "call_module" else None
             if isinstance(module, _NORMS):
-                env[node] = self._normalised(str(node.target), module, env[node.args[0]], cut)
+                env[node] = self._normalised(str(node.target), module, env[arguments[0]], cut)
             elif module is not None and next(module.parameters(), None) is not None:
                 names = [(f"{node.target}.{n}", n) for n, _ in module.named_parameters()]
                 own = {n: cut.tensors.get(full, self._state[full]) for full, n in names}
-                env[node] = functional_call(module, own, tuple(env[a] for a in node.args))
+                env[node] = functional_call(module, own, tuple(env[a] for a in arguments))
             else:
                 env[node] = interpreter.run_node(node)
         return {node: value for node, value in env.items() if node in needed}
 
     def _normalised(self, name: str, norm: Any, x: Tensor, cut: Cut) -> Tensor:
-        weight, bias = (cut.tensors.get(f"{name}.{kind}", self._state.get(f"{name}.{kind}")) for kind in ("weight", "bias"))
+        weight, bias = (
+            cut.tensors.get(f"{name}.{kind}", self._state.get(f"{name}.{kind}")) for kind in ("weight", "bias")
+        )
         return nn.functional.batch_norm(x, None, None, weight, bias, training=True, eps=norm.eps)
 
     def _keep(self, key: tuple[int, bytes], env: dict[fx.Node, Any]) -> None:
@@ -310,14 +322,21 @@ def settle_norms(model: nn.Module, images: Tensor) -> None:
         norm.momentum = None  # the plain mean over what is seen
         norm.reset_running_stats()
         norm.train()
-        handles.append(norm.register_forward_pre_hook(lambda m, x: sizes.update({id(m): x[0].numel() // x[0].shape[1]})))
+        handles.append(
+            norm.register_forward_pre_hook(lambda m, x: sizes.update({id(m): x[0].numel() // x[0].shape[1]}))
+        )
     model(images)
     for norm, momentum, handle in zip(norms, before, handles, strict=True):
         handle.remove()
         n = sizes[id(norm)]
-        norm.running_var.mul_((n - 1) / n)  # batches are normalised by the variance over n, this is the one over n - 1
+        _as_batch_variance(norm, n)
         norm.momentum = momentum
         norm.eval()
+
+
+def _as_batch_variance(norm: Any, n: int) -> None:
+    # batches are normalised by the variance over n, a norm keeps the one over n - 1
+    norm.running_var.mul_((n - 1) / n)
 
 
 class _batch_statistics:

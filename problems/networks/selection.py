@@ -14,7 +14,9 @@ MaskScope = Literal["global", "layer", "normalised"]
 divided by their layer's mean size."""
 
 
-def keep_highest(scores: Sequence[np.ndarray], n_kept: int, *, scope: MaskScope = "global", least: int = 0) -> np.ndarray:
+def keep_highest(
+    scores: Sequence[np.ndarray], n_kept: int, *, scope: MaskScope = "global", least: int = 0
+) -> np.ndarray:
     """The mask of the highest scores.
 
     Args:
@@ -52,7 +54,9 @@ def _top(scores: np.ndarray, k: int) -> np.ndarray:
     return mask
 
 
-def lottery_keep_counts(sizes: Sequence[int], n_kept: int, *, rate: float = 0.2, last_rate: float = 0.1) -> list[list[int]]:
+def lottery_keep_counts(
+    sizes: Sequence[int], n_kept: int, *, rate: float = 0.2, last_rate: float = 0.1
+) -> list[list[int]]:
     """Places kept by each layer after each round of iterative pruning that ends at `n_kept` in all.
 
     A round removes `rate` of what each layer has left and `last_rate` of the last; the last round removes so

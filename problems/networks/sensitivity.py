@@ -36,7 +36,7 @@ def snip_scores(model: nn.Module, names: Sequence[str], images: Tensor, labels: 
 
 
 def grasp_scores(model: nn.Module, names: Sequence[str], images: Tensor, labels: Tensor) -> list[np.ndarray]:
-    """w * (H g), one float64 array a layer; keep the highest, which are those whose removal costs gradient flow.
+    """W * (H g), one float64 array a layer; keep the highest, which are those whose removal costs gradient flow.
 
     The paper removes the highest of -w * (H g), which is the same. Arguments as in `snip_scores`.
 

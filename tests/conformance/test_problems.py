@@ -43,7 +43,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "masks-free": ("masks", {"sparsity": None, "size": "macs", "start": "magsign", "references": "magsign,snip"}),
     "masks-filters": (
         "masks",
-        {"model": "strided-cnn", "level": "filters", "sparsity": 0.5, "loss": "error", "references": "magnitude,synflow"},
+        {
+            "model": "strided-cnn",
+            "level": "filters",
+            "sparsity": 0.5,
+            "loss": "error",
+            "references": "magnitude,synflow",
+        },
     ),
     "masks-layers": ("masks", {"model": "lenet-5", "per_layer": True, "resample": 2, "momentum": 0.5}),
     "threshold-published": ("threshold", {"scale": "threshold", "initial": "log", "crossover": "mean"}),

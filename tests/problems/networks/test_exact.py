@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ N = 37
 
 def network(widths, *, bias, seed=0, **options):
     rng = np.random.default_rng(seed)
-    weights = [rng.normal(size=(o, i)).astype(np.float32) for i, o in zip(widths, widths[1:], strict=False)]
+    weights = [rng.normal(size=(o, i)).astype(np.float32) for i, o in itertools.pairwise(widths)]
     biases = [rng.normal(size=o).astype(np.float32) for o in widths[1:]] if bias else None
     pixels = rng.integers(0, 17, size=(N, widths[0])).astype(np.uint8)
     return ExactNetwork(weights, biases, pixels, white=16, **options), weights, biases, pixels / 16
@@ -117,7 +119,9 @@ def test_slope_is_the_derivative_by_the_mask(name, bias, loss, derivative):
     genome = random_genome(exact, np.random.default_rng(7))
     labels = np.random.default_rng(8).integers(0, 4, size=N)
     slope = exact.slope(genome, derivative(exact.logits(genome), labels))
-    masks = [torch.tensor(exact.mask_of(genome, k), dtype=torch.float64, requires_grad=True) for k in range(len(weights))]
+    masks = [
+        torch.tensor(exact.mask_of(genome, k), dtype=torch.float64, requires_grad=True) for k in range(len(weights))
+    ]
     a = torch.tensor(x)
     for k, (weight, mask) in enumerate(zip(weights, masks, strict=True)):
         a = a @ (torch.tensor(weight, dtype=torch.float64) * mask).T

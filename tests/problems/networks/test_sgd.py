@@ -115,7 +115,9 @@ def test_beginnings_of_masks():
     space = WeightSpace(model, ["fc1", "fc2", "fc3"], DATA.train.images)
     mask = np.random.default_rng(0).random(sum(space.sizes)) < 0.4
     places = torch.from_numpy(space.tensors(mask)["fc1.weight"])
-    begin = {kind: beginning(model, state, space, mask, kind, seed=3) for kind in ("rewind", "signed", "reshuffle", "reinit")}
+    begin = {
+        kind: beginning(model, state, space, mask, kind, seed=3) for kind in ("rewind", "signed", "reshuffle", "reinit")
+    }
     assert torch.equal(begin["rewind"]["fc1.weight"], state["fc1.weight"])
     signed = begin["signed"]["fc1.weight"]
     torch.testing.assert_close(signed, state["fc1.weight"].sign() * state["fc1.weight"].std())
@@ -124,7 +126,9 @@ def test_beginnings_of_masks():
     assert torch.equal(dealt[places].sort().values, state["fc1.weight"][places].sort().values)
     assert (dealt[places] != state["fc1.weight"][places]).any()
     assert (begin["reinit"]["fc1.weight"] != state["fc1.weight"]).any()
-    assert set(with_signed_constants(state, ["fc2"])["fc2.weight"].abs().unique().tolist()) == {float(state["fc2.weight"].std())}
+    assert set(with_signed_constants(state, ["fc2"])["fc2.weight"].abs().unique().tolist()) == {
+        float(state["fc2.weight"].std())
+    }
 
 
 @pytest.mark.parametrize("level", ["weights", "filters"])
@@ -132,7 +136,9 @@ def test_masks_are_trained_and_filters_cut_out(level):
     name = "lenet-300-100" if level == "weights" else "strided-cnn"
     model = network(name, 0.1).requires_grad_(False).eval()
     example = DATA.train.images[:2]
-    space = WeightSpace(model, ["fc1", "fc2", "fc3"], example) if level == "weights" else ChannelSpace(model, None, example)
+    space = (
+        WeightSpace(model, ["fc1", "fc2", "fc3"], example) if level == "weights" else ChannelSpace(model, None, example)
+    )
     mask = np.arange(sum(space.sizes)) % 2 == 0
     trained, done = train_mask(model, model.state_dict(), space, mask, DATA, schedule=SHORT, seed=0)
     assert done.curve[-1]["test_accuracy"] > 0.4
