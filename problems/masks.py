@@ -303,8 +303,8 @@ class Masks(CompressionProblem):
 
     def _trained(self, genome: MaskGenome) -> nn.Module:
         masks = self.space.tensors(genome.mask())
-        options = {"steps": self.train_steps, "schedule": self.schedule, "seed": self.model_seed}
-        return briefly_trained(self.model, self.state, masks, self.dataset.train, **options)
+        steps, seed, data = self.train_steps, self.model_seed, self.dataset.train
+        return briefly_trained(self.model, self.state, masks, data, steps=steps, schedule=self.schedule, seed=seed)
 
     def slope(self, genome: MaskGenome) -> np.ndarray:
         """(n,) float32 derivative of the loss by every place of a mask, on the images of now.

@@ -201,7 +201,7 @@ def _save(path: Path, about: dict[str, Any], model: nn.Module, optimiser: torch.
             tensors[f"momentum.{name}"] = buffer
     for epoch, state in done.states.items():
         tensors |= {f"epoch.{epoch}.{name}": t for name, t in state.items()}
-    info = json.dumps({"about": about, "curve": done.curve}, sort_keys=True)
+    info = json.dumps({"about": about, "curve": done.curve})
     write_whole(path, safetensors.torch.save(tensors, {"info": info}))
 
 
