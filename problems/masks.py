@@ -95,6 +95,8 @@ class Masks(CompressionProblem):
         largest_move: Places that a full step exchanges, as a share of those kept; annealing's
             steps are shares of that. By default 0.02 of the weights and 0.2 of the filters; the thesis begins with 1.
         guided: Whether swaps guided by the objective's slope are among the moves.
+        slope_images: Images that a slope is taken on, others for each mask, from where `images_from` says; 0 for those
+            that masks are judged on.
         renew: Accepted moves between two slopes.
         pressure: Most candidates that a guided move draws for each place that it takes.
         momentum: Share of the old slope that a new one keeps.
@@ -135,6 +137,7 @@ class Masks(CompressionProblem):
         start: str = "random",
         largest_move: float | None = None,
         guided: bool = True,
+        slope_images: int = 1000,
         renew: int = 2,
         pressure: float = 64.0,
         momentum: float = 0.0,
@@ -149,6 +152,7 @@ class Masks(CompressionProblem):
             "train_steps": (train_steps, 0),
         }
         least |= {"n_images": (n_images, 1), "resample": (resample, 0), "renew": (renew, 1), "pressure": (pressure, 1)}
+        least |= {"slope_images": (slope_images, 0)}
         least |= {"final_epochs": (final_epochs, 1), "lottery_epochs": (lottery_epochs, 1)}
         for name, (value, low) in least.items():
             if value < low:
@@ -187,6 +191,7 @@ class Masks(CompressionProblem):
         self.resample, self._images_from = resample, images_from
         self.largest_move = largest_move
         self.start, self.guided = start, guided and not train_steps
+        self.slope_images = min(slope_images, len(self._pool(images_from)))
         self.renew, self.pressure, self.momentum = renew, pressure, momentum
         self._reference_names = named_criteria(references)
         if start != "random":
@@ -307,12 +312,18 @@ class Masks(CompressionProblem):
         return briefly_trained(self.model, self.state, masks, data, steps=steps, schedule=self.schedule, seed=seed)
 
     def slope(self, genome: MaskGenome) -> np.ndarray:
-        """(n,) float32 derivative of the loss by every place of a mask, on the images of now.
+        """(n,) float32 derivative of the loss by every place of a mask, on `slope_images` images or those of now.
 
-        For the error, which has none, that of the cross-entropy of scaled logits is taken.
+        Which images follows from the mask's key, so that a mask has one slope. For the error, which has none, that of
+        the cross-entropy of scaled logits is taken.
         """
-        (logits,) = self._network_on.logits([genome])
-        return self._network_on.slope(genome, slope_of(self.loss)(logits, self._labels))
+        pool, labels, split = self._pool(self._images_from), self._labels, None
+        if self.slope_images:
+            ids = np.random.default_rng(genome.words).choice(len(pool), self.slope_images, replace=False)
+            split = pool.subset(torch.from_numpy(ids))
+            labels = split.labels.numpy()
+        take = slope_of(self.loss)
+        return self._network_on.slope(genome, lambda logits: take(logits, labels), split)
 
     def _size(self, genome: MaskGenome) -> float:
         if self.size == "kept":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,10 @@ _ACTIVATION_BITS = 24
 _MOST_STATES = 64
 # A mask that differs from its parent in more than one weight of so many is evaluated from nothing.
 _MANY_FLIPS = 20
+
+
+Derivative = Callable[[np.ndarray], np.ndarray]
+"""(n_classes, n) float32 logits to a loss's derivative by them."""
 
 
 @dataclass(frozen=True)
@@ -258,26 +262,42 @@ class ExactNetwork:
 
     # -- slopes -------------------------------------------------------------------------------
 
-    def slope(self, genome: MaskGenome, d_logits: np.ndarray) -> np.ndarray:
+    def slope(self, genome: MaskGenome, derivative: Derivative, pixels: np.ndarray | None = None) -> np.ndarray:
         """Derivative of a loss by every place of the mask, kept or not: w dL/dw, (n,) float32.
 
         Args:
             genome: The mask at which it is taken.
-            d_logits: (n_classes, n_images) float32, the loss's derivative by the logits.
+            derivative: (n_classes, n) float32 logits to the loss's derivative by them, of the same shape.
+            pixels: (n, n_in) images to take it on, in float32 and from nothing; None for those that are shown.
         """
-        state = self.state(genome)
-        pre = [np.stack(state.rows), *state.later] if state.rows else []
-        scale, inputs = np.float32(1.0 / self._white), [self._inputs.astype(np.float32) * np.float32(1 / self._white)]
-        for k, values in enumerate(pre):
-            unit = np.float32(self._units[k]) * scale
-            inputs.append(np.maximum(values, 0).astype(np.float32) * unit)
-            scale = unit * np.float32(self._steps[k])
-        # whole numbers times units are the weights as they are used
-        parts, d = [], d_logits
-        for k in reversed(range(len(self.shapes))):
-            weight = (self._whole[k] * self._units[k]).astype(np.float32)
-            parts.append((weight * (d @ inputs[k].T)).ravel())
+        weights = [(w * unit).astype(np.float32) for w, unit in zip(self._whole, self._units, strict=True)]
+        masked = [w * self.mask_of(genome, k) for k, w in enumerate(weights)]
+        white = np.float32(1 / self._white)
+        if pixels is None:
+            state = self.state(genome)
+            inputs, logits = [self._inputs.astype(np.float32) * white, *self._hidden(state)], state.logits
+        else:
+            inputs = [np.ascontiguousarray(pixels.T, dtype=np.float32) * white]
+            for k, weight in enumerate(masked):
+                pre = weight @ inputs[-1]
+                if self._biases is not None:
+                    pre += self._biases[k].astype(np.float32)[:, None]
+                inputs.append(np.maximum(pre, 0.0) if k < len(masked) - 1 else pre)
+            logits = inputs.pop()
+        parts, d = [], derivative(logits)
+        for k in reversed(range(len(weights))):
+            parts.append((weights[k] * (d @ inputs[k].T)).ravel())
             if k:
-                d = (weight * self.mask_of(genome, k)).T @ d
+                d = masked[k].T @ d
                 d *= inputs[k] > 0
         return np.concatenate(parts[::-1])
+
+    def _hidden(self, state: State) -> list[np.ndarray]:
+        """Activations of the hidden layers of a state, float32."""
+        found = []
+        scale = 1.0 / self._white
+        for k, pre in enumerate([np.stack(state.rows), *state.later] if state.rows else []):
+            scale *= self._units[k]
+            found.append(np.maximum(pre, 0.0).astype(np.float32) * np.float32(scale))
+            scale *= self._steps[k]
+        return found

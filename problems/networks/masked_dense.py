@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from operators.masks.genome import MaskGenome
 from problems.networks.data import Split
-from problems.networks.exact import ExactNetwork
+from problems.networks.exact import Derivative, ExactNetwork
 from problems.networks.models import FullyConnected
 
 
@@ -53,9 +53,9 @@ class MaskedDense:
         for genome in genomes:
             yield self._exact.logits(genome)
 
-    def slope(self, genome: MaskGenome, d_logits: np.ndarray) -> np.ndarray:
-        """(n,) float32 derivative by the mask of a loss with the derivative `d_logits` by the logits."""
-        return self._exact.slope(genome, d_logits)
+    def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | None = None) -> np.ndarray:
+        """(n,) float32 derivative by the mask of a loss with a `derivative` by logits, on images of `split` or of now."""
+        return self._exact.slope(genome, derivative, None if split is None else _pixels(split))
 
 
 def _pixels(split: Split) -> np.ndarray:

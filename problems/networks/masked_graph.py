@@ -16,6 +16,7 @@ from torch.func import functional_call
 from operators.masks.genome import MaskGenome
 from problems.networks.channels import ChannelSpace
 from problems.networks.data import Split
+from problems.networks.exact import Derivative
 from problems.networks.mask_space import MaskSpace, with_masks
 from problems.networks.prunable import prunable_layers, run_layer
 
@@ -236,18 +237,22 @@ class MaskedGraph:
 
     # -- slopes -------------------------------------------------------------------------------
 
-    def slope(self, genome: MaskGenome, d_logits: np.ndarray) -> np.ndarray:
-        """(n,) float32 derivative by the mask of a loss with the derivative `d_logits` by the logits.
+    def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | None = None) -> np.ndarray:
+        """(n,) float32 derivative by the mask of a loss with a `derivative` by logits, on images of `split` or of now.
 
         For a weight it is w dL/dw. For a channel its outputs are thought to be multiplied by its place: the
         sum of the same over the norm behind it, or where there is none over its own weights and bias.
         """
+        images = self._images if split is None else split.images
         masks = self._space.tensors(genome.mask())
         gates = self._gates(masks)
         leaves = {n: (self._state[n] * torch.tensor(masks[n])).requires_grad_(True) for n in gates}
         with _batch_statistics(self._model), torch.enable_grad():
-            logits = functional_call(self._model, {**self._state, **leaves}, (self._images,))
-            gradients = torch.autograd.grad(logits, list(leaves.values()), torch.from_numpy(d_logits).T)
+            logits = functional_call(self._model, {**self._state, **leaves}, (images,))
+            d_logits = derivative(logits.detach().T.contiguous().numpy())
+            gradients = torch.autograd.grad(
+                logits, list(leaves.values()), torch.from_numpy(np.ascontiguousarray(d_logits.T))
+            )
         parts = {n: (self._state[n] * g).detach().numpy() for n, g in zip(leaves, gradients, strict=True)}
         if not isinstance(self._space, ChannelSpace):
             return np.concatenate([parts[f"{name}.weight"].ravel() for name in self._space.names]).astype(np.float32)

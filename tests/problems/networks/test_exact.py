@@ -118,7 +118,11 @@ def test_slope_is_the_derivative_by_the_mask(name, bias, loss, derivative):
     exact, weights, biases, x = network(SHAPES[name], bias=bias)
     genome = random_genome(exact, np.random.default_rng(7))
     labels = np.random.default_rng(8).integers(0, 4, size=N)
-    slope = exact.slope(genome, derivative(exact.logits(genome), labels))
+    slope = exact.slope(genome, lambda z: derivative(z, labels))
+    pixels = np.rint(16 * x).astype(np.uint8)
+    np.testing.assert_allclose(
+        exact.slope(genome, lambda z: derivative(z, labels), pixels), slope, atol=2e-5 * np.abs(slope).max()
+    )
     masks = [
         torch.tensor(exact.mask_of(genome, k), dtype=torch.float64, requires_grad=True) for k in range(len(weights))
     ]
