@@ -41,7 +41,8 @@ from problems.networks.sgd import Schedule
 DATA = "fashion-mnist"
 COLD = {"n_chains": 1, "start_temperature": 0.003, "end_ratio": 0.03}
 FRESH = {"resample": 100, "images_from": "train"}
-SIGNED = {**FRESH, "weights": "signed", "momentum": 0.7}
+ALONE = {"slope_images": 0, "renew": 2, "momentum": 0.0}
+SIGNED = {**FRESH, "weights": "signed"}
 
 SEARCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # row: (options of the problem, of the search)
@@ -54,10 +55,11 @@ SEARCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"n_chains": 1, "start_temperature": 0.003, "end_ratio": 0.03, "n_eval": 8000},
     ),
     "smooth loss, Metropolis, swaps": ({"largest_move": 0.002, "guided": False}, {**COLD, "n_eval": 8000}),
-    "smooth loss, guided swaps": ({}, {**COLD, "moves": "guided", "n_eval": 8000}),
-    "smooth loss, guided swaps, fresh images": (FRESH, {**COLD, "moves": "guided", "n_eval": 8000}),
-    "the same, 3,000 evaluations": (FRESH, {**COLD, "moves": "guided", "n_eval": 3000}),
-    "signed constants, guided, fresh, 8,000": (SIGNED, {**COLD, "moves": "guided", "n_eval": 8000}),
+    "smooth loss, guided swaps": (ALONE, {**COLD, "moves": "guided", "n_eval": 8000}),
+    "the same, fresh images every 100": ({**FRESH, **ALONE}, {**COLD, "moves": "guided", "n_eval": 8000}),
+    "slopes averaged over fresh images, 3,000": (FRESH, {**COLD, "moves": "guided", "n_eval": 3000}),
+    "slopes averaged over fresh images": (FRESH, {**COLD, "moves": "guided", "n_eval": 8000}),
+    "the same, signed constants": (SIGNED, {**COLD, "moves": "guided", "n_eval": 8000}),
     "the same from the MagSign mask": (
         {**SIGNED, "start": "magsign"},
         {**COLD, "start_temperature": 0.001, "moves": "guided", "n_eval": 8000},
@@ -163,14 +165,15 @@ def search_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
 
 def size_part(cells: Cells, n_seeds: int) -> None:
     for seed in range(n_seeds):
-        for n_images in (250, 500, 1000, 2000, 4000):
+        for slopes, options in (("other images", {}), ("the same images", ALONE)):
+            for n_images in (250, 500, 1000, 2000, 4000):
 
-            def cell(n_images: int = n_images, seed: int = seed) -> Row:
-                problem = Masks(data=DATA, model_seed=seed, references="none", n_images=n_images)
-                row, mask = searched(problem, seed, cells.runs, **COLD, moves="guided", n_eval=4000)
-                return {**row, "on_search": search_accuracy(problem, mask)}
+                def cell(n_images: int = n_images, options: Row = options, seed: int = seed) -> Row:
+                    problem = Masks(data=DATA, model_seed=seed, references="none", n_images=n_images, **options)
+                    row, mask = searched(problem, seed, cells.runs, **COLD, moves="guided", n_eval=4000)
+                    return {**row, "on_search": search_accuracy(problem, mask)}
 
-            cells.make({"n_images": n_images, "seed": seed}, cell)
+                cells.make({"slopes": slopes, "n_images": n_images, "seed": seed}, cell)
 
 
 def packed(mask: np.ndarray) -> str:
@@ -270,7 +273,9 @@ def print_tables(out: Path) -> None:
         rows = pd.DataFrame([json.loads(line) for line in file.read_text().splitlines()])
         print(f"\n## {file.stem} ({rows.cpu_s.sum() / 60:.1f} CPU minutes)\n")
         if file.stem in ("search", "size"):
-            key = "name" if file.stem == "search" else "n_images"
+            if file.stem == "size":
+                rows["images, slopes on"] = rows["n_images"].map("{:,}".format) + ", " + rows["slopes"]
+            key = "name" if file.stem == "search" else "images, slopes on"
             print(f"| {key} | seeds | test | on its images | evaluations | CPU of the search [s] |")
             print("| --- | ---: | ---: | ---: | ---: | ---: |")
             for name, part in rows.groupby(key, sort=False):
