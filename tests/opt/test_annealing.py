@@ -105,14 +105,14 @@ def test_proposals_are_judged_until_one_is_accepted():
         before = [p.F[0] for p in loop.algorithm.pop]
         infills = loop.step()
         row = loop.rows[-1]
-        assert len(infills) == 10
+        assert len(infills) in (2, 4, 6, 8, 10)
         judged = row["proposed_mutation"] + row["proposed_coordinate"]
         accepted = row["accepted_mutation"] + row["accepted_coordinate"]
-        assert 2 <= judged <= 10 and accepted <= 2 and row["acceptance"] == pytest.approx(accepted / judged)
-        assert judged == 10 or accepted >= 1
+        assert 2 <= judged <= len(infills) and accepted <= 2 and row["acceptance"] == pytest.approx(accepted / judged)
+        assert judged == len(infills) or accepted >= 1
         after = [p.F[0] for p in loop.algorithm.pop]
         for k, (old, new) in enumerate(zip(before, after, strict=True)):
-            own = [infills[i].F[0] for i in range(k, 10, 2)]
+            own = [infills[i].F[0] for i in range(k, len(infills), 2)]
             assert new == old or new in own
             # a better one is never passed over for one behind it
             better = [i for i, f in enumerate(own) if f < old]
@@ -123,10 +123,17 @@ def test_proposals_are_judged_until_one_is_accepted():
         Loop(samples.Bowl(), n_gen=5, n_proposals=2, rule="average")
 
 
-def test_default_is_one_chain_with_twenty_proposals_and_given_chains_propose_singly(tmp_path):
+def test_default_is_one_chain_with_up_to_twenty_proposals_and_given_chains_propose_singly(tmp_path):
     for settings, size in (({}, 20), ({"n_chains": 7}, 7), ({"n_proposals": 3}, 3), ({"rule": "average"}, 1)):
-        run = opt.minimize(samples.Bowl(), "sa", n_gen=6, calibration=0, out=tmp_path, **settings)
-        assert [r["n"] for r in run.journal()[1:]] == [size] * 5
+        cold = {"end_ratio": 1e-9, "calibration": 0, "moves": "mutation"}
+        run = opt.minimize(samples.Bowl(), "sa", n_gen=400, out=tmp_path, **cold, **settings)
+        sizes = np.array([r["n"] for r in run.journal()[1:]])
+        assert sizes.max() == size
+        if size in (20, 3):
+            # one at a time while many are accepted, many when few are
+            assert (sizes[:5] == 1).all() and (sizes[-5:] == size).all()
+        else:
+            assert sizes.min() == size
 
 
 def test_acceptance_rules():

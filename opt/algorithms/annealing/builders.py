@@ -57,8 +57,9 @@ def simulated_annealing(
 
     Args:
         n_chains: Number of independent chains, evaluated together; one when not given.
-        n_proposals: Neighbours that each chain has evaluated together in a generation; they are judged in turn until
-            one is accepted. When not given, 1, or 20 where n_chains is not given either.
+        n_proposals: Most neighbours that each chain has evaluated together in a generation; they are judged in turn
+            until one is accepted, and are as few as 1 while many are. When not given, 1, or 20 where n_chains is
+            not given either.
         schedule: How the temperature falls over the run's budget: geometric, linear, logarithmic, cauchy, lam
             (it follows a wanted acceptance), a list of temperatures such as 9,3,1, or module:function from the
             share spent to a temperature.

@@ -15,6 +15,10 @@ from opt.algorithms.annealing.moves import MoveMixture
 from opt.algorithms.pymoo_operators import repaired
 from opt.problem import Operators
 
+AHEAD = 0.5
+"""Proposals evaluated together, as a share of those it takes to have one accepted."""
+RATE_MEMORY = 50.0
+"""Proposals over which the running acceptance is measured, which decides how many are evaluated together."""
 DEFAULT_STEPS = 1000
 """Without a budget in generations, evaluations or seconds a run is planned for so many steps, then stays cold."""
 
@@ -27,7 +31,8 @@ class Chains(Algorithm):
 
     Several proposals of a chain are judged one after the other until one is accepted, and the rest, which
     start from a candidate that is left, are not judged: the chain is the one that proposes singly, evaluated
-    ahead in a batch. While few are accepted, few evaluations are lost by that.
+    ahead in a batch. So that few evaluations are lost by that, there are at most half as many as it takes to
+    have one accepted at the running acceptance.
 
     A generation is one of four, named in the trace: `start` samples the candidates; `calibrate` proposes
     moves from them only to measure differences, and leaves them as they are; `restart` samples again; and
@@ -40,7 +45,7 @@ class Chains(Algorithm):
         operators: The problem's.
         distance: The problem's.
         n_chains: Number of chains.
-        n_proposals: Proposals of each chain that are evaluated together.
+        n_proposals: Most proposals of each chain that are evaluated together.
         mixture: Moves.
         rule: Which proposals are accepted.
         start_temperature: In units of the scalarised objective; None calibrates it.
@@ -83,6 +88,7 @@ class Chains(Algorithm):
         self._group = np.zeros(n_chains, dtype=np.int64)
         self._from = np.zeros((0, 0))
         self._steps_done = 0
+        self._rate = 1.0
         self._has_budget = False
 
     # -- what the engine tells ----------------------------------------------------------------------
@@ -136,7 +142,8 @@ class Chains(Algorithm):
         self.phase = "calibrate" if calibrates else self.next_phase()
         if self.phase == "restart":
             return self._sample("restart")
-        rows = np.arange(self._trials if calibrates else self.n_chains * self.n_proposals) % self.n_chains
+        ahead = min(self.n_proposals, max(1, int(AHEAD / self._rate)))
+        rows = np.arange(self._trials if calibrates else self.n_chains * ahead) % self.n_chains
         self._from = np.array([self.pop[i].X for i in rows])
         Y = self.mixture.propose(self._from, self._group[rows], self.level, self.random_state)
         return repaired(self.operators, Y)
@@ -167,6 +174,7 @@ class Chains(Algorithm):
         self._write(np.full(self.n_chains, NAN), np.zeros(0, dtype=bool), np.zeros(self.n_chains))
 
     def _begin_from_current(self) -> None:
+        self._rate = 1.0
         self.bests = self.pop.copy()
         for candidate in self.bests:
             self._keep_best(candidate)
@@ -198,17 +206,18 @@ class Chains(Algorithm):
         # a candidate that breaks a constraint is accepted only from one that breaks it as much or more
         worse = CV - violation
         accepted = np.where(worse > 0, False, np.where(worse < 0, True, accepted))
-        judged = _until_accepted(accepted.reshape(self.n_proposals, self.n_chains)).ravel()
+        judged = _until_accepted(accepted.reshape(-1, self.n_chains)).ravel()
         accepted &= judged
+        share = accepted.sum() / judged.sum()
+        self._rate = max(self._rate + (share - self._rate) * -np.expm1(-judged.sum() / RATE_MEMORY), 1e-6)
         self.mixture.learn(judged, accepted, difference)
         self.rule.observe(F)
         distance = self.distance(self._from, _candidates(infills))
         for i in np.flatnonzero(accepted):
             self.pop[chain[i]] = infills[i]
             self._keep_better(int(chain[i]), infills[i], F[i], CV[i])
-        if self.n_proposals > 1:
-            for i in np.flatnonzero(~judged):
-                self._keep_better(int(chain[i]), infills[i], F[i], CV[i])
+        for i in np.flatnonzero(~judged):
+            self._keep_better(int(chain[i]), infills[i], F[i], CV[i])
         self._steps_done += 1
         self.after_step(accepted[judged], difference[judged], distance[judged])
         self._write(distance[judged], accepted[judged], temperature, judged)
