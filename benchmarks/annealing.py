@@ -13,7 +13,7 @@ proposal that it has seen before; here its memory is as good as switched off, so
 Then the length found above the optimum, median and mean over the seeds, and two-sided Mann-Whitney tests of
 each row against ours with one chain that proposes singly (p1) and against ours with its defaults, where up to 20
 proposals of the chain are evaluated together (p20). simanneal has its default temperatures, or those that its
-`auto` finds, whose own evaluations (18,000 and more) are not counted.
+`auto` finds, whose own evaluations (some 60,000) are not counted.
 
     python benchmarks/annealing.py [--seeds 20] [--n-eval 10000] [--json FILE]
 """
@@ -221,7 +221,8 @@ def main() -> None:
     references: list[np.ndarray] = []
     print(f"{arguments.n_eval} evaluations, {arguments.seeds} seeds, length above the optimum in %")
     print(
-        f"{'setting':42} {'median':>6} {'mean':>5} {'sd':>5} {'p1':>7} {'p20':>7} {'proposed':>8} {'T0':>7} {'CPU s':>5}"
+        f"{'setting':42} "
+        f"{'median':>6} {'mean':>5} {'sd':>5} {'p1':>7} {'p20':>7} {'proposed':>8} {'T0':>7} {'CPU s':>5}"
     )
     for name, (search, more) in settings.items():
         results = [search(seed, arguments.n_eval, **more) for seed in range(arguments.seeds)]
@@ -244,7 +245,8 @@ def main() -> None:
         rows.append(row)
         shown = ["" if value is None else f"{value:.1e}" for value in [*p, None][:2]]
         print(
-            f"{name:42} {row['median']:6.2f} {excess.mean():5.2f} {excess.std(ddof=1):5.2f} {shown[0]:>7} {shown[1]:>7} "
+            f"{name:42} "
+            f"{row['median']:6.2f} {excess.mean():5.2f} {excess.std(ddof=1):5.2f} {shown[0]:>7} {shown[1]:>7} "
             f"{row['proposed']:8.0f} {row['start_temperature']:7.1f} {row['cpu_s']:5.2f}",
             flush=True,
         )
