@@ -54,7 +54,7 @@ class MaskedDense:
             yield self._exact.logits(genome)
 
     def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | None = None) -> np.ndarray:
-        """(n,) float32 derivative by the mask of a loss with a `derivative` by logits, on images of `split` or of now."""
+        """(n,) float32 derivative of a loss by the mask, on images of `split` or those of now."""
         return self._exact.slope(genome, derivative, None if split is None else _pixels(split))
 
 

@@ -238,7 +238,7 @@ class MaskedGraph:
     # -- slopes -------------------------------------------------------------------------------
 
     def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | None = None) -> np.ndarray:
-        """(n,) float32 derivative by the mask of a loss with a `derivative` by logits, on images of `split` or of now.
+        """(n,) float32 derivative of a loss by the mask, on images of `split` or those of now.
 
         For a weight it is w dL/dw. For a channel its outputs are thought to be multiplied by its place: the
         sum of the same over the norm behind it, or where there is none over its own weights and bias.

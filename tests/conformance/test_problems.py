@@ -51,7 +51,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "references": "magnitude,synflow",
         },
     ),
-    "masks-layers": ("masks", {"model": "lenet-5", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5}),
+    "masks-layers": (
+        "masks",
+        {"model": "lenet-5", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
+    ),
     "threshold-published": ("threshold", {"scale": "threshold", "initial": "log", "crossover": "mean"}),
 }
 
