@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError, nearest
+from opt.errors import UsageError
+from opt.loading import load_object
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset
 from problems.networks.parents import trained_snowfall
@@ -26,17 +26,7 @@ def build_own_model(target: str, *, seed: int) -> nn.Module:
     Raises:
         UsageError: no such module or function, or it fails or returns something else.
     """
-    path, colon, name = target.partition(":")
-    if not colon or not path or not name:
-        raise UsageError(f"model must be package.module:function, got {target!r}")
-    try:
-        module = importlib.import_module(path)
-    except ImportError as error:
-        raise UsageError(f"model {target}: cannot import {path}: {error}; run from its folder or install it") from None
-    build = getattr(module, name, None)
-    if not callable(build):
-        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UsageError(f"model {target}: {path} has no function {name!r}{nearest(name, functions)}")
+    build = load_object(target, "model")
     try:
         with torch.random.fork_rng(devices=[]):
             torch.random.manual_seed(seed)

@@ -20,7 +20,7 @@ from opt.algorithms import algorithms
 from opt.problem import CompressionProblem
 
 N_EVAL = 37
-SMALL = {"pop_size": 8, "n_offsprings": 8, "mu": 4, "lambda_": 8, "n_chains": 8, "n_neighbors": 3}
+SMALL = {"pop_size": 8, "n_offsprings": 8, "mu": 4, "lambda_": 8, "n_chains": 4, "n_proposals": 2, "n_neighbors": 3}
 
 PROBLEMS: dict[str, Callable[[], Any]] = {
     "real-1": samples.Bowl,

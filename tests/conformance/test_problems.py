@@ -29,6 +29,7 @@ PROBLEM_FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob(
 SMALLER: dict[str, dict[str, Any]] = {
     "ecomp": {"hidden": 16, "parent_epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10.0},
     "threshold": {"epochs": 4},
+    "masks": {"width": 0.1, "final_epochs": 2, "n_images": 150},
 }
 
 # Other settings of a problem file, where they take other ways through it.
@@ -39,6 +40,21 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "threshold-layers": ("threshold", {"layers": "*", "score": "std", "size": "both"}),
     "threshold-channels": ("threshold", {"layers": "conv*", "scope": "channel", "score": "rms", "size": "macs"}),
+    "masks-free": ("masks", {"sparsity": None, "size": "macs", "start": "magsign", "references": "magsign,snip"}),
+    "masks-filters": (
+        "masks",
+        {
+            "model": "strided-cnn",
+            "level": "filters",
+            "sparsity": 0.5,
+            "loss": "error",
+            "references": "magnitude,synflow",
+        },
+    ),
+    "masks-layers": (
+        "masks",
+        {"model": "lenet-5", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
+    ),
     "threshold-published": ("threshold", {"scale": "threshold", "initial": "log", "crossover": "mean"}),
 }
 

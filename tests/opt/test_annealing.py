@@ -79,6 +79,63 @@ def test_coldest_chain_of_parallel_tempering_samples_boltzmanns_distribution():
     np.testing.assert_allclose(found, boltzmann(problem.values, 0.1), atol=0.07)
 
 
+def test_proposals_evaluated_ahead_make_the_same_chain():
+    """Judged one by one until one is accepted: Boltzmann's distribution, each state as long as it is judged from."""
+    problem, counts, loop = Ring(), np.zeros(6), None
+
+    def after(algorithm):
+        if len(loop.rows) > 20:
+            # every judged proposal but the accepted one leaves the chain where it was for one step
+            judged = loop.rows[-1]["proposed_walk"] + loop.rows[-1]["proposed_stay"]
+            taken = round(loop.rows[-1]["acceptance"] * judged)
+            counts[before[0]] += judged - taken
+            counts[algorithm.pop[0].X[0]] += taken
+        before[0] = algorithm.pop[0].X[0]
+
+    before = [0]
+    loop = Loop(problem, n_gen=9000, n_chains=1, n_proposals=6, schedule=[0.7], moves="walk:3,stay", after=after)
+    loop.run()
+    np.testing.assert_allclose(counts / counts.sum(), boltzmann(problem.values, 0.7), atol=0.03)
+
+
+def test_proposals_are_judged_until_one_is_accepted():
+    loop = Loop(samples.Bowl(n_var=4), n_gen=80, n_chains=2, n_proposals=5)
+    loop.run(2)
+    for _ in range(70):
+        before = [p.F[0] for p in loop.algorithm.pop]
+        infills = loop.step()
+        row = loop.rows[-1]
+        assert len(infills) in (2, 4, 6, 8, 10)
+        judged = row["proposed_mutation"] + row["proposed_coordinate"]
+        accepted = row["accepted_mutation"] + row["accepted_coordinate"]
+        assert 2 <= judged <= len(infills) and accepted <= 2 and row["acceptance"] == pytest.approx(accepted / judged)
+        assert judged == len(infills) or accepted >= 1
+        after = [p.F[0] for p in loop.algorithm.pop]
+        for k, (old, new) in enumerate(zip(before, after, strict=True)):
+            own = [infills[i].F[0] for i in range(k, len(infills), 2)]
+            assert new == old or new in own
+            # a better one is never passed over for one behind it
+            better = [i for i, f in enumerate(own) if f < old]
+            if better:
+                assert new in own[: better[0] + 1]
+        assert row["best"] <= min(p.F[0] for p in infills), "what was not judged may be the best all the same"
+    with pytest.raises(UsageError, match="n_proposals must be 1 with rule average"):
+        Loop(samples.Bowl(), n_gen=5, n_proposals=2, rule="average")
+
+
+def test_default_is_one_chain_with_up_to_twenty_proposals_and_given_chains_propose_singly(tmp_path):
+    for settings, size in (({}, 20), ({"n_chains": 7}, 7), ({"n_proposals": 3}, 3), ({"rule": "average"}, 1)):
+        cold = {"end_ratio": 1e-9, "calibration": 0, "moves": "mutation"}
+        run = opt.minimize(samples.Bowl(), "sa", n_gen=400, out=tmp_path, **cold, **settings)
+        sizes = np.array([r["n"] for r in run.journal()[1:]])
+        assert sizes.max() == size
+        if size in (20, 3):
+            # one at a time while many are accepted, many when few are
+            assert (sizes[:5] == 1).all() and (sizes[-5:] == size).all()
+        else:
+            assert sizes.min() == size
+
+
 def test_acceptance_rules():
     rng = np.random.default_rng(0)
     increase = np.repeat([-1.0, 0.0, 0.5, 2.0], 20_000)

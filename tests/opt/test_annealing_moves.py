@@ -116,7 +116,12 @@ def test_mixture_proposes_by_its_shares_and_counts_what_was_accepted():
     assert (Y[is_up] == 8).all() and (Y[~is_up] == 7).all()
     assert np.isnan(mixture.step[is_up]).all() and (mixture.step[~is_up] == 1).all()
     accepted = np.arange(4000) < 1000
-    assert mixture.counts(accepted) == [is_up.sum(), is_up[:1000].sum(), (~is_up).sum(), (~is_up[:1000]).sum()]
+    assert mixture.counts(np.ones(4000, dtype=bool), accepted) == [
+        is_up.sum(),
+        is_up[:1000].sum(),
+        (~is_up).sum(),
+        (~is_up[:1000]).sum(),
+    ]
 
 
 @pytest.mark.parametrize("scale", [0.002, 0.05, 0.5])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from opt.loading import load_problem_class
+from opt.loading import load_object, load_problem_class, name_of
 
 CLASS = """
 from pymoo.core.problem import Problem
@@ -100,3 +100,40 @@ def test_file_of_bytes_that_are_not_text_is_refused(tmp_path):
     file = tmp_path / "task.py"
     file.write_bytes(b"\xff\xfe\x00x = 1")
     assert "fails to load" in message(str(file))
+
+
+def doubled(value):
+    return 2 * value
+
+
+class Holder:
+    @staticmethod
+    def inner():
+        return 1
+
+
+def test_function_is_found_by_its_name_and_named_as_it_is_found():
+    name = name_of(doubled, "schedule")
+    assert name == f"{__name__}:doubled"
+    assert load_object(name, "schedule") is doubled
+
+
+@pytest.mark.parametrize("function", [lambda x: x, Holder.inner, Holder().inner])
+def test_function_that_no_name_leads_to_is_refused(function):
+    with pytest.raises(UsageError, match="schedule must be a function at the top of a module"):
+        name_of(function, "schedule")
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("plain", "model must be package.module:function, got 'plain'"),
+        (":name", "package.module:function"),
+        ("no_such_package.nets:build", "cannot import no_such_package.nets"),
+        (f"{__name__}:dubled", "no function 'dubled'; did you mean 'doubled'?"),
+    ],
+)
+def test_function_that_is_not_there_is_a_usage_error(target, expected):
+    with pytest.raises(UsageError) as caught:
+        load_object(target, "model")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)

@@ -17,6 +17,9 @@ from opt.algorithms.registry import algorithm
 from opt.errors import UsageError
 from opt.problem import CompressionProblem
 
+DEFAULT_BATCH = 20
+"""Proposals of the one chain that are evaluated together unless told otherwise."""
+
 RuleName = Literal["metropolis", "threshold", "average"]
 MixtureRule = Literal["fixed", "quality"]
 
@@ -25,7 +28,8 @@ MixtureRule = Literal["fixed", "quality"]
 def simulated_annealing(
     problem: CompressionProblem,
     *,
-    n_chains: int = 20,
+    n_chains: int | None = None,
+    n_proposals: int | None = None,
     schedule: str = "geometric",
     start_temperature: float | None = None,
     acceptance: float = 0.5,
@@ -49,10 +53,13 @@ def simulated_annealing(
     reheat_from: ReheatFrom = "best",
     frozen_steps: int = 50,
 ) -> Algorithm:
-    """Simulated annealing on the problem's moves, several chains as one batch.
+    """Simulated annealing on the problem's moves, proposals and chains evaluated as one batch.
 
     Args:
-        n_chains: Number of independent chains; one generation is one step of each.
+        n_chains: Number of independent chains, evaluated together; one when not given.
+        n_proposals: Most neighbours that each chain has evaluated together in a generation; they are judged in turn
+            until one is accepted, and are as few as 1 while many are. When not given, 1, or 20 where n_chains is
+            not given either.
         schedule: How the temperature falls over the run's budget: geometric, linear, logarithmic, cauchy, lam
             (it follows a wanted acceptance), a list of temperatures such as 9,3,1, or module:function from the
             share spent to a temperature.
@@ -94,11 +101,16 @@ def simulated_annealing(
         "threshold": ThresholdAccepting(),
         "average": RunningAverage(memory),
     }
-    operators = operators_of(problem)
+    if n_proposals is None:
+        n_proposals = DEFAULT_BATCH if n_chains is None and rule != "average" else 1
+    check_least(1, n_proposals=n_proposals)
+    if rule == "average" and n_proposals > 1:
+        raise UsageError(f"--algo.n_proposals must be 1 with rule average, which changes with each, got {n_proposals}")
     return SimulatedAnnealing(
-        operators,
+        operators_of(problem),
         problem.distance,
-        n_chains=n_chains,
+        n_chains=1 if n_chains is None else n_chains,
+        n_proposals=n_proposals,
         mixture=mixture_of(
             problem, moves, mixture, step=step, target=step_acceptance, decay=step_decay, smallest=smallest_step
         ),

@@ -15,6 +15,10 @@ from opt.algorithms.annealing.moves import MoveMixture
 from opt.algorithms.pymoo_operators import repaired
 from opt.problem import Operators
 
+AHEAD = 0.5
+"""Proposals evaluated together, as a share of those it takes to have one accepted."""
+RATE_MEMORY = 50.0
+"""Proposals over which the running acceptance is measured, which decides how many are evaluated together."""
 DEFAULT_STEPS = 1000
 """Without a budget in generations, evaluations or seconds a run is planned for so many steps, then stays cold."""
 
@@ -23,7 +27,12 @@ NAN = float("nan")
 
 
 class Chains(Algorithm):
-    """Chains that each propose one neighbour of their current candidate a generation.
+    """Chains that each propose neighbours of their current candidate, one or several a generation.
+
+    Several proposals of a chain are judged one after the other until one is accepted, and the rest, which
+    start from a candidate that is left, are not judged: the chain is the one that proposes singly, evaluated
+    ahead in a batch. So that few evaluations are lost by that, there are at most half as many as it takes to
+    have one accepted at the running acceptance.
 
     A generation is one of four, named in the trace: `start` samples the candidates; `calibrate` proposes
     moves from them only to measure differences, and leaves them as they are; `restart` samples again; and
@@ -36,6 +45,7 @@ class Chains(Algorithm):
         operators: The problem's.
         distance: The problem's.
         n_chains: Number of chains.
+        n_proposals: Most proposals of each chain that are evaluated together.
         mixture: Moves.
         rule: Which proposals are accepted.
         start_temperature: In units of the scalarised objective; None calibrates it.
@@ -52,6 +62,7 @@ class Chains(Algorithm):
         distance: Distance,
         *,
         n_chains: int,
+        n_proposals: int = 1,
         mixture: MoveMixture,
         rule: Rule,
         start_temperature: float | None,
@@ -62,6 +73,7 @@ class Chains(Algorithm):
         self.operators = operators
         self.distance = distance
         self.n_chains = n_chains
+        self.n_proposals = n_proposals
         self.mixture = mixture
         self.rule = rule
         self.start_temperature = start_temperature
@@ -76,6 +88,7 @@ class Chains(Algorithm):
         self._group = np.zeros(n_chains, dtype=np.int64)
         self._from = np.zeros((0, 0))
         self._steps_done = 0
+        self._rate = 1.0
         self._has_budget = False
 
     # -- what the engine tells ----------------------------------------------------------------------
@@ -83,7 +96,9 @@ class Chains(Algorithm):
     def plan(self, *, n_gen: int | None, n_eval: int | None, seconds: float | None) -> None:
         """The run's budget, before the first generation."""
         self._has_budget = n_gen is not None or n_eval is not None or seconds is not None
-        planned = [n for n in (n_eval, None if n_gen is None else n_gen * self.n_chains) if n is not None]
+        planned = [
+            n for n in (n_eval, None if n_gen is None else n_gen * self.n_chains * self.n_proposals) if n is not None
+        ]
         self._trials = affordable_trials(self._trials, min(planned) if planned else None)
 
     def spend(self, fraction: float) -> None:
@@ -106,7 +121,7 @@ class Chains(Algorithm):
         return "step"
 
     def after_step(self, accepted: np.ndarray, difference: np.ndarray, distance: np.ndarray) -> None:
-        """A step is done: (n_chains,) accepted, difference from the current value, and distance of the proposal."""
+        """A step is done: (n,) accepted, difference from the current value, and distance of the proposals judged."""
 
     def more_trace(self) -> dict[str, float]:
         """Further columns of the trace; the same ones every time."""
@@ -127,7 +142,8 @@ class Chains(Algorithm):
         self.phase = "calibrate" if calibrates else self.next_phase()
         if self.phase == "restart":
             return self._sample("restart")
-        rows = np.arange(self._trials if calibrates else self.n_chains) % self.n_chains
+        ahead = min(self.n_proposals, max(1, int(AHEAD / self._rate)))
+        rows = np.arange(self._trials if calibrates else self.n_chains * ahead) % self.n_chains
         self._from = np.array([self.pop[i].X for i in rows])
         Y = self.mixture.propose(self._from, self._group[rows], self.level, self.random_state)
         return repaired(self.operators, Y)
@@ -158,6 +174,7 @@ class Chains(Algorithm):
         self._write(np.full(self.n_chains, NAN), np.zeros(0, dtype=bool), np.zeros(self.n_chains))
 
     def _begin_from_current(self) -> None:
+        self._rate = 1.0
         self.bests = self.pop.copy()
         for candidate in self.bests:
             self._keep_best(candidate)
@@ -178,25 +195,32 @@ class Chains(Algorithm):
         rng = self.random_state
         assert rng is not None
         F, CV = _values(infills)
-        current, violation = self._current()
+        chain = np.arange(len(F)) % self.n_chains
+        current, violation = (values[chain] for values in self._current())
         difference = F - current
         if self.start_temperature is None:
             # no trials, or they found a flat landscape: the first step that shows differences is measured
             self.start_temperature = calibrated_temperature(difference, self.acceptance)
         temperature = self.temperatures()
-        accepted = self.rule.accepts(F - self.rule.reference(current), temperature, rng)
+        accepted = self.rule.accepts(F - self.rule.reference(current), temperature[chain], rng)
         # a candidate that breaks a constraint is accepted only from one that breaks it as much or more
         worse = CV - violation
         accepted = np.where(worse > 0, False, np.where(worse < 0, True, accepted))
-        self.mixture.learn(accepted, difference)
+        judged = _until_accepted(accepted.reshape(-1, self.n_chains)).ravel()
+        accepted &= judged
+        share = accepted.sum() / judged.sum()
+        self._rate = max(self._rate + (share - self._rate) * -np.expm1(-judged.sum() / RATE_MEMORY), 1e-6)
+        self.mixture.learn(judged, accepted, difference)
         self.rule.observe(F)
         distance = self.distance(self._from, _candidates(infills))
         for i in np.flatnonzero(accepted):
-            self.pop[i] = infills[i]
-            self._keep_better(int(i), infills[i], F[i], CV[i])
+            self.pop[chain[i]] = infills[i]
+            self._keep_better(int(chain[i]), infills[i], F[i], CV[i])
+        for i in np.flatnonzero(~judged):
+            self._keep_better(int(chain[i]), infills[i], F[i], CV[i])
         self._steps_done += 1
-        self.after_step(accepted, difference, distance)
-        self._write(distance, accepted, temperature)
+        self.after_step(accepted[judged], difference[judged], distance[judged])
+        self._write(distance[judged], accepted[judged], temperature, judged)
 
     def _keep_better(self, chain: int, candidate: Any, f: float, violation: float) -> None:
         """Note the best candidate that a chain has seen since it began."""
@@ -216,7 +240,9 @@ class Chains(Algorithm):
 
     # -- the trace ------------------------------------------------------------------------------------------
 
-    def _write(self, distance: np.ndarray, accepted: np.ndarray, temperature: np.ndarray) -> None:
+    def _write(
+        self, distance: np.ndarray, accepted: np.ndarray, temperature: np.ndarray, judged: np.ndarray | None = None
+    ) -> None:
         """Set the trace's row of this generation; values are of the scalarised objective, minimised."""
         current = self._current()[0]
         is_step = self.phase == "step"
@@ -233,7 +259,7 @@ class Chains(Algorithm):
             "best": float(self._best.F[0]),
             **self.more_trace(),
         }
-        counts = self.mixture.counts(accepted) if is_step else [0] * (2 * len(self.mixture.names))
+        counts = [0] * (2 * len(self.mixture.names)) if judged is None else self.mixture.counts(judged, accepted)
         for k, name in enumerate(self.mixture.names):
             self.trace[f"proposed_{name}"] = counts[2 * k]
             self.trace[f"accepted_{name}"] = counts[2 * k + 1]
@@ -250,6 +276,12 @@ class Chains(Algorithm):
 def _values(population: Any) -> tuple[np.ndarray, np.ndarray]:
     """F and constraint violation of a population, (n,) each."""
     return np.array([p.F[0] for p in population]), np.array([p.CV[0] for p in population])
+
+
+def _until_accepted(accepted: np.ndarray) -> np.ndarray:
+    """Which proposals of (n_proposals, n_chains) come up to be judged: those before and with the first accepted."""
+    earlier = np.cumsum(accepted, axis=0) - accepted
+    return earlier == 0
 
 
 def _candidates(population: Any) -> np.ndarray:

@@ -209,16 +209,28 @@ class MoveMixture:
         move = self.moves[k]
         return move.apply(X, step, rng) if move.has_step else move.apply(X, rng)
 
-    def learn(self, accepted: np.ndarray, difference: np.ndarray) -> None:
-        """Take in which proposals of the last batch were accepted, (n,) bool, and their differences, (n,)."""
-        sized = self._sized[self.which]
+    def learn(self, judged: np.ndarray, accepted: np.ndarray, difference: np.ndarray) -> None:
+        """Take in what became of the last batch.
+
+        Args:
+            judged: (n,) bool, which proposals were judged.
+            accepted: (n,) bool, which of them were accepted.
+            difference: (n,) value of the proposal minus value of the current candidate.
+        """
+        sized = self._sized[self.which] & judged
         if sized.any():
             self.steps.learn(self.which[sized], self._group[sized], accepted[sized])
         if self.quality:
-            self.quality.learn(self.which, np.where(accepted, np.abs(difference), 0.0))
+            self.quality.learn(self.which[judged], np.where(accepted, np.abs(difference), 0.0)[judged])
 
-    def counts(self, accepted: np.ndarray) -> list[int]:
-        """Proposals of the last batch and accepted ones, alternating, move by move."""
-        proposed = np.bincount(self.which, minlength=len(self.moves))
-        taken = np.bincount(self.which[accepted], minlength=len(self.moves))
+    def counts(self, judged: np.ndarray, accepted: np.ndarray) -> list[int]:
+        """Judged proposals of the last batch and accepted ones, alternating, move by move.
+
+        Args:
+            judged: (n,) bool.
+            accepted: (m,) bool, for those judged.
+        """
+        which = self.which[judged]
+        proposed = np.bincount(which, minlength=len(self.moves))
+        taken = np.bincount(which[accepted], minlength=len(self.moves))
         return np.column_stack([proposed, taken]).ravel().tolist()

@@ -1,0 +1,151 @@
+"""python -m problems.figures.mask_training RUN... --out DIR: masks trained, with curves beside those of criteria."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from opt.command import execute
+from opt.errors import UsageError, nearest
+from opt.options import OptionParser
+from opt.plot_layout import legend_below
+from opt.plot_series import PALETTE
+from opt.run import Run, load_run
+from problems.figures.masks import DPI, write_files
+from problems.masks import Masks
+from problems.networks.checkpoints import save_network
+from problems.networks.criterion_masks import check_criterion
+from problems.networks.mask_runs import NamedMask, masks_of
+from problems.networks.mask_training import Kept, train_mask
+from problems.networks.sgd import Dropped, Schedule
+
+CRITERIA = "random,magnitude,magsign"
+DASHES = ("-", "--", ":", "-.")
+
+
+def trained_curves(
+    problem: Masks,
+    masks: Sequence[NamedMask],
+    out: Path,
+    *,
+    schedule: Schedule,
+    kept: Kept,
+    dropped: Dropped,
+    seed: int,
+) -> pd.DataFrame:
+    """Train every mask and save its network; a training that was killed goes on where it was.
+
+    Returns:
+        One row for each mask and epoch.
+    """
+    rows = []
+    state = problem.model.state_dict()
+    for named in masks:
+        stem = "".join(c if c.isalnum() else "-" for c in f"{named.name}-{kept}-{dropped}")
+        parameters, macs = problem.space.cost(named.mask)
+        digest = f"{hash_of(named.mask)}-{schedule.epochs}-{seed}"
+        network, done = train_mask(
+            problem.model, state, problem.space, named.mask, problem.dataset, schedule=schedule, seed=seed, kept=kept,
+            dropped=dropped, checkpoint=out / "checkpoints" / f"{stem}-{digest}.safetensors",
+        )  # fmt: skip
+        about = {"mask": named.name, "kept": kept, "dropped": dropped, "epochs": schedule.epochs, "seed": seed}
+        save_network(network, out / f"{stem}.safetensors", metadata={**about, "parameters": parameters, "macs": macs})
+        rows += [{**about, "parameters": parameters, "macs": macs, **row} for row in done.curve]
+        print(f"{named.name}: test accuracy {done.curve[-1]['test_accuracy']:.4f}", file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def hash_of(mask: np.ndarray) -> str:
+    """Eight letters that tell masks apart."""
+    from hashlib import blake2b
+
+    return blake2b(np.packbits(mask).tobytes(), digest_size=4).hexdigest()
+
+
+def curves_figure(table: pd.DataFrame) -> Figure:
+    """Test accuracy and training loss over the epochs, one line a mask."""
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2)
+    handles = []
+    for k, (name, part) in enumerate(table.groupby("mask", sort=False)):
+        look: dict[str, Any] = {
+            "color": PALETTE[k % len(PALETTE)],
+            "linestyle": DASHES[k // len(PALETTE) % len(DASHES)],
+        }
+        look |= {"marker": "o", "markersize": 3, "label": str(name)}
+        handles += axes[0].plot(part["epoch"], 100 * part["test_accuracy"], **look)
+        axes[1].plot(part["epoch"], part["train_loss"], **look)
+    for ax, label in zip(axes, ("test accuracy [%]", "training loss [nats]"), strict=True):
+        ax.set_xlabel("epoch")
+        ax.set_ylabel(label)
+        ax.grid(True, color="0.92", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    legend_below(figure, handles)
+    return figure
+
+
+def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
+    """Write curves.csv and curves.png."""
+    import io
+
+    buffer = io.BytesIO()
+    curves_figure(table).savefig(buffer, format="png", dpi=DPI)
+    return write_files(out, {"curves.csv": table.to_csv(index=False).encode(), "curves.png": buffer.getvalue()})
+
+
+def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
+    if value not in choices:
+        raise UsageError(f"--{name} must be one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}")
+    return value
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = OptionParser(
+        prog="python -m problems.figures.mask_training",
+        description="Train the best mask of each run, and criteria's masks, and draw their curves.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/masks.py on one network")
+    parser.add_argument(
+        "--out", metavar="DIR", required=True, help="folder for networks, checkpoints, curves.csv and .png"
+    )
+    parser.add_argument("--criteria", default=CRITERIA, help=f"criteria beside them, or none (default: {CRITERIA})")
+    parser.add_argument(
+        "--epochs", type=int, default=90, help="epochs; the step size falls after each third (default: 90)"
+    )
+    parser.add_argument("--lr", type=float, default=0.1, help="first step size (default: 0.1)")
+    parser.add_argument("--kept", default="rewind", help="rewind, signed, reshuffle or reinit (default: rewind)")
+    parser.add_argument("--dropped", default="zero", help="zero or frozen (default: zero)")
+    parser.add_argument("--seed", type=int, default=0, help="of the trainings (default: 0)")
+    options = parser.read(argv)
+    kept = _choice("kept", options.kept, get_args(Kept))
+    dropped = _choice("dropped", options.dropped, get_args(Dropped))
+    criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
+    runs: list[Run] = [load_run(path) for path in options.runs]
+    problem, masks = masks_of(runs, criteria)
+    schedule = Schedule.of_length(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
+    table = trained_curves(
+        problem,
+        masks,
+        Path(options.out),
+        schedule=schedule,
+        kept=kept,
+        dropped=dropped,
+        seed=options.seed,
+    )
+    for file in write_training(table, Path(options.out)):
+        print(f"wrote {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    execute(main)

@@ -1,0 +1,203 @@
+"""python -m problems.figures.masks RUN... --out DIR: similarity and structure of searched masks beside criteria's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from opt import atomic
+from opt.command import execute
+from opt.errors import UsageError
+from opt.options import OptionParser
+from opt.plot_series import PALETTE
+from opt.run import Run, load_run
+from problems.masks import Masks
+from problems.networks.criterion_masks import check_criterion
+from problems.networks.mask_runs import NamedMask, masks_of
+from problems.networks.mask_similarity import (
+    cosine_matrix,
+    excess_matrix,
+    jacobian_singular_values,
+    kept_energy,
+    masked_weights,
+    mean_orthogonality,
+    orthogonality,
+)
+from problems.networks.mask_space import with_masks
+
+DPI = 150
+CRITERIA = "random,magnitude,magsign,snip,synflow"
+JACOBIAN_IMAGES = 100
+BLUE, ORANGE = PALETTE[:2]
+
+
+def similarity_table(masks: Sequence[NamedMask]) -> pd.DataFrame:
+    """Cosines of every pair, and their excess over what random masks share: one row a pair."""
+    arrays = [m.mask for m in masks]
+    cosine, excess = cosine_matrix(arrays), excess_matrix(arrays)
+    rows = [
+        {"first": a.name, "second": b.name, "cosine": cosine[i, j], "excess": excess[i, j]}
+        for i, a in enumerate(masks)
+        for j, b in enumerate(masks)
+    ]
+    return pd.DataFrame(rows)
+
+
+def similarity_figure(masks: Sequence[NamedMask]) -> Figure:
+    """Heat map of the excess over the keep fraction, with the numbers in it."""
+    excess = excess_matrix([m.mask for m in masks])
+    names, n = [m.name for m in masks], len(masks)
+    off = excess[~np.eye(n, dtype=bool)] if n > 1 else np.array([1.0])
+    limit = max(float(np.abs(off).max()), 0.02)
+    side = 1.8 + 0.62 * n
+    figure = Figure(figsize=(side + 1.6, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    image = ax.imshow(np.where(np.eye(n, dtype=bool), np.nan, excess), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    for i in range(n):
+        for j in range(n):
+            strong = i != j and abs(excess[i, j]) > 0.6 * limit
+            text = "" if i == j else f"{excess[i, j]:.2f}".replace("0.", ".").replace("-.00", ".00")
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color="white" if strong else "0.1")
+    ax.set_xticks(range(n), names, rotation=40, ha="right", fontsize=9)
+    ax.set_yticks(range(n), names, fontsize=9)
+    kept = np.mean([m.mask.mean() for m in masks])
+    figure.colorbar(image, ax=ax, shrink=0.8, label=f"cosine less that of random masks ({kept:.2f})")
+    return figure
+
+
+def structure_table(problem: Masks, masks: Sequence[NamedMask]) -> pd.DataFrame:
+    """Loss, accuracy, orthogonality, energy and Jacobian of the judged network under each mask: one row a mask."""
+    from operators.masks import MaskGenome, as_population
+    from opt.evaluation import evaluate_batch
+
+    rows = []
+    images = problem.dataset.test.images[:JACOBIAN_IMAGES]
+    for named in masks:
+        X = as_population([MaskGenome.from_mask(named.mask)])
+        F, _, _ = evaluate_batch(problem, X)
+        state = with_masks(problem.state, problem.space.tensors(named.mask))
+        weights = masked_weights(problem.model, state, problem.space.names)
+        values = jacobian_singular_values(problem.decode(X[0]), problem.decode(X[0]).state_dict(), images)
+        parameters, macs = problem.space.cost(named.mask)
+        parts = zip(problem.space.labels, problem.layout.split(named.mask), strict=True)
+        rows.append(
+            {
+                "mask": named.name,
+                "searched": named.is_searched,
+                problem.objectives[0].name: float(F[0, 0]),
+                "test_accuracy": problem.test(X[0])["accuracy"],
+                "parameters": parameters,
+                "macs": macs,
+                "orthogonality": orthogonality(weights),
+                "mean_orthogonality": mean_orthogonality(weights),
+                "energy": kept_energy(weights),
+                "jacobian_largest": float(values[:, 0].mean()),
+                "jacobian_mean": float(values.mean()),
+                "jacobian_condition": float(np.median(values[:, 0] / np.maximum(values[:, -2], 1e-12))),
+                **{f"kept_{label}": float(part.mean()) for label, part in parts},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def structure_figure(table: pd.DataFrame) -> Figure:
+    """The thesis's score against kept energy and against accuracy; the Jacobian's largest value beside it."""
+    figure = Figure(figsize=(10.5, 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    panels = (
+        ("energy", "mean_orthogonality", "sum of squares of kept weights", "mean (W^T W - I)^2"),
+        ("mean_orthogonality", "test_accuracy", "mean (W^T W - I)^2", "test accuracy, untrained"),
+        ("jacobian_largest", "test_accuracy", "largest singular value of the Jacobian", "test accuracy, untrained"),
+    )
+    for ax, (x, y, x_label, y_label) in zip(axes, panels, strict=True):
+        for searched, colour, marker, name in ((True, BLUE, "o", "searched"), (False, ORANGE, "s", "criterion")):
+            part = table[table["searched"] == searched]
+            if len(part):
+                ax.plot(part[x], part[y], linestyle="none", marker=marker, color=colour, label=name, markersize=6)
+        _write_names(ax, table, x, y)
+        ax.set_xlabel(x_label)
+        ax.set_ylabel(y_label)
+        ax.grid(True, color="0.92", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.margins(0.18, 0.12)
+    axes[0].legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _write_names(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
+    """Names beside the points, moved until no two overlap."""
+    from adjustText import adjust_text
+
+    texts = [
+        ax.text(a, b, name, fontsize=7, color="0.2")
+        for a, b, name in zip(table[x], table[y], table["mask"], strict=True)
+    ]
+    adjust_text(texts, ax=ax, expand=(1.2, 1.5), arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
+
+
+def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path) -> list[Path]:
+    """Write similarity.csv and .png, structure.csv and .png; the files written.
+
+    Raises:
+        UsageError: The runs cannot be compared, or the folder cannot be written.
+    """
+    problem, masks = masks_of(runs, criteria)
+    structure = structure_table(problem, masks)
+    files: dict[str, bytes] = {
+        "similarity.csv": similarity_table(masks).to_csv(index=False).encode(),
+        "similarity.png": _png(similarity_figure(masks)),
+        "structure.csv": structure.to_csv(index=False).encode(),
+        "structure.png": _png(structure_figure(structure)),
+    }
+    return write_files(out, files)
+
+
+def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
+    """Write files into a folder, each whole or not at all.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    for name, data in files.items():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(out / name, data)
+        except OSError as error:
+            raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
+    return [out / name for name in files]
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    parser = OptionParser(
+        prog="python -m problems.figures.masks",
+        description="Compare the best masks of runs with each other and with criteria's: similarity, orthogonality, "
+        "Jacobian.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/masks.py on one network")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder for tables and pictures")
+    parser.add_argument("--criteria", default=CRITERIA, help=f"criteria beside them, or none (default: {CRITERIA})")
+    options = parser.read(argv)
+    criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
+    for file in write_analyses([load_run(path) for path in options.runs], criteria, Path(options.out)):
+        print(f"wrote {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    execute(main)

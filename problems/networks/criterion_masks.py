@@ -1,0 +1,225 @@
+"""Masks that known criteria choose, for a network at its initial weights and a space of masks."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import torch
+from torch import Tensor, nn
+
+from opt.errors import UsageError, nearest
+from problems.networks.checkpoints import read_safetensors, write_whole
+from problems.networks.criteria import MASK_CRITERIA, filter_scores
+from problems.networks.data import Dataset
+from problems.networks.mask_space import MaskSpace, WeightSpace
+from problems.networks.selection import MaskScope, keep_highest, lottery_keep_counts
+from problems.networks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
+from problems.networks.sgd import Schedule, train_sgd
+from problems.networks.sources import cache_folder
+from problems.networks.trajectories import digest_of, trained_states
+
+ALIASES = {"magsign": "large_final_same_sign", "magnitude": "large_final"}
+CRITERIA = ("random", *MASK_CRITERIA, "magsign", "magnitude", "lth", "snip", "grasp", "synflow")
+"""Names of the criteria; `magsign` and `magnitude` are the field's names for two of Zhou et al.'s."""
+
+_VERSION = 1
+
+
+def check_criterion(name: str) -> str:
+    """The name itself, or with a user error the nearest one."""
+    if name not in CRITERIA:
+        raise UsageError(f"unknown criterion {name!r}{nearest(name, CRITERIA)}; known: {', '.join(CRITERIA)}")
+    return name
+
+
+def named_criteria(text: str) -> list[str]:
+    """Names of criteria separated by commas; all of them, or none.
+
+    Raises:
+        UsageError: A name that is none.
+    """
+    if text in ("all", "none", ""):
+        return [name for name in CRITERIA if name not in ALIASES] if text == "all" else []
+    return [check_criterion(name.strip()) for name in text.split(",")]
+
+
+def spread_counts(low: int, high: int, n: int = 8) -> list[int]:
+    """Numbers of ones over a range, evenly on a logarithmic scale."""
+    return sorted({round(count) for count in np.geomspace(low, high, n)})
+
+
+class CriterionMasks:
+    """What each criterion keeps.
+
+    Args:
+        model: The network at its initial weights; left as it is.
+        space: What the places of a mask stand for.
+        dataset: Trained on, for criteria that look at final weights; its first training images serve gradients.
+        schedule: Of the training to the final weights.
+        lottery_epochs: Epochs of each round of `lth`.
+        seed: Of trainings and of random masks.
+        scope: How layers are compared.
+        least: Fewest places of each layer.
+        n_images: Training images that gradients are taken on.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        space: MaskSpace,
+        dataset: Dataset,
+        *,
+        schedule: Schedule,
+        lottery_epochs: int,
+        seed: int,
+        scope: MaskScope,
+        least: int,
+        n_images: int,
+    ) -> None:
+        self.model, self.space, self.dataset = model, space, dataset
+        self.schedule, self.lottery_epochs = schedule, lottery_epochs
+        self.seed, self.scope, self.least = seed, scope, least
+        self.n_images = n_images
+        self.n = sum(space.sizes)
+        self._known: dict[tuple[str, int], np.ndarray] = {}
+
+    def mask(self, name: str, n_kept: int) -> np.ndarray:
+        """(n,) bool with `n_kept` ones.
+
+        Raises:
+            UsageError: No such criterion.
+        """
+        name = ALIASES.get(check_criterion(name), name)
+        key = (name, n_kept)
+        if key not in self._known:
+            self._known[key] = self._kept(name, n_kept) if name in ("lth", "synflow") else self._make(name, n_kept)
+        return self._known[key]
+
+    def _make(self, name: str, n_kept: int) -> np.ndarray:
+        if name == "lth":
+            return self._lottery(n_kept)
+        if name == "synflow":
+            return self._synflow(n_kept)
+        return self._choose(self.scores(name), n_kept)
+
+    def _choose(self, scores: list[np.ndarray], n_kept: int) -> np.ndarray:
+        return keep_highest(scores, n_kept, scope=self.scope, least=self.least)
+
+    def scores(self, name: str) -> list[np.ndarray]:
+        """One array of scores for each layer of places, for every criterion but `lth` and `synflow`."""
+        name = ALIASES.get(name, name)
+        if name == "random":
+            rng = np.random.default_rng([self.seed, 0x52])
+            return [rng.random(size) for size in self.space.sizes]
+        if name in ("snip", "grasp"):
+            take = snip_scores if name == "snip" else grasp_scores
+            images, labels = self.dataset.train.images[: self.n_images], self.dataset.train.labels[: self.n_images]
+            return self.space.pool(take(self.model, self.space.names, images, labels))
+        return self._weight_scores(name, self.weights(), self.weights(self.final_state()))
+
+    def final_state(self) -> dict[str, Tensor]:
+        """The state after the whole training."""
+        last = self.schedule.epochs
+        states = trained_states(self.model, self.dataset, epochs=[last], schedule=self.schedule, seed=self.seed)
+        return states[last]
+
+    def weights(self, state: dict[str, Tensor] | None = None) -> list[np.ndarray]:
+        """Weights of the masked layers, initial ones without a state."""
+        state = self.model.state_dict() if state is None else state
+        return [state[f"{name}.weight"].numpy().astype(np.float64) for name in self.space.names]
+
+    def _weight_scores(self, name: str, first: list[np.ndarray], last: list[np.ndarray]) -> list[np.ndarray]:
+        pairs = zip(first, last, strict=True)
+        if isinstance(self.space, WeightSpace):
+            return [MASK_CRITERIA[name](a, b).ravel() for a, b in pairs]
+        # rows' scores are means, so coupled channels take the mean of theirs
+        spread = [np.broadcast_to(_as_column(filter_scores(name, a, b), a), a.shape) / a[0].size for a, b in pairs]
+        ones = [np.full(a.shape, 1 / a[0].size) for a in first]
+        totals, counts = self.space.pool(spread), self.space.pool(ones)
+        return [t / np.maximum(c, 1e-12) for t, c in zip(totals, counts, strict=True)]
+
+    # -- criteria in rounds ---------------------------------------------------------------------
+
+    def _synflow(self, n_kept: int) -> np.ndarray:
+        shape = self.dataset.input_shape
+
+        def score(mask: np.ndarray | None) -> np.ndarray:
+            masks = None if mask is None else self._layer_masks(mask)
+            return np.concatenate(self.space.pool(synflow_scores(self.model, self.space.names, shape, masks)))
+
+        def choose(scores: np.ndarray, k: int) -> np.ndarray:
+            return self._choose(np.split(scores, np.cumsum(self.space.sizes)[:-1]), k)
+
+        return synflow_rounds(score, choose, self.n, n_kept)
+
+    def _layer_masks(self, mask: np.ndarray) -> list[np.ndarray]:
+        tensors = self.space.tensors(mask)
+        return [tensors[f"{name}.weight"] for name in self.space.names]
+
+    def _lottery(self, n_kept: int) -> np.ndarray:
+        """Train, remove a share of each layer's least weights, rewind, and again."""
+        sizes = self.space.sizes
+        starts = np.cumsum([0, *sizes])
+        mask = np.ones(self.n, dtype=bool)
+        schedule = Schedule.of_length(self.lottery_epochs, lr=self.schedule.lr, batch_size=self.schedule.batch_size)
+        for counts in lottery_keep_counts(sizes, n_kept):
+            model = copy.deepcopy(self.model)
+            train_sgd(model, self.dataset.train, schedule=schedule, seed=self.seed, masks=self.space.tensors(mask))
+            final = self.weights({k: v.detach() for k, v in model.state_dict().items()})
+            scores = self._weight_scores("large_final", self.weights(), final)
+            for layer, (score, k) in enumerate(zip(scores, counts, strict=True)):
+                part = slice(starts[layer], starts[layer + 1])
+                k = max(k, min(self.least, sizes[layer]))
+                ranked = np.argsort(-np.where(mask[part], score, -np.inf), kind="stable")
+                mask[part] = False
+                mask[starts[layer] + ranked[:k]] = True
+        # the least number in each layer can have raised the total
+        surplus = int(mask.sum()) - n_kept
+        if surplus > 0:
+            scores = [np.where(m, s, -np.inf) for m, s in zip(np.split(mask, starts[1:-1]), scores, strict=True)]
+            mask = keep_highest(scores, n_kept, least=self.least)
+        return mask
+
+    def _kept(self, name: str, n_kept: int) -> np.ndarray:
+        """A mask from the cache folder, or made and put there."""
+        asked = {
+            "version": _VERSION,
+            "criterion": name,
+            "n_kept": n_kept,
+            "data": self.dataset.fingerprint,
+            "initial": digest_of(self.model),
+            "space": [type(self.space).__name__, *self.space.labels],
+            "options": [self.scope, self.least, self.seed],
+            "training": [self.lottery_epochs, self.schedule.lr, self.schedule.batch_size] if name == "lth" else None,
+        }
+        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
+        file = cache_folder() / "masks" / f"{name}-{key}.safetensors"
+        found = _read_mask(file, self.n)
+        if found is None:
+            found = self._make(name, n_kept)
+            with contextlib.suppress(UsageError):  # it is there; a full disk only costs making it again
+                write_whole(file, safetensors.numpy.save({"mask": np.packbits(found)}))
+        return found
+
+
+def _as_column(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return values.reshape(-1, *([1] * (like.ndim - 1)))
+
+
+def _read_mask(file: Path, n: int) -> np.ndarray | None:
+    if not file.is_file():
+        return None
+    try:
+        tensors, _ = read_safetensors(file)
+        packed = tensors["mask"]
+    except (UsageError, KeyError):
+        return None
+    if packed.dtype != torch.uint8 or len(packed) != (n + 7) // 8:
+        return None
+    return np.unpackbits(packed.numpy(), count=n).astype(bool)

@@ -1,0 +1,94 @@
+"""Masks of saved runs: the problem that a run searched, and the masks of its front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opt.errors import UsageError
+from opt.run import Run
+
+if TYPE_CHECKING:
+    from problems.masks import Masks
+
+
+@dataclass(frozen=True)
+class NamedMask:
+    """One mask and what it is called.
+
+    Attributes:
+        name: In tables and pictures.
+        mask: (n,) bool.
+        is_searched: Whether a run found it.
+    """
+
+    name: str
+    mask: np.ndarray
+    is_searched: bool
+
+
+def problem_of(run: Run) -> Masks:
+    """The problem that a run searched, built again from its manifest.
+
+    Raises:
+        UsageError: The run is of another problem, or was made from Python without parameters on record.
+    """
+    from problems.masks import Masks
+
+    asked = run.manifest["problem"]
+    if asked.get("class") != "Masks":
+        raise UsageError(f"{run.path} searches {asked.get('name')}; give runs of problems/masks.py")
+    if asked.get("parameters") is None:
+        raise UsageError(
+            f"{run.path} was made from Python and its manifest holds no parameters; give a run of python -m opt.solve"
+        )
+    parameters = dict(asked["parameters"])
+    if parameters.get("model_seed") == "same-as-run":
+        parameters["model_seed"] = run.manifest["seed"]
+    return Masks(**parameters)
+
+
+def best_mask(run: Run, problem: Masks) -> NamedMask:
+    """The mask of least loss on a run's front."""
+    from problems.masks import MASK_BITS
+
+    front = run.front
+    if not len(front):
+        raise UsageError(f"the front of {run.path} is empty; give another run")
+    for name in front["id"]:  # sorted by the first objective; the best of several objectives is saved too
+        file = run.path / "solutions" / f"{name}.safetensors"
+        if file.exists():
+            bits = run.solution(name)[MASK_BITS]
+            mask = np.unpackbits(bits, count=problem.layout.n).astype(bool)
+            return NamedMask(f"{run.manifest['algo']['name']} seed {run.manifest['seed']}", mask, True)
+    raise UsageError(f"{run.path} holds no saved solution; search with --keep 1 or more")
+
+
+def masks_of(runs: Sequence[Run], criteria: Sequence[str]) -> tuple[Masks, list[NamedMask]]:
+    """The first run's problem, the best mask of every run, and criteria's masks with as many places.
+
+    Raises:
+        UsageError: The runs mask different networks, and there is nothing to compare.
+    """
+    problem = problem_of(runs[0])
+    found: list[NamedMask] = []
+    for run in runs:
+        other = run.manifest["problem"].get("parameters") or {}
+        own = runs[0].manifest["problem"]["parameters"]
+        different = [
+            k for k in ("data", "model", "level", "layers", "width", "checkpoint") if other.get(k) != own.get(k)
+        ]
+        if different:
+            raise UsageError(
+                f"{run.path} and {runs[0].path} differ in {', '.join(different)}: their masks have other places"
+            )
+        found.append(best_mask(run, problem))
+    names = [m.name for m in found]
+    if len(set(names)) < len(names):
+        found = [NamedMask(f"{m.name} ({k})", m.mask, True) for k, m in enumerate(found, start=1)]
+    n_kept = int(found[0].mask.sum())
+    known = [NamedMask(name, problem.criteria.mask(name, n_kept), False) for name in criteria]
+    return problem, [*found, *known]

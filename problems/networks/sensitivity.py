@@ -1,0 +1,127 @@
+"""Criteria that look at gradients before training: SNIP, GraSP, SynFlow."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from problems.networks.prunable import prunable_layers
+from problems.networks.training import one_thread
+
+GRASP_TEMPERATURE = 200.0
+"""By which GraSP divides the logits. Source: Wang et al. 2020, arXiv:2002.07376, the authors' setting."""
+
+
+def snip_scores(model: nn.Module, names: Sequence[str], images: Tensor, labels: Tensor) -> list[np.ndarray]:
+    """|w dL/dw| over its sum over all layers, one float64 array a layer; keep the highest.
+
+    Args:
+        model: Left as it is; run with batch statistics where it normalises batches, without dropout.
+        names: Layers.
+        images: (n, ...) images, taken at once.
+        labels: (n,) labels.
+
+    Source: Lee et al. 2019, arXiv:1810.02340, eq. 5.
+    """
+    with one_thread():
+        model, weights = _prepared(model, names)
+        gradients = torch.autograd.grad(nn.functional.cross_entropy(model(images), labels), weights)
+    scores = [(w * g).detach().abs().double().numpy() for w, g in zip(weights, gradients, strict=True)]
+    total = max(sum(float(s.sum()) for s in scores), 1e-300)
+    return [s / total for s in scores]
+
+
+def grasp_scores(model: nn.Module, names: Sequence[str], images: Tensor, labels: Tensor) -> list[np.ndarray]:
+    """W * (H g), one float64 array a layer; keep the highest, which are those whose removal costs gradient flow.
+
+    The paper removes the highest of -w * (H g), which is the same. Arguments as in `snip_scores`.
+
+    Source: Wang et al. 2020, arXiv:2002.07376, eq. 8.
+    """
+    with one_thread():
+        model, weights = _prepared(model, names)
+        loss = nn.functional.cross_entropy(model(images) / GRASP_TEMPERATURE, labels)
+        gradients = torch.autograd.grad(loss, weights, create_graph=True)
+        product = sum(((g.detach() * g).sum() for g in gradients), torch.zeros(()))
+        hessian_gradient = torch.autograd.grad(product, weights)
+    return [(w * h).detach().double().numpy() for w, h in zip(weights, hessian_gradient, strict=True)]
+
+
+def synflow_scores(
+    model: nn.Module, names: Sequence[str], input_shape: Sequence[int], masks: Sequence[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """|dR/dw * w| of R = 1^T prod |w| 1, one float64 array a layer; keep the highest.
+
+    All parameters are taken by magnitude, an image of ones goes in, and batch norms pass what they get, times
+    their |weight|.
+
+    Args:
+        model: Left as it is.
+        names: Layers.
+        input_shape: Of one image.
+        masks: What is kept of each layer so far; None keeps all.
+
+    Source: Tanaka et al. 2020, arXiv:2006.05467, eq. 4 and algorithm 1.
+    """
+    with one_thread():
+        # float64: products over many layers leave float32's range
+        model, weights = _prepared(model, names, double=True)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.abs_()
+            for module in model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+                    assert module.running_mean is not None and module.running_var is not None
+                    module.running_mean.zero_()
+                    module.running_var.fill_(1.0)
+            for weight, mask in zip(weights, masks or (), strict=masks is not None):
+                weight.mul_(torch.from_numpy(mask))
+        gradients = torch.autograd.grad(model(torch.ones(1, *input_shape, dtype=torch.float64)).sum(), weights)
+    return [(w * g).detach().abs().numpy() for w, g in zip(weights, gradients, strict=True)]
+
+
+def synflow_rounds(
+    score: Callable[[np.ndarray | None], np.ndarray],
+    choose: Callable[[np.ndarray, int], np.ndarray],
+    n: int,
+    n_kept: int,
+    *,
+    rounds: int = 100,
+) -> np.ndarray:
+    """The mask after `rounds` rounds in which the number kept falls geometrically and scores are taken anew.
+
+    Args:
+        score: `(mask or None) -> (n,)` scores of all places under the mask so far.
+        choose: `(scores, k) -> (n,)` bool mask of the k places to keep.
+        n: Places.
+        n_kept: Places kept in the end.
+        rounds: Rounds.
+
+    Returns:
+        (n,) bool.
+    """
+    mask: np.ndarray | None = None
+    for k in range(1, rounds + 1):
+        scores = score(mask)
+        if mask is not None:
+            scores = np.where(mask, scores, -np.inf)
+        mask = choose(scores, max(n_kept, round(n * (n_kept / n) ** (k / rounds))))
+    assert mask is not None
+    return mask
+
+
+def _prepared(model: nn.Module, names: Sequence[str], *, double: bool = False) -> tuple[nn.Module, list[Tensor]]:
+    """A copy with gradients, batch statistics in use and dropout off, and the weights of its layers."""
+    model = copy.deepcopy(model).requires_grad_(True)
+    model = model.double() if double else model
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    layers = prunable_layers(model)
+    return model, [layers[name].weight for name in names]
