@@ -1,4 +1,4 @@
-"""What a genome computes and costs, written the plain way in NumPy: the definition that the C library is checked against."""
+"""What a genome computes and costs, written the plain way in NumPy: what the C library is checked against."""
 
 from __future__ import annotations
 
@@ -85,7 +85,11 @@ def apply(name: str, a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> np.ndarra
 
 
 def interpret(
-    genes: np.ndarray, grid: Grid, functions: FunctionSet, inputs: np.ndarray, data_set: Sequence[int] | np.ndarray = (0,)
+    genes: np.ndarray,
+    grid: Grid,
+    functions: FunctionSet,
+    inputs: np.ndarray,
+    data_set: Sequence[int] | np.ndarray = (0,),
 ) -> np.ndarray:
     """Outputs (n_samples, n_outputs) of one genome without recurrent connections.
 
@@ -110,7 +114,8 @@ def interpret(
             value = np.where(branch == 0, read[0], np.int8(0))
         else:
             blank = np.zeros(len(inputs), dtype=dtype)
-            value = apply(name, *(read + [blank, blank])[:2], dtype)
+            a, b = [*read, blank, blank][:2]
+            value = apply(name, a, b, dtype)
         pins[grid.n_inputs + gate] = value
     return np.stack([pins[int(pin)] for pin in genes[-grid.n_outputs :]], axis=1)
 

@@ -48,7 +48,9 @@ def test_float_function_equals_numpy(name, dtype):
     found = outputs(np.array([0, 1, 0, 2]), Grid(2, 1, 1, 1), FunctionSet.float(name, dtype=dtype), pairs)[0, :, 0]
     expected = apply(name, pairs[:, 0], pairs[:, 1], np.dtype(dtype))
     # transcendental functions differ between mathematical libraries in the last places
-    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps, atol=1e-6 if dtype == "float32" else 1e-15)
+    np.testing.assert_allclose(
+        found, expected, rtol=4 * np.finfo(dtype).eps, atol=1e-6 if dtype == "float32" else 1e-15
+    )
 
 
 def test_multiplexers_tell_data_sets_apart():

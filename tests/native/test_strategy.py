@@ -131,7 +131,9 @@ def test_late_redraws_of_inactive_genes_have_the_law_of_early_ones(mutation):
 
 def test_energy_decides_once_the_error_is_at_the_threshold():
     data = task(6)
-    start = evolve(Grid(9, 16, 8, 8), INT8, data, seed=1, n_gen=200_000, rate=0.02, threshold=None, targets={"error": 0})
+    start = evolve(
+        Grid(9, 16, 8, 8), INT8, data, seed=1, n_gen=200_000, rate=0.02, threshold=None, targets={"error": 0}
+    )
     assert start.score["error"] == 0
     strategy = Strategy(start.grid, INT8, data, seed=2, rate=0.02, start=start.genes)
     last = start.score["energy_pj"]
@@ -221,7 +223,9 @@ def test_patience_and_targets_stop_the_search():
     assert strategy.counts.n_gen_stalled == 50
     n_gen = strategy.counts.n_gen
     assert strategy.advance(10).n_gen == n_gen
-    best = evolve(Grid(9, 16, 8, 8), INT8, data, seed=1, n_gen=10**7, rate=0.03, targets={"error": 30_000, "n_gates": 60})
+    best = evolve(
+        Grid(9, 16, 8, 8), INT8, data, seed=1, n_gen=10**7, rate=0.03, targets={"error": 30_000, "n_gates": 60}
+    )
     assert best.counts.stop == "targets"
     assert best.score["error"] <= 30_000
     assert best.score["n_gates"] <= 60
