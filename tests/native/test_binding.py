@@ -69,7 +69,10 @@ def test_every_status_has_a_line():
 
 def test_native_knows_nothing_of_the_rest():
     """Only NumPy, cffi and matplotlib, and the latter when something is drawn."""
-    code = "import sys; before = set(sys.modules); import native.cgp; print(*{m.split('.')[0] for m in set(sys.modules) - before})"
+    code = (
+        "import sys; before = set(sys.modules); import native.cgp; "
+        "print(*{m.split('.')[0] for m in set(sys.modules) - before})"
+    )
     text = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT.parent
     ).stdout
