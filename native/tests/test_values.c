@@ -6,6 +6,7 @@
 #include "cgp.h"
 #include "check.h"
 #include "functions.h"
+#include "kernels.h"
 
 enum { N_SAMPLES = 700 };
 
@@ -146,6 +147,60 @@ static void test_outputs_and_errors_equal_the_definition(cgp_domain domain, size
     free(inputs), free(weights), free(values), free(targets), free(found);
 }
 
+/* Columns of numbers, infinities, not-a-numbers and subnormals: the same bits whatever the instruction set. */
+static void test_instruction_sets_agree(cgp_domain domain) {
+    const size_t size = domain == CGP_INT8 ? 1 : domain == CGP_FLOAT32 ? 4 : 8;
+    const double special[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1e-310, 1e-40, 1e300, -1.0, 3.5};
+    _Alignas(64) char a[CGP_BLOCK * 8], b[CGP_BLOCK * 8], one[CGP_BLOCK * 8], two[CGP_BLOCK * 8];
+    int32_t whole[CGP_BLOCK];
+    float single[CGP_BLOCK];
+    double pair[CGP_BLOCK];
+    uint8_t branch[CGP_BLOCK];
+    for (size_t i = 0; i < CGP_BLOCK; i++) {
+        const double x = i < 100 ? special[i / 10] : (double)(i * 7919 % 513) / 100.0 - 2.0, y = i < 100 ? special[i % 10] : x * 3.0 - 1.0;
+        branch[i] = (uint8_t)(i % 2);
+        whole[i] = (int32_t)(i % 5);
+        single[i] = (float)whole[i] * 0.25f;
+        pair[i] = (double)whole[i] * 0.25;
+        if (domain == CGP_INT8) {
+            a[i] = (char)(i * 37), b[i] = (char)(i * 101 + 5);
+        } else if (domain == CGP_FLOAT32) {
+            ((float *)(void *)a)[i] = (float)x, ((float *)(void *)b)[i] = (float)y;
+        } else {
+            ((double *)(void *)a)[i] = x, ((double *)(void *)b)[i] = y;
+        }
+    }
+    const void *weights = domain == CGP_INT8 ? (const void *)whole : domain == CGP_FLOAT32 ? (const void *)single : (const void *)pair;
+    cgp_kernels base, wide;
+    CHECK(cgp_kernels_at(CGP_BASELINE, domain, &base));
+    for (int level = CGP_AVX2; level <= CGP_AVX512; level++) {
+        if (!cgp_kernels_at((cgp_instructions)level, domain, &wide)) {
+            printf("this processor lacks instruction set %d: not compared\n", level);
+            continue;
+        }
+        for (int32_t id = 0; id < cgp_n_functions(domain); id++) {
+            base.functions[id](one, a, b, branch);
+            wide.functions[id](two, a, b, branch);
+            int n_wrong = 0;
+            for (size_t i = 0; i < CGP_BLOCK; i++) {
+                /* the sign and payload of a not-a-number are nobody's concern */
+                const int is_nan = domain == CGP_FLOAT32   ? isnan(((float *)(void *)one)[i]) && isnan(((float *)(void *)two)[i])
+                                   : domain == CGP_FLOAT64 ? isnan(((double *)(void *)one)[i]) && isnan(((double *)(void *)two)[i])
+                                                           : 0;
+                n_wrong += !is_nan && memcmp(one + i * size, two + i * size, size) != 0;
+            }
+            CHECK(n_wrong == 0);
+        }
+        const size_t first = domain == CGP_INT8 ? 0 : 100; /* numbers */
+        for (size_t n = 1; n <= CGP_BLOCK - first; n += 31) {
+            const char *x = a + first * size, *y = b + first * size;
+            CHECK(base.squared(x, y, NULL, n) == wide.squared(x, y, NULL, n));
+            CHECK(base.absolute(x, y, NULL, n) == wide.absolute(x, y, NULL, n));
+            CHECK(base.squared(x, y, weights, n) == wide.squared(x, y, weights, n));
+        }
+    }
+}
+
 static void test_costs_and_active_gates(void) {
     const int32_t ids[3] = {1, 3, 29};
     const double energy[3] = {1.0, 10.0, 0.0}, area[3] = {2.0, 20.0, 0.0}, delay[3] = {3.0, 5.0, 0.0};
@@ -184,6 +239,9 @@ int main(void) {
             test_outputs_and_errors_equal_the_definition(CGP_FLOAT64, sizes[i], is_weighted);
         }
     }
+    test_instruction_sets_agree(CGP_INT8);
+    test_instruction_sets_agree(CGP_FLOAT32);
+    test_instruction_sets_agree(CGP_FLOAT64);
     test_costs_and_active_gates();
     return report("values");
 }
