@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "elementary.h"
+
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define CGP_HAS_X86 1

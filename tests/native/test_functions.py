@@ -53,6 +53,32 @@ def test_float_function_equals_numpy(name, dtype):
     )
 
 
+@pytest.mark.parametrize("name", ["exp", "sin", "cos", "tan", "tanh"])
+def test_float32_functions_are_rounded_correctly(name):
+    """Within 0.5 of the last place up to 1e6; beyond, and there only for the periodic ones, the C library's 1."""
+    rng = np.random.default_rng(0)
+    spread = 10.0 ** rng.uniform(-40, 38, 20_000)
+    x = np.concatenate(
+        [rng.uniform(-4, 4, 20_000), rng.uniform(-120, 120, 20_000), spread, -spread, np.arange(-99, 99) * np.pi / 2]
+    )
+    x = x.astype(np.float32)
+    found = outputs(np.array([0, 0, 0, 1]), Grid(1, 1, 1, 1), FunctionSet.float(name), x[:, None])[0, :, 0]
+    with np.errstate(all="ignore"):
+        exact = getattr(np, name)(x.astype(np.float64))
+        rounded = exact.astype(np.float32)
+        off = np.abs(found - exact) / np.spacing(np.abs(rounded)).astype(np.float64)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(rounded))
+    near = np.isfinite(rounded) & (np.abs(x) <= 1e6)
+    assert off[near].max() <= 0.5001
+    assert off[np.isfinite(rounded)].max() <= 1.0
+    limits = np.array([[0.0], [-0.0], [np.inf], [-np.inf], [np.nan]], dtype=np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(
+            np.copysign(1, apply(name, limits[:4, 0], limits[:4, 0], limits.dtype))[:2],
+            np.copysign(1, [function_value("float32", name, float(v)) for v in limits[:2, 0]]),
+        )
+
+
 def test_multiplexers_tell_data_sets_apart():
     grid, functions = Grid(3, 2, 2, 1, arity=3), FunctionSet.named("mux", "demux")
     genome = np.array([2, 0, 1, 0, 1, 0, 0, 1, 3, 4])  # mux of inputs 2, 0, 1; demux of input 1
