@@ -1,6 +1,7 @@
 # make solve   install, then search on the embedded digits: a front as a table, a picture and files
 # make test    install, then run every test
 # make lint    ruff and mypy
+# make native-test   the C library's own tests, under two sanitizers, with gcc and clang
 # make bench   every benchmark, one thread; each first checks that results are equal
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ RUN = $(VENV)/bin/python
 JOBS ?= 2
 INSTALLED = $(VENV)/.installed
 
-.PHONY: solve test lint bench clean
+.PHONY: solve test lint native-test bench clean
 
 solve: $(INSTALLED)
 	$(RUN) -m opt.solve problems/ecomp.py --algo nsga2 --seed 1
@@ -22,13 +23,18 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+native-test:
+	$(MAKE) -C native check
+
 bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do echo "== $$file"; OMP_NUM_THREADS=1 $(RUN) $$file || exit 1; done
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard native/_build.py native/include/*.h native/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[test]'
 	@touch $@
 
 clean:
+	$(MAKE) -C native clean
+	rm -rf native/*.so
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,13 +6,19 @@ best = evolve(Grid(9, 16, 10, 10), FunctionSet.int8(), DataSet(inputs, outputs),
 print(best.score)
 """
 
+from native.chromo import read_chromo, read_data, write_chromo, write_data
 from native.costs import CostTable
 from native.data import DataSet, deduplicate
+from native.expression import to_expression, to_latex
 from native.functions import FunctionSet, function_names, function_value
 from native.genome import Gate, Genome
+from native.graph import draw, to_dot
 from native.grid import Grid
 from native.problem import ERRORS, MUTATIONS, Problem, Scores, active, bounds, evaluate, mutate, outputs, random_genomes
+from native.runs import Runs, repeat
+from native.source import to_c, to_python, to_verilog
 from native.strategy import Counts, Strategy, Targets, evolve
+from native.text import from_text, read_genome, to_text
 
 __all__ = [
     "ERRORS",
@@ -25,17 +31,33 @@ __all__ = [
     "Genome",
     "Grid",
     "Problem",
+    "Runs",
     "Scores",
     "Strategy",
     "Targets",
     "active",
     "bounds",
     "deduplicate",
+    "draw",
     "evaluate",
     "evolve",
+    "from_text",
     "function_names",
     "function_value",
     "mutate",
     "outputs",
     "random_genomes",
+    "read_chromo",
+    "read_data",
+    "read_genome",
+    "repeat",
+    "to_c",
+    "to_dot",
+    "to_expression",
+    "to_latex",
+    "to_python",
+    "to_text",
+    "to_verilog",
+    "write_chromo",
+    "write_data",
 ]

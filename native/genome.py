@@ -96,6 +96,11 @@ class Genome:
         """Values (n_samples, n_outputs) for inputs (n_samples, n_inputs), or for a list of data sets."""
         return self._problem().outputs(self.genes, inputs)[0]
 
+    def __str__(self) -> str:
+        from native.expression import to_expression
+
+        return to_expression(self)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Genome):
             return NotImplemented

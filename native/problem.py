@@ -164,7 +164,7 @@ class Problem:
         return Scores(**{name: table[name].copy() for name in table.dtype.names or ()})
 
     def outputs(self, X: np.ndarray, inputs: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
-        """Values (n, n_samples, n_outputs) of genomes on inputs (n_samples, n_inputs); a list of them is several sets."""
+        """Values (n, n_samples, n_outputs) of genomes on inputs (n_samples, n_inputs), or a list of sets."""
         genes = self.genes(X)
         groups = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         parts = [np.atleast_2d(np.asarray(group)) for group in groups]

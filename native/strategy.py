@@ -270,10 +270,27 @@ def evolve(
     on_progress: Callable[[Strategy], object] | None = None,
     n_gen_chunk: int = 10_000,
 ) -> Genome:
-    """The best circuit of one search; see `Strategy` for what the arguments mean.
+    """The best circuit of one search; `Strategy` says more of its arguments.
 
     Args:
+        grid: The grid.
+        functions: The function set.
+        data: One data set or several; may be None with `fitness`.
+        seed: Of everything random.
         n_gen: Generations at most.
+        n_offspring: lambda.
+        n_parents: mu.
+        is_plus: Parents compete with their children.
+        mutation: See `mutate`.
+        rate: Of the mutation.
+        threshold: Error from which energy decides; None: never.
+        is_drifting: Equal children replace their parent in the second phase too.
+        patience: Generations without strict improvement after which the search stops.
+        targets: Error, energy and gates at which it stops.
+        costs: Costs of functions.
+        error: "se", "mse", "ae" or "mae".
+        start: Genomes to start from.
+        fitness: Errors of genomes by a function of one's own.
         on_progress: Called with the strategy after every chunk; a True return ends the search.
         n_gen_chunk: Generations between two such calls.
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elementary.h"
+
 typedef struct {
     const char *name;
     int32_t inputs;
@@ -109,8 +111,11 @@ static double float64_value(int32_t id, double a, double b) {
 }
 
 static float float32_value(int32_t id, float a, float b) {
+    if (CGP_IS_PERIODIC(id) && !(fabsf(a) <= FLOAT32_PERIODIC_LIMIT)) {
+        return CGP_PERIODIC(id, a);
+    }
 #define C(x) ((float)(x))
-#define M(call) call##f
+#define M(call) float32_##call
     switch (id) {
         CGP_FLOAT_FUNCTIONS(CASE)
         default: return NAN;

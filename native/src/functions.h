@@ -81,6 +81,10 @@
     X(27, not, "not", 1, a == C(0.0) ? C(1.0) : C(0.0))                     \
     X(28, wire, "wire", 1, a)
 
+/* sin, cos and tan, by the C library: what a vectorised loop leaves to be done one by one */
+#define CGP_IS_PERIODIC(id) ((id) >= 10 && (id) <= 12)
+#define CGP_PERIODIC(id, x) ((id) == 10 ? sinf(x) : (id) == 11 ? cosf(x) : tanf(x))
+
 enum { CGP_N_INT8 = 30, CGP_N_FLOAT = 29, CGP_MAX_FUNCTIONS = 256 };
 
 /* The int8 functions without a branch: (a*by_a + b*by_b + (a & b)*by_and + a*b*by_mul + plus) >> shift. The logic

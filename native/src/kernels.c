@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "elementary.h"
+
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define CGP_HAS_X86 1
@@ -36,20 +38,31 @@
 #define KERNELS(suffix, domain) \
     (cgp_kernels) { domain##_##suffix##_table, domain##_##suffix##_squared, domain##_##suffix##_absolute }
 
-#define PICK(suffix)                                                   \
-    (domain == CGP_INT8      ? KERNELS(suffix, int8)                   \
-     : domain == CGP_FLOAT32 ? KERNELS(suffix, float32)                \
+#define PICK(suffix)                                     \
+    (domain == CGP_INT8      ? KERNELS(suffix, int8)     \
+     : domain == CGP_FLOAT32 ? KERNELS(suffix, float32)  \
                              : KERNELS(suffix, float64))
 
-cgp_kernels cgp_kernels_for(cgp_domain domain) {
+int cgp_kernels_at(cgp_instructions level, cgp_domain domain, cgp_kernels *kernels) {
 #ifdef CGP_HAS_X86
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq")) {
-        return PICK(avx512);
+    if (level == CGP_AVX512) {
+        *kernels = PICK(avx512);
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     }
-    if (__builtin_cpu_supports("avx2")) {
-        return PICK(avx2);
+    if (level == CGP_AVX2) {
+        *kernels = PICK(avx2);
+        return __builtin_cpu_supports("avx2") != 0;
     }
 #endif
-    return PICK(baseline);
+    *kernels = PICK(baseline);
+    return level == CGP_BASELINE;
+}
+
+cgp_kernels cgp_kernels_for(cgp_domain domain) {
+    cgp_kernels kernels;
+    if (!cgp_kernels_at(CGP_AVX512, domain, &kernels) && !cgp_kernels_at(CGP_AVX2, domain, &kernels)) {
+        cgp_kernels_at(CGP_BASELINE, domain, &kernels);
+    }
+    return kernels;
 }

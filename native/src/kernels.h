@@ -21,6 +21,12 @@ typedef struct {
     cgp_error_kernel squared, absolute;
 } cgp_kernels;
 
+typedef enum { CGP_BASELINE = 0, CGP_AVX2 = 1, CGP_AVX512 = 2 } cgp_instructions;
+
+/* Kernels compiled for an instruction set; 0 when the processor lacks it. All give the same results. */
+int cgp_kernels_at(cgp_instructions level, cgp_domain domain, cgp_kernels *kernels);
+
+/* The widest that the processor has. */
 cgp_kernels cgp_kernels_for(cgp_domain domain);
 
 #endif

@@ -1,4 +1,4 @@
-/* Included once per domain and instruction set, with T (type), W (type of weights), SUM (type of a lane's sum),
+/* Included once per domain and instruction set, with T (type), REPAIR(id) (what follows the loop), W (type of weights), SUM (type of a lane's sum),
  * FUNCTIONS, C, M, TARGET (function attribute) and NAME(x) (what an identifier becomes) defined.
  * The trip count is a constant and lanes are written out, so that loops vectorise without relaxing floating point:
  * results are the same whatever the instruction set. */
@@ -17,6 +17,7 @@
             (void)a, (void)b;                                                                                   \
             out[i] = (T)(value);                                                                                \
         }                                                                                                       \
+        REPAIR(id)                                                                                              \
     }
 FUNCTIONS(KERNEL)
 #undef KERNEL

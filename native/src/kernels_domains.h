@@ -10,6 +10,7 @@
     const int32_t branch = branches[i];   \
     (void)branch;
 #define FUNCTIONS CGP_INT8_FUNCTIONS
+#define REPAIR(id)
 #define NAME(x) JOIN(int8, SUFFIX, x)
 #include "kernels_body.h"
 #undef T
@@ -18,6 +19,7 @@
 #undef SUM
 #undef BRANCH
 #undef FUNCTIONS
+#undef REPAIR
 #undef NAME
 
 #define T float
@@ -27,7 +29,19 @@
 #define BRANCH
 #define FUNCTIONS CGP_FLOAT_FUNCTIONS
 #define C(x) ((float)(x))
-#define M(call) call##f
+#define M(call) float32_##call
+#define REPAIR(id)                                                         \
+    if (CGP_IS_PERIODIC(id)) {                                             \
+        int is_beyond = 0;                                                 \
+        for (size_t i = 0; i < CGP_BLOCK; i++) {                           \
+            is_beyond |= !(fabsf(first[i]) <= FLOAT32_PERIODIC_LIMIT);     \
+        }                                                                  \
+        for (size_t i = 0; is_beyond && i < CGP_BLOCK; i++) {              \
+            if (!(fabsf(first[i]) <= FLOAT32_PERIODIC_LIMIT)) {            \
+                out[i] = CGP_PERIODIC(id, first[i]);                       \
+            }                                                              \
+        }                                                                  \
+    }
 #define NAME(x) JOIN(float32, SUFFIX, x)
 #include "kernels_body.h"
 #undef T
@@ -36,6 +50,7 @@
 #undef SUM
 #undef C
 #undef M
+#undef REPAIR
 #undef NAME
 
 #define T double
@@ -44,6 +59,7 @@
 #define SUM double
 #define C(x) (x)
 #define M(call) call
+#define REPAIR(id)
 #define NAME(x) JOIN(float64, SUFFIX, x)
 #include "kernels_body.h"
 #undef T
@@ -54,6 +70,7 @@
 #undef FUNCTIONS
 #undef C
 #undef M
+#undef REPAIR
 #undef NAME
 
 #undef JOIN
