@@ -104,7 +104,7 @@ def main() -> int:
         )
     except UsageError as failure:
         error = str(failure)
-    print(json.dumps({"error": error}), flush=True)
+    print("\n" + json.dumps({"error": error}), flush=True)  # a line of its own, whatever the problem printed
     return 0
 
 
