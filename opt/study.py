@@ -88,7 +88,12 @@ class Study:
             path: The folder.
             tasks: What is asked, each once; each gets its name here, and shows no progress of its own.
             varying: For each task, the settings in which they differ.
+
+        Raises:
+            UsageError: The folder is a run's, or holds a study that cannot be read.
         """
+        if (path / "manifest.json").exists():
+            raise UsageError(f"{path} is one run, and several are asked; give another --name")
         known = cls.open(path) if (path / "study.json").exists() else None
         named = {task.digest: task for task in known.tasks} if known else {}
         taken = {str(task.name) for task in named.values()}
@@ -173,12 +178,16 @@ class Study:
         """Keep other processes from carrying out this study meanwhile.
 
         Raises:
-            UsageError: One does so already.
+            UsageError: One does so already, or nothing can be written there.
         """
         folder = self.path / ".tasks"
         check_folder(self.path)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "w", encoding="utf-8") as file:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path}: {error.strerror}; give another --out") from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

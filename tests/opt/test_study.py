@@ -333,6 +333,20 @@ def test_altered_study_is_one_line(tmp_path, solve, sample, no_plots):
     assert answer.code == 2 and "study.json cannot be read" in answer.err and answer.err.count("\n") == 1
 
 
+def test_name_of_a_run_is_refused(tmp_path, solve, sample, no_plots):
+    assert solve(sample("Slope"), "--n-gen", 2, "--out", tmp_path, "--quiet").code == 0
+    (run,) = tmp_path.iterdir()
+    answer = solve(sample("Slope"), *SWEEP, "--out", tmp_path, "--name", run.name)
+    assert answer.code == 2 and "is one run" in answer.err and not (run / "study.json").exists()
+
+
+def test_folder_that_cannot_be_made_is_one_line(solve, sample):
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc, in which even root makes no folder")
+    answer = solve(sample("Slope"), *SWEEP, "--out", "/proc/none")
+    assert answer.code == 2 and "cannot write /proc/none" in answer.err and answer.err.count("\n") == 1
+
+
 def test_show_lists_a_study_and_its_runs(tmp_path, solve, sample, no_plots, capsys):
     from opt.show import main as show
 
