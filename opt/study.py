@@ -72,7 +72,7 @@ class Study:
         if not isinstance(data, dict) or data.get("format") != "opt-study" or data.get("version") != VERSION:
             raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
         try:
-            tasks = [Task.from_dict(task | {"out": str(path)}) for task in data["tasks"]]
+            tasks = Task.from_dicts([task | {"out": str(path)} for task in data["tasks"]])
             return cls(path, tasks, data["varying"], data["reasons"], data["command"])
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{file} lacks {error} or is altered; restore it from a copy, or sweep again") from None

@@ -347,6 +347,21 @@ def test_folder_that_cannot_be_made_is_one_line(solve, sample):
     assert answer.code == 2 and "cannot write /proc/none" in answer.err and answer.err.count("\n") == 1
 
 
+def test_show_tells_how_runs_under_way_stand(tmp_path, sample, capsys):
+    from opt.show import main as show
+
+    options = (sample("Slope"), "--problem.nap", "0.05", "--algo.pop_size", 6, "--n-gen", 400, "--runs", 2)
+    process = start(*options, "--name", "mine", "--out", tmp_path)
+    wait_for(process, tmp_path, 1)
+    assert show([str(tmp_path / "mine")]) == 0
+    process.kill()
+    process.wait()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("slope-")]
+    assert [row[4] for row in rows] == ["running", "waiting"] and int(rows[0][5]) > 0
+    assert show([str(tmp_path / "mine")]) == 0
+    assert "interrupted" in capsys.readouterr().out
+
+
 def test_show_lists_a_study_and_its_runs(tmp_path, solve, sample, no_plots, capsys):
     from opt.show import main as show
 
