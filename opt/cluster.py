@@ -54,6 +54,10 @@ class JobSettings:
     def __post_init__(self) -> None:
         if self.cores < 1:
             raise UsageError(f"--cluster.cores must be at least 1, got {self.cores}")
+        if ":" not in self.walltime:
+            # Slurm takes a plain number for minutes and PBS for seconds; YAML reads 10:00:00 without quotes as one
+            form = "hours:minutes:seconds, in quotes in a file, such as '10:00:00'"
+            raise UsageError(f"--cluster.walltime must be {form}, got {self.walltime}")
 
 
 def job_script(kind: ClusterKind, settings: JobSettings) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from opt.errors import UsageError
 from opt.limits import limit_memory
 from opt.progress import duration
-from opt.run import record_failure
+from opt.run import load_run, record_failure
 from opt.task import Task, run_task
 
 GRACE_SECONDS = 20.0
@@ -56,6 +56,8 @@ def run_isolated(
         if process.poll() is None:
             process.kill()
             process.wait()
+    if is_late and _is_finished(task.path):
+        return ""
     if seconds is not None and is_late:
         reason = f"took longer than its limit of {duration(seconds)}"
     elif process.returncode == 0:
@@ -81,6 +83,12 @@ def _talk(process: subprocess.Popen[str], order: str, seconds: float | None) -> 
         return *process.communicate(), True
 
 
+def _is_finished(path: Path) -> bool:
+    with contextlib.suppress(UsageError):
+        return load_run(path).status == "finished"
+    return False
+
+
 def _died(code: int, errors: str) -> str:
     lines = errors.strip().splitlines()
     if code >= 0:
@@ -104,7 +112,7 @@ def main() -> int:
         )
     except UsageError as failure:
         error = str(failure)
-    print(json.dumps({"error": error}), flush=True)
+    print("\n" + json.dumps({"error": error}), flush=True)  # a line of its own, whatever the problem printed
     return 0
 
 

@@ -19,13 +19,18 @@ class EvaluationTimeoutError(Exception):
     """An evaluation took longer than it may."""
 
 
+def in_main_thread() -> bool:
+    """Whether this is its process's main thread, the only one that signals reach."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def check_time_limit() -> None:
     """Refuse a limit of time where it could not be kept.
 
     Raises:
         UsageError: This is not the main thread.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not in_main_thread():
         raise UsageError("a limit of evaluation time needs the search in its process's main thread; leave it out here")
 
 

@@ -23,6 +23,7 @@ from opt import atomic
 from opt.cluster import workers_backend
 from opt.errors import UsageError
 from opt.isolated import run_isolated
+from opt.limits import in_main_thread
 from opt.run import Run, load_run, record_failure
 from opt.task import Task, run_task
 
@@ -90,7 +91,7 @@ def run_tasks(
     execution.stop_file.unlink(missing_ok=True)
     waiting = {task.name: task for task in tasks}
     for task in tasks:
-        execution.begun(str(task.name)).unlink(missing_ok=True)
+        _forgive(execution.begun(str(task.name)))
     with _stop_file_on_signals(execution):
         while waiting and not execution.stop_file.exists():
             try:
@@ -157,7 +158,9 @@ def carry_out(data: dict[str, Any], execution: Execution) -> tuple[str, str]:
 def _carry_out(data: dict[str, Any], execution: Execution, *, is_isolated: bool) -> str:
     try:
         task = Task.from_dict(data)
-        if is_isolated or execution.seconds is not None or execution.n_bytes is not None:
+        # a limit of evaluation time needs a main thread, and a Dask worker carries its tasks out in another
+        is_elsewhere = task.request.eval_seconds is not None and not in_main_thread()
+        if is_isolated or is_elsewhere or execution.seconds is not None or execution.n_bytes is not None:
             stop_file = execution.stop_file
             return run_isolated(task, seconds=execution.seconds, n_bytes=execution.n_bytes, stop_file=stop_file)
         run_task(task, stop_file=execution.stop_file)
@@ -169,6 +172,12 @@ def _carry_out(data: dict[str, Any], execution: Execution, *, is_isolated: bool)
             atomic.write_bytes(path, traceback.format_exc().encode())
         return f"{type(error).__name__}: {error} (traceback: {path})"
     return ""
+
+
+def _forgive(begun: Path) -> None:
+    """Leave one line of what an earlier command noted: a task that took its command with it goes on isolated."""
+    if begun.exists():
+        begun.write_text("".join(begun.read_text(encoding="utf-8").splitlines(keepends=True)[:1]), encoding="utf-8")
 
 
 @contextlib.contextmanager

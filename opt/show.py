@@ -136,7 +136,7 @@ def print_run(run: Run, console: Console) -> None:
 def print_studies(folder: Path, console: Console) -> None:
     """Print one line per study in a folder."""
     for path in _studies(folder):
-        index = read_index(path)
+        index = _refreshed(read_index(path), path)
         how = ", ".join(f"{n} {status}" for status, n in index["status"].value_counts().items())
         say(console, f"study {path}: {how}; `python -m opt.show {path}` lists its runs")
     if any(_studies(folder)):
@@ -145,7 +145,7 @@ def print_studies(folder: Path, console: Console) -> None:
 
 def print_study(path: Path, console: Console) -> None:
     """Print a study's index and what to do next."""
-    index = read_index(path)
+    index = _refreshed(read_index(path), path)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in index.columns:
         is_text = name in ("run", "problem", "algo", "status", "reason")
@@ -156,6 +156,18 @@ def print_study(path: Path, console: Console) -> None:
     unfinished = int((index["status"] != "finished").sum())
     command = f"python -m opt.solve --resume {path}" if unfinished else f"python -m opt.compare {path}"
     say(console, f"\n{len(index)} runs, {unfinished} of them not finished\nnext: {command}")
+
+
+def _refreshed(index: pd.DataFrame, study: Path) -> pd.DataFrame:
+    """The index with runs that are under way, or were when their command was killed, as they stand now."""
+    index = index.astype(object)
+    for i, name in index.loc[index["status"] == "waiting", "run"].items():
+        if (study / str(name) / "manifest.json").exists():
+            run = load_run(study / str(name))
+            for column, value in ({"status": run.status} | _progress(run)).items():
+                if column in index:
+                    index.at[i, column] = value
+    return index
 
 
 def _studies(folder: Path) -> list[Path]:

@@ -24,7 +24,7 @@ from opt.run import Run, load_run
 from opt.runner import Request
 from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.sweep import Setting, parser_of, settings_of_command, settings_of_study
+from opt.sweep import Setting, algorithm_names, parser_of, settings_of_command, settings_of_study
 from opt.task import Task, run_task
 
 # options of a sweep that --resume STUDY takes
@@ -37,6 +37,9 @@ def main(argv: Sequence[str]) -> int:
     if scanned.is_list:
         return _list_algorithms(scanned.problem)
     if scanned.resume is not None:
+        for flag, is_given in (("--study", scanned.study is not None), ("--print-config", scanned.is_print_config)):
+            if is_given:
+                raise UsageError(f"--resume goes on as it was asked; leave out {flag}")
         return _resume_study(scanned) if is_study(Path(scanned.resume)) else _resume(scanned)
     if scanned.problem is not None and scanned.study is not None:
         raise UsageError(f"a study file names its problems; leave out {scanned.problem}")
@@ -76,9 +79,11 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
     # seed by seed, so that a study that is stopped has runs of every setting
     order = sorted(range(len(tasks)), key=lambda i: tasks[i].request.seed)
+    # what is asked twice, such as seed 2 of `seed: [1, 2]` with two runs each, is done once
+    order = list({tasks[i].digest: i for i in reversed(order)}.values())[::-1]
     folder = study_folder(values.out, values.name, tasks)
     study = Study.asked(folder, [tasks[i] for i in order], [varying[i] for i in order])
-    return run_study(study, study.tasks[: len(tasks)], means, command=command, quiet=values.quiet)
+    return run_study(study, study.tasks[: len(order)], means, command=command, quiet=values.quiet)
 
 
 def _settings(scanned: Scanned) -> list[Setting]:
@@ -88,15 +93,14 @@ def _settings(scanned: Scanned) -> list[Setting]:
             raise UsageError(f"a study file names its algorithms; leave out {named[0]}")
         return settings_of_study(Path(scanned.study), scanned.tokens)
     assert scanned.problem is not None
-    return settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens)
+    return settings_of_command(scanned.problem, algorithm_names(scanned.algo), scanned.tokens)
 
 
 def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     """The runs of one setting, a seed each."""
     values = vars(options)
-    for flag in ("runs", "jobs"):
-        if values[flag] < 1:
-            raise UsageError(f"--{flag} must be at least 1, got {values[flag]}")
+    if values["runs"] < 1:
+        raise UsageError(f"--runs must be at least 1, got {values['runs']}")
     limits = {name: values[name] for name in ("n_gen", "n_eval", "time", "patience", "tolerance")}
     budget = Budget.of(**limits)
     eval_time = values["eval_time"]
@@ -120,7 +124,7 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
             ),
             out=values["out"],
             command=command,
-            silent=values["quiet"] or values["runs"] > 1,
+            silent=values["quiet"],
         )
         for i in range(values["runs"])
     ]
@@ -150,7 +154,7 @@ def _help(scanned: Scanned) -> int:
     if scanned.problem is None:
         print(help_text(build_parser(None, None)))
         return 0
-    names = scanned.algo.split(",")
+    names = algorithm_names(scanned.algo)
     problem = load_problem_class(scanned.problem)
     print(help_text(build_parser(problem, find_algorithm(names[0], problem))))
     if len(names) > 1:
@@ -182,8 +186,11 @@ def _resume_study(scanned: Scanned) -> int:
     if scanned.problem:
         raise UsageError(f"--resume goes on as the study was asked; leave out {scanned.problem}")
     values = parse(build_parser(None, None), scanned.tokens)
+    means = _means(values)
+    if scanned.is_print_job:
+        return _print_job(means)
     study = Study.open(Path(scanned.resume))
-    return run_study(study, study.tasks, _means(values), command=study.command, quiet=values.quiet)
+    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet)
 
 
 def _report(run: Run) -> None:

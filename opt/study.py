@@ -71,8 +71,11 @@ class Study:
             raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or sweep again") from None
         if not isinstance(data, dict) or data.get("format") != "opt-study" or data.get("version") != VERSION:
             raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
-        tasks = [Task.from_dict(task | {"out": str(path)}) for task in data["tasks"]]
-        return cls(path, tasks, data["varying"], data["reasons"], data["command"])
+        try:
+            tasks = Task.from_dicts([task | {"out": str(path)} for task in data["tasks"]])
+            return cls(path, tasks, data["varying"], data["reasons"], data["command"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{file} lacks {error} or is altered; restore it from a copy, or sweep again") from None
 
     @classmethod
     def asked(cls, path: Path, tasks: Sequence[Task], varying: Sequence[dict[str, str]]) -> Study:
@@ -83,9 +86,14 @@ class Study:
 
         Args:
             path: The folder.
-            tasks: What is asked; each gets its name here.
+            tasks: What is asked, each once; each gets its name here, and shows no progress of its own.
             varying: For each task, the settings in which they differ.
+
+        Raises:
+            UsageError: The folder is a run's, or holds a study that cannot be read.
         """
+        if (path / "manifest.json").exists():
+            raise UsageError(f"{path} is one run, and several are asked; give another --name")
         known = cls.open(path) if (path / "study.json").exists() else None
         named = {task.digest: task for task in known.tasks} if known else {}
         taken = {str(task.name) for task in named.values()}
@@ -99,7 +107,7 @@ class Study:
                 name = _free_name(task, differing, taken)
                 taken.add(name)
             settings[name] = differing
-            found.append(Task(**(vars(task) | {"name": name, "out": str(path)})))
+            found.append(Task(**(vars(task) | {"name": name, "out": str(path), "silent": True})))
         asked = {task.digest for task in found}
         kept = [task for task in named.values() if task.digest not in asked]
         reasons = {name: row["reason"] for name, row in known._rows.items() if row["reason"]} if known else {}
@@ -170,12 +178,16 @@ class Study:
         """Keep other processes from carrying out this study meanwhile.
 
         Raises:
-            UsageError: One does so already.
+            UsageError: One does so already, or nothing can be written there.
         """
         folder = self.path / ".tasks"
         check_folder(self.path)
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "lock", "w", encoding="utf-8") as file:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path}: {error.strerror}; give another --out") from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

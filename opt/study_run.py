@@ -49,6 +49,10 @@ class Means:
     def __post_init__(self) -> None:
         if self.scheduler and self.cluster:
             raise UsageError("--scheduler and --cluster each bring workers; give one of them")
+        if self.n_jobs < 1:
+            raise UsageError(f"--jobs must be at least 1, got {self.n_jobs}")
+        if self.task_seconds is not None and self.task_seconds <= 0:
+            raise UsageError(f"--task-time must be longer than 0, got {self.task_seconds:g} s")
 
 
 def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str | None, quiet: bool = False) -> int:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -28,7 +28,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from pymoo.core.problem import Problem
 
-from opt.algorithms import AlgorithmSpec, find_algorithm
+from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
 from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
@@ -62,6 +62,17 @@ def parser_of(setting: Setting) -> ArgumentParser:
     return build_parser(problem, find_algorithm(setting.algo, problem))
 
 
+def algorithm_names(text: str) -> list[str]:
+    """The algorithms that a text names with commas between them; a name may hold a comma itself (`deap-mu,lambda`)."""
+    names: list[str] = []
+    for part in text.split(","):
+        if names and f"{names[-1]},{part.strip()}" in algorithms():
+            names[-1] += f",{part.strip()}"
+        else:
+            names.append(part.strip())
+    return names
+
+
 def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str]) -> list[Setting]:
     """One setting for each algorithm; an option of some algorithms only goes to those.
 
@@ -90,10 +101,12 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
         UsageError: The file cannot be read, names no problem, or holds what no option is called.
     """
     asked = _read(path)
-    problems = [_named(entry, "file", path) for entry in _as_list(asked.pop("problem", None))]
+    problems = [_named(entry, "file", path) for entry in _as_list(asked.pop("problem", None), _file_names)]
     if not problems:
         raise UsageError(f"study file {path} names no problem; give it a line such as problem: problems/ecomp.py")
-    algos = [_named(entry, "name", path) for entry in _as_list(asked.pop("algo", "nsga2"))]
+    algos = [_named(entry, "name", path) for entry in _as_list(asked.pop("algo", "nsga2"), algorithm_names)]
+    if not algos:
+        raise UsageError(f"study file {path} names no algorithm; give it a line such as algo: [nsga2, ga]")
     shared = dict(flatten(asked))
     classes = {name: load_problem_class(name) for name, _ in problems}
     known = {(problem, algo): find_algorithm(algo, cls) for problem, cls in classes.items() for algo, _ in algos}
@@ -106,7 +119,7 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
             axes = {name: value for name, value in shared.items() if _takes(name, cls, spec)}
             axes |= {f"problem.{k}": v for k, v in problem_own.items()}
             axes |= {f"algo.{k}": v for k, v in algo_own.items()}
-            more = [token for token in overriding if _is_for(token, spec, specs)]
+            more = [t for t in overriding if _is_for(t, spec, specs) and _is_of(t, cls, classes)]
             settings += _grid(problem, algo, axes, more, cls, spec)
     return settings
 
@@ -130,7 +143,7 @@ def _grid(
             varying=tuple(
                 (name, as_text(name, value))
                 for name, value in zip(choices, combination, strict=True)
-                if name in several and name != "seed"
+                if name in several and name not in ("seed", "runs")
             ),
         )
         for combination in itertools.product(*choices.values())
@@ -141,10 +154,10 @@ def _choices(name: str, value: Any, cls: type[Problem], spec: AlgorithmSpec) -> 
     """The values that an entry stands for: a list's own, unless the option itself takes a list."""
     if not isinstance(value, list) or name in WHOLE_NAMES or name.startswith("cluster."):
         return [value]
+    if _is_list_valued(name, cls, spec) and not any(isinstance(item, list) for item in value):
+        return [value]
     if not value:
         raise UsageError(f"{name} is an empty list in the study file; give it at least one value")
-    if _is_list_valued(name, cls, spec) and not isinstance(value[0], list):
-        return [value]
     return value
 
 
@@ -176,6 +189,17 @@ def _is_for(token: str, spec: AlgorithmSpec, specs: Mapping[str, AlgorithmSpec])
     if own not in known:
         raise UsageError(f"none of {', '.join(specs)} has a parameter --{name}{nearest(own, known)}")
     return own in spec.parameters
+
+
+def _is_of(token: str, cls: type[Problem], classes: Mapping[str, type[Problem]]) -> bool:
+    """Whether a token is for this problem of several; one that is for none is left for the parser to refuse."""
+    name = token.partition("=")[0].removeprefix("--")
+    own = name.removeprefix("problem.")
+    return (
+        own == name
+        or own in parameters_of(cls.__init__)
+        or not any(own in parameters_of(other.__init__) for other in classes.values())
+    )
 
 
 def _takes(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
@@ -221,7 +245,11 @@ def _named(entry: Any, key: str, path: Path) -> tuple[str, dict[str, Any]]:
     raise UsageError(f"study file {path}: {what} must be {form}, got {entry!r}")
 
 
-def _as_list(value: Any) -> list[Any]:
-    if isinstance(value, str) and "," in value:
-        return [part.strip() for part in value.split(",")]
+def _as_list(value: Any, split: Callable[[str], list[str]]) -> list[Any]:
+    if isinstance(value, str):
+        return split(value)
     return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _file_names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]

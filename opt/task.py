@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,20 @@ class Task:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Task:
         """A task from `as_dict`'s data, parameters of the problem in the types its class takes."""
-        task = cls(**(data | {"request": Request.from_manifest({"request": data["request"]})}))
-        typed = reread(load_problem_class(task.located), data["problem_parameters"])
-        return cls(**(vars(task) | {"problem_parameters": typed}))
+        return cls.from_dicts([data])[0]
+
+    @classmethod
+    def from_dicts(cls, many: Sequence[dict[str, Any]]) -> list[Task]:
+        """Tasks from `as_dict`'s data; the types of a setting are looked up once."""
+        typed: dict[str, dict[str, Any]] = {}
+        tasks = []
+        for data in many:
+            task = cls(**(data | {"request": Request.from_manifest({"request": data["request"]})}))
+            key = json.dumps([task.located, data["problem_parameters"]])
+            if key not in typed:
+                typed[key] = reread(load_problem_class(task.located), data["problem_parameters"])
+            tasks.append(cls(**(vars(task) | {"problem_parameters": dict(typed[key])})))
+        return tasks
 
     @classmethod
     def from_run(cls, run: Run, *, silent: bool = False) -> Task:

@@ -139,6 +139,23 @@ def test_problem_file_is_found_from_the_folder_of_the_command(dask, tmp_path):
     assert set(index(tmp_path / "here" / "runs")["status"]) == {"finished"}
 
 
+def test_limit_of_an_evaluation_s_time_holds_on_a_worker(dask, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom pymoo.core.problem import Problem\n\n\nclass Slow(Problem):\n"
+        "    def __init__(self):\n        super().__init__(n_var=3, n_obj=1, xl=-1.0, xu=1.0)\n\n"
+        "    def _evaluate(self, x, out, *args, **kwargs):\n        time.sleep(2.0 * (x[:, 0] > 0).any())\n"
+        "        out['F'] = (x**2).sum(axis=1)\n"
+    )
+    cluster = dask(1)
+    options = ("--algo", "random", "--algo.pop_size", 8, "--n-eval", 8, "--eval-time", "0.2s", "--quiet")
+    process = start(tmp_path / "slow.py", *options, "--scheduler", cluster.address, "--out", tmp_path / "runs")
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    (run,) = find_runs([tmp_path / "runs"])
+    assert 0 < run.manifest["n_failed"] < 8
+    assert list(run.manifest["failures"]) == ["EvaluationTimeoutError: took longer than 0.2 s"]
+
+
 def test_scheduler_that_does_not_answer_is_one_line(tmp_path):
     pytest.importorskip("distributed", reason="the package distributed is not installed")
     process = start(*OPTIONS, "--scheduler", "tcp://127.0.0.1:9", "--out", tmp_path)

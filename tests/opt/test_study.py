@@ -252,9 +252,42 @@ def test_study_in_use_is_refused(tmp_path, sample, solve):
     assert answer.code == 2 and "in use by another process" in answer.err
 
 
+def test_what_is_asked_twice_is_done_once(tmp_path, solve, sample, no_plots):
+    file = tmp_path / "study.yaml"
+    file.write_text(f"problem: '{sample('Slope')}'\nalgo: [random, random]\nseed: [1, 2]\nruns: 2\nn_gen: 2\n")
+    for _ in range(2):
+        assert solve("--study", file, "--out", tmp_path / "runs", "--quiet").code == 0
+        assert list(index(tmp_path / "runs")["run"]) == [f"slope-random-s{seed}" for seed in (1, 2, 3)]
+
+
+def test_runs_of_a_study_show_no_progress_of_their_own(tmp_path, solve, sample, no_plots):
+    answer = solve(sample("Slope"), "--algo", "nsga2,random", "--n-gen", 2, "--out", tmp_path)
+    assert answer.code == 0 and "testing and saving" not in answer.out
+
+
+def test_run_that_takes_the_command_with_it_fails_alone_when_started_again(task, tmp_path):
+    options = (task, "--problem.fault", "death", "--problem.seed", "same-as-run", "--runs", 3, "--n-gen", 5)
+    process = start(*options, "--quiet", "--out", tmp_path / "runs")
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    process = start(*options, "--quiet", "--out", tmp_path / "runs")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2 and "ended by SIGKILL" in errors
+    assert list(index(tmp_path / "runs")["status"]) == ["finished", "failed", "finished"]
+
+
+def test_text_that_a_problem_prints_does_not_spoil_a_task_s_outcome(task, tmp_path, solve, no_plots):
+    task.write_text(TASK.replace("        self.n += 1\n", "        self.n += 1\n        print('x', end='')\n"))
+    answer = solve(task, "--n-gen", 2, "--task-time", "60s", "--out", tmp_path / "runs")
+    assert (answer.code, answer.err) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
+        (("--jobs", "0"), "--jobs must be at least 1"),
+        (("--task-time", "0s"), "--task-time must be longer than 0"),
+        (("--cluster", "slurm", "--cluster.walltime", "36000"), "--cluster.walltime must be hours:minutes:seconds"),
         (("--task-memory", "much"), "--task-memory must be an amount of memory"),
         (("--task-time", "soon"), "--task-time must be like 90s"),
         (("--eval-time", "soon"), "--eval-time must be like 90s"),
@@ -286,9 +319,47 @@ def test_altered_study_is_one_line(tmp_path, solve, sample, no_plots):
     (study,) = (tmp_path / "runs").iterdir()
     answer = solve("--resume", study, "--n-gen", 5)
     assert answer.code == 2 and "leave out --n-gen" in answer.err
+    assert solve("--resume", study, "--jobs", 0).code == 2
+    answer = solve("--resume", study, "--study", "study.yaml")
+    assert answer.code == 2 and "leave out --study" in answer.err
+    answer = solve("--resume", study, "--print-job")
+    assert answer.code == 2 and "--print-job shows what would be submitted" in answer.err
+    known = (study / "study.json").read_text()
+    (study / "study.json").write_text(known.replace('"reasons"', '"reason"'))
+    answer = solve("--resume", study)
+    assert answer.code == 2 and "lacks 'reasons'" in answer.err and answer.err.count("\n") == 1
     (study / "study.json").write_text("{")
     answer = solve("--resume", study)
     assert answer.code == 2 and "study.json cannot be read" in answer.err and answer.err.count("\n") == 1
+
+
+def test_name_of_a_run_is_refused(tmp_path, solve, sample, no_plots):
+    assert solve(sample("Slope"), "--n-gen", 2, "--out", tmp_path, "--quiet").code == 0
+    (run,) = tmp_path.iterdir()
+    answer = solve(sample("Slope"), *SWEEP, "--out", tmp_path, "--name", run.name)
+    assert answer.code == 2 and "is one run" in answer.err and not (run / "study.json").exists()
+
+
+def test_folder_that_cannot_be_made_is_one_line(solve, sample):
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc, in which even root makes no folder")
+    answer = solve(sample("Slope"), *SWEEP, "--out", "/proc/none")
+    assert answer.code == 2 and "cannot write /proc/none" in answer.err and answer.err.count("\n") == 1
+
+
+def test_show_tells_how_runs_under_way_stand(tmp_path, sample, capsys):
+    from opt.show import main as show
+
+    options = (sample("Slope"), "--problem.nap", "0.05", "--algo.pop_size", 6, "--n-gen", 400, "--runs", 2)
+    process = start(*options, "--name", "mine", "--out", tmp_path)
+    wait_for(process, tmp_path, 1)
+    assert show([str(tmp_path / "mine")]) == 0
+    process.kill()
+    process.wait()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("slope-")]
+    assert [row[4] for row in rows] == ["running", "waiting"] and int(rows[0][5]) > 0
+    assert show([str(tmp_path / "mine")]) == 0
+    assert "interrupted" in capsys.readouterr().out
 
 
 def test_show_lists_a_study_and_its_runs(tmp_path, solve, sample, no_plots, capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from opt.sweep import settings_of_command, settings_of_study
+from opt.sweep import algorithm_names, settings_of_command, settings_of_study
 
 TASK = """
 from typing import Literal
@@ -48,6 +48,12 @@ def test_options_of_some_algorithms_go_to_those_only():
     assert settings[0].tokens == ("--algo.pop_size=40", "--n-gen=5")
     assert settings[1].tokens == ("--algo.pop_size=40", "--weights=1,2", "--n-gen=5")
     assert settings[2].tokens == ("--algo.n_chains=3", "--weights=1,2", "--n-gen=5")
+
+
+def test_name_with_a_comma_is_one_algorithm():
+    assert algorithm_names("nsga2, deap-mu,lambda,ga") == ["nsga2", "deap-mu,lambda", "ga"]
+    assert algorithm_names("deap-mu,lambda") == ["deap-mu,lambda"]
+    assert [s.algo for s in study("problem: task.py\nalgo: ga,deap-mu,lambda\n")] == ["ga", "deap-mu,lambda"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,11 @@ def test_list_that_a_parameter_takes_is_one_value_and_a_list_of_lists_a_grid():
     assert [dict(s.varying) for s in two] == [{"problem.widths": "[4, 5]"}, {"problem.widths": "[6]"}]
 
 
+def test_empty_list_is_a_value_of_a_parameter_that_takes_a_list():
+    (one,) = study("problem: {file: task.py, widths: []}\n")
+    assert "--problem.widths=[]" in one.tokens
+
+
 def test_shared_parameters_go_to_the_problems_that_have_them():
     settings = study("problem: [task.py, other.py]\nproblem.depth: [1, 2]\nalgo: random\n")
     assert [(s.problem, dict(s.varying)) for s in settings] == [
@@ -106,12 +117,17 @@ def test_command_line_goes_before_the_study_file(tmp_path):
     (tmp_path / "study.yaml").write_text("problem: task.py\nalgo: [nsga2, sa]\nn_gen: [5, 9]\n")
     settings = settings_of_study(tmp_path / "study.yaml", ["--n-gen=3", "--algo.n_chains=2"])
     assert [s.tokens for s in settings] == [("--n-gen=3",), ("--n-gen=3", "--algo.n_chains=2")]
+    (tmp_path / "study.yaml").write_text("problem: [task.py, other.py]\nproblem.depth: [1, 2]\n")
+    settings = settings_of_study(tmp_path / "study.yaml", ["--problem.depth=3"])
+    assert [(s.problem, s.tokens) for s in settings] == [("task.py", ()), ("other.py", ("--problem.depth=3",))]
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
         ("algo: nsga2\n", "names no problem"),
+        ("problem: task.py\nalgo: []\n", "names no algorithm"),
+        ("problem: task.py\nalgo:\n", "names no algorithm"),
         ("problem: task.py\nn_evals: 5\n", "did you mean 'n-eval'"),
         ("problem: task.py\nproblem.kinds: [plain]\n", "did you mean 'problem.kind'"),
         ("problem: {kind: odd}\n", "must be a file"),
