@@ -1,7 +1,7 @@
 """The tables of docs/masks.md, on Fashion-MNIST.
 
     python docs/masks_study.py search --out DIR [--seeds N] [--only NAME,...]
-    python docs/masks_study.py retrain --out DIR [--seeds N]
+    python docs/masks_study.py retrain --out DIR [--seeds N] [--only NAME,...]
     python docs/masks_study.py filters --out DIR [--seeds N]
     python docs/masks_study.py size --out DIR [--seeds N]
     python docs/masks_study.py tables --out DIR
@@ -11,8 +11,8 @@
 `filters`: filters of the strided CNN at a quarter of its width, at 50 to 80 %, trained.
 `size`: the gap between the search images and the test set by the number of images.
 `tables` prints what is there. Every finished cell is a line of DIR/PART.jsonl; what is there is not done again, so
-that a study that was killed goes on. Where networks are trained, they see 20,000 images (retrain) or 10,000
-(filters): the rest of the training images are the search split.
+that a study that was killed goes on. Where networks are trained, they see 10,000 images: the
+rest of the training images are the search split.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ FEWER_SEEDS = {"thesis: accuracy, lagging average": 3, "accuracy, Metropolis, sw
 CRITERIA = ("random", "snip", "grasp", "synflow", "magnitude", "magsign")
 
 SPARSITIES = (0.8, 0.9)
-RETRAIN = {"data": DATA, "references": "none", "n_search": 40_000, "final_epochs": 10, "lottery_epochs": 2}
-RETRAINED = ("random", "snip", "synflow", "magnitude", "magsign", "lth")
+RETRAIN = {"data": DATA, "references": "none", "n_search": 50_000, "final_epochs": 10, "lottery_epochs": 2}
+RETRAINED = ("magsign", "lth", "magnitude", "snip", "synflow", "random")
 EPOCHS = 6
 
 FILTER_SPARSITIES = (0.5, 0.6, 0.7, 0.8)
 CNN = {
-    "data": DATA, "model": "strided-cnn", "width": 0.25, "level": "filters", "n_search": 50_000, "n_images": 1024,
+    "data": DATA, "model": "strided-cnn", "width": 0.25, "level": "filters", "n_search": 50_000, "n_images": 512,
     "references": "none", "final_epochs": 3,
 }  # fmt: skip
 FILTER_CRITERIA = (
@@ -197,22 +197,24 @@ def trained(problem: Masks, mask: np.ndarray, epochs: int, seed: int, *, lr: flo
             "parameters": parameters, "macs": macs}  # fmt: skip
 
 
-def retrain_part(cells: Cells, n_seeds: int) -> None:
+def retrain_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
     fresh = {"resample": 100}
     searches: dict[str, tuple[Row, Row]] = {
-        "search at initial weights": (fresh, {**COLD, "moves": "guided", "n_eval": 4000}),
-        "search at 10 epochs from magnitude": (
-            {**fresh, "epochs": 10, "start": "magnitude"},
-            {**COLD, "start_temperature": 0.0005, "moves": "guided", "n_eval": 1500},
-        ),
         "search at initial weights from MagSign": (
             {**fresh, "start": "magsign"},
             {**COLD, "start_temperature": 0.001, "moves": "guided", "n_eval": 1500},
         ),
+        "search at 10 epochs from magnitude": (
+            {**fresh, "epochs": 10, "start": "magnitude"},
+            {**COLD, "start_temperature": 0.0005, "moves": "guided", "n_eval": 1000},
+        ),
+        "search at initial weights": (fresh, {**COLD, "moves": "guided", "n_eval": 2500}),
     }
     for seed in range(n_seeds):
         for sparsity in SPARSITIES:
             for name in (*searches, *RETRAINED):
+                if only and not any(o in name for o in only):
+                    continue
 
                 def cell(name: str = name, sparsity: float = sparsity, seed: int = seed) -> Row:
                     of_problem, of_search = searches.get(name, ({}, {}))
@@ -318,17 +320,18 @@ def main() -> None:
     parser.add_argument("part", choices=("search", "retrain", "filters", "size", "tables"))
     parser.add_argument("--out", type=Path, required=True, help="folder of finished cells")
     parser.add_argument("--seeds", type=int, default=5, help="networks, from seeds 0, 1, ... (default: 5)")
-    parser.add_argument("--only", help="rows of `search` whose name holds one of these, separated by commas")
+    parser.add_argument("--only", help="rows of search or retrain whose name holds one of these, separated by commas")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.part == "tables":
         print_tables(arguments.out)
         return
     cells = Cells(arguments.out, arguments.part)
-    if arguments.part == "search":
-        search_part(cells, arguments.seeds, arguments.only.split(",") if arguments.only else None)
+    only = arguments.only.split(",") if arguments.only else None
+    if arguments.part in ("search", "retrain"):
+        {"search": search_part, "retrain": retrain_part}[arguments.part](cells, arguments.seeds, only)
     else:
-        {"retrain": retrain_part, "filters": filters_part, "size": size_part}[arguments.part](cells, arguments.seeds)
+        {"filters": filters_part, "size": size_part}[arguments.part](cells, arguments.seeds)
     print(f"load {os.getloadavg()}", file=sys.stderr)
 
 

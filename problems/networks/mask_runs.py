@@ -63,7 +63,8 @@ def best_mask(run: Run, problem: Masks) -> NamedMask:
         if file.exists():
             bits = run.solution(name)[MASK_BITS]
             mask = np.unpackbits(bits, count=problem.layout.n).astype(bool)
-            return NamedMask(f"{run.manifest['algo']['name']} seed {run.manifest['seed']}", mask, True)
+            start = "" if problem.start == "random" else f" from {problem.start}"
+            return NamedMask(f"{run.manifest['algo']['name']} seed {run.manifest['seed']}{start}", mask, True)
     raise UsageError(f"{run.path} holds no saved solution; search with --keep 1 or more")
 
 
@@ -85,7 +86,7 @@ def masks_of(runs: Sequence[Run], criteria: Sequence[str]) -> tuple[Masks, list[
             raise UsageError(
                 f"{run.path} and {runs[0].path} differ in {', '.join(different)}: their masks have other places"
             )
-        found.append(best_mask(run, problem))
+        found.append(best_mask(run, problem_of(run) if other != own else problem))
     names = [m.name for m in found]
     if len(set(names)) < len(names):
         found = [NamedMask(f"{m.name} ({k})", m.mask, True) for k, m in enumerate(found, start=1)]

@@ -79,7 +79,7 @@ def train_mask(
         state: Initial weights.
         space: What the mask's places stand for.
         mask: (n,) bool.
-        dataset: Trained on its train split; search and test are watched each epoch.
+        dataset: Trained on its train split; its test split is watched each epoch.
         schedule: The training.
         seed: Of the training, and of `reshuffle` and `reinit`.
         kept: What kept weights begin with.
@@ -92,7 +92,7 @@ def train_mask(
     """
     network = copy.deepcopy(model)
     start = beginning(model, state, space, mask, kept, seed=seed)
-    watched = {"search": dataset.search, "test": dataset.test}
+    watched = {"test": dataset.test}
     masks: dict[str, np.ndarray] | None = None
     if isinstance(space, ChannelSpace):
         network.load_state_dict(with_masks(start, space.tensors(mask)))
