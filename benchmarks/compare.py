@@ -27,9 +27,9 @@ import numpy as np
 from pymoo.problems import get_problem
 
 import opt
-from opt.compare import compare, find_runs
+from opt.compare import compare
 from opt.plot_attainment import attainment_surfaces
-from opt.run import versions
+from opt.run import find_runs, versions
 
 ALGORITHMS = ("nsga2", "ga", "sga", "random")
 N_GEN = 100

@@ -10,17 +10,19 @@ From Python::
 """
 
 from opt.errors import UsageError
-from opt.problem import CompressionProblem, Objective, Operators, Reference, maximise, minimise
-from opt.run import Run, list_runs, load_run
+from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, maximise, minimise
+from opt.run import Run, find_runs, list_runs, load_run
 from opt.runner import minimize
 
 __all__ = [
     "CompressionProblem",
+    "Move",
     "Objective",
     "Operators",
     "Reference",
     "Run",
     "UsageError",
+    "find_runs",
     "list_runs",
     "load_run",
     "maximise",

@@ -78,6 +78,12 @@ class PlainProblem(CompressionProblem):
         """Bytes of the vector, or of the named values."""
         return repr(sorted(x[0].items())).encode() if self.vars else np.ascontiguousarray(x).tobytes()
 
+    def distance(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """As every problem's; of mixed variables the number that differ."""
+        if not self.vars:
+            return super().distance(X, Y)
+        return np.array([sum(x[k] != y[k] for k in x) for x, y in zip(X[:, 0], Y[:, 0], strict=True)], dtype=float)
+
     def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return self.inner.pareto_front(*args, **kwargs)

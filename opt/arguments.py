@@ -18,16 +18,18 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec
+from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 
-USAGE = "python -m opt.solve PROBLEM.py [--algo NAME] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
-FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--fail-fast", "--quiet")
+USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
+FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--print-job", "--fail-fast", "--quiet")
+FILES = ("--config", "--resume", "--study")
 _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
-    ("algo", str, "nsga2", "Algorithm; --list shows all of them."),
+    ("algo", str, "nsga2", "Algorithm, or several with commas between them; --list shows all of them."),
     ("seed", int, 1, "Seed of the run; everything random descends from it."),
-    ("runs", int, 1, "Number of runs, with seeds SEED, SEED + 1, ..."),
-    ("jobs", int, 1, "Number of runs side by side."),
+    ("runs", int, 1, "Number of runs of each algorithm, with seeds SEED, SEED + 1, ..."),
+    ("jobs", int, 1, "Number of runs side by side; with --cluster, number of jobs."),
     ("n-gen", int | None, None, "Budget in generations; 50 when no budget is given."),
     ("n-eval", int | None, None, "Budget in evaluations of distinct candidates."),
     ("time", str | None, None, "Budget in wall-clock time: 90s, 10m, 1h30m."),
@@ -40,12 +42,22 @@ _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("threads", int, 1, "Threads of linear algebra in each run."),
     ("keep", int, 200, "Most solutions of the front saved as safetensors."),
     ("cache-size", int, 100_000, "Distinct candidates whose values are remembered."),
+    ("eval-time", str | None, None, "Longest time of one candidate's evaluation, such as 20s; it fails beyond."),
+    ("name", str | None, None, "Several runs: name of their study's folder."),
+    ("task-time", str | None, None, "Several runs: longest time of one, such as 30m; it fails beyond, and is kept."),
+    ("task-memory", str | None, None, "Several runs: most memory of one's process, such as 2GB."),
+    ("backend", Literal["loky", "dask"], "loky", "Several runs: processes here, or the workers of --scheduler."),
+    ("scheduler", str | None, None, "Address of a Dask scheduler, such as tcp://host:8786."),
+    ("cluster", Literal["slurm", "pbs"] | None, None, "Batch system whose jobs carry out the runs."),
 )
+WHOLE_NAMES = ("out", "jobs", "quiet", "name", "task-time", "task-memory", "backend", "scheduler", "cluster")
+"""Options of a study as a whole, not of one run."""
 _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
 SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
+GENERAL_NAMES = tuple(name for name, *_ in _GENERAL) + tuple(name for name, _ in _SWITCHES)
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,11 @@ class Scanned:
     problem: str | None
     algo: str
     resume: str | None
+    study: str | None
     is_list: bool
     is_help: bool
     is_print_config: bool
+    is_print_job: bool
     tokens: tuple[str, ...]
 
 
@@ -89,7 +103,7 @@ def scan(argv: Sequence[str]) -> Scanned:
                 raise UsageError(f"option {name} needs a value; python -m opt.solve --help lists the options")
             value = argv[i]
             i += 1
-        if name in ("--config", "--resume"):
+        if name in FILES:
             values[name] = value
         else:
             values[name] = value
@@ -102,9 +116,11 @@ def scan(argv: Sequence[str]) -> Scanned:
         problem=positional[0] if positional else None,
         algo=named[-1] if named else "nsga2",
         resume=values.get("--resume"),
+        study=values.get("--study"),
         is_list="--list" in flags,
         is_help=bool(flags & {"--help", "-h"}),
         is_print_config=bool(flags & {"--print-config", "--print_config"}),
+        is_print_job="--print-job" in flags,
         tokens=(*config, *rest),
     )
 
@@ -120,22 +136,29 @@ def _config_tokens(path: Path) -> list[str]:
         return []
     if not isinstance(loaded, dict):
         raise UsageError(f"config file {path} must hold names and values, got {type(loaded).__name__}")
-    algo = loaded.get("algo")
-    if isinstance(algo, dict) and "name" in algo:
-        loaded["algo"] = {k: v for k, v in algo.items() if k != "name"}
-        loaded = {"algo ": algo["name"], **loaded}
-    return [f"--{name.strip()}={_text(name, value)}" for name, value in _flatten(loaded)]
+    return [f"--{name}={as_text(name, value)}" for name, value in flatten(loaded)]
 
 
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The entries of a config file by the options' names: `problem: {data: digits}` is `problem.data`.
+
+    `algo` and `cluster` may hold their own name, under `name`, beside their parameters.
+    """
     pairs: list[tuple[str, Any]] = []
     for key, value in node.items():
         name = f"{prefix}{key}" if prefix or "." in str(key) else str(key).replace("_", "-")
-        pairs += _flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
+        if not isinstance(value, Mapping):
+            pairs.append((name, value))
+        elif name in ("algo", "cluster") and "name" in value:
+            own = {k: v for k, v in value.items() if k != "name"}
+            pairs = [(name, value["name"]), *pairs, *flatten(own, f"{name}.")]
+        else:
+            pairs += flatten(value, f"{name}.")
     return pairs
 
 
-def _text(name: str, value: Any) -> str:
+def as_text(name: str, value: Any) -> str:
+    """A value as the command line takes it for the option `name`."""
     if name in ("weights", "ref") and isinstance(value, list):
         return ",".join(str(v) for v in value)
     return value if isinstance(value, str) else json.dumps(plain(value))
@@ -157,7 +180,7 @@ def plain(value: Any) -> Any:
 def reread(problem: type[Problem], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a problem as its constructor takes them, from `plain` ones."""
     known = parameters_of(problem.__init__)
-    tokens = [f"--problem.{name}={_text(name, value)}" for name, value in parameters.items() if name in known]
+    tokens = [f"--problem.{name}={as_text(name, value)}" for name, value in parameters.items() if name in known]
     return dict(parameters) | group(parse(build_parser(problem, None), tokens), "problem")
 
 
@@ -183,6 +206,8 @@ def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> A
         _add_group(parser, "problem", problem.__name__, parameters_of(problem.__init__), documented)
     if spec is not None:
         _add_group(parser, "algo", spec.name, spec.parameters, (inspect.getdoc(spec.build),))
+    jobs = parameters_of(JobSettings.__init__)
+    _add_group(parser, "cluster", "a job of slurm or pbs", jobs, (inspect.getdoc(JobSettings),))
     return parser
 
 
@@ -242,7 +267,7 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
 
 def _outward(option: str) -> str:
     """The option as a user types it: --problem_data is shown as --problem.data."""
-    for prefix in ("--problem_", "--algo_"):
+    for prefix in ("--problem_", "--algo_", "--cluster_"):
         if option.startswith(prefix):
             return f"{prefix[:-1]}.{option[len(prefix) :]}"
     return option
@@ -291,7 +316,7 @@ def help_text(parser: ArgumentParser) -> str:
 
 def _readable(parser: ArgumentParser, message: str) -> str:
     """A message of jsonargparse in the words of the other errors: what was expected, and what came."""
-    message = re.sub(r"\b(problem|algo)_(?=\w)", r"--\1.", message) if "required" in message else message
+    message = re.sub(r"\b(problem|algo|cluster)_(?=\w)", r"--\1.", message) if "required" in message else message
     found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value: (.*)', " ".join(message.split()))
     if not found:
         return _outward(" ".join(message.split()))

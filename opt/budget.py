@@ -13,7 +13,7 @@ DEFAULT_N_GEN = 50
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def parse_seconds(text: str | float) -> float:
+def parse_seconds(text: str | float, flag: str = "--time") -> float:
     """Seconds from `90`, `90s`, `10m`, `1.5h`, `2d` or a sum such as `1h30m`.
 
     Raises:
@@ -23,7 +23,7 @@ def parse_seconds(text: str | float) -> float:
         return float(text)
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if not parts or "".join(n + u for n, u in parts) != text.strip():
-        raise UsageError(f"--time must be like 90s, 10m, 1.5h or 1h30m, got {text!r}")
+        raise UsageError(f"{flag} must be like 90s, 10m, 1.5h or 1h30m, got {text!r}")
     return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
 
 

@@ -20,7 +20,7 @@ from opt.comparison_tables import Tables, make_tables
 from opt.errors import UsageError
 from opt.front_table import make_console, say
 from opt.options import OptionParser
-from opt.run import Run, list_runs, load_run
+from opt.run import Run, find_runs
 from opt.significance import RankTest
 
 FOLDER = "comparison"
@@ -88,26 +88,6 @@ def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) 
         comparison.all_groups = all_groups
     tables, ranks, over_problems = make_tables(comparisons)
     return Verdict(comparisons, tables, ranks, warnings + over_problems)
-
-
-def find_runs(paths: Sequence[str | Path]) -> list[Run]:
-    """The runs that the paths name: run directories, and folders that hold runs at any depth of two.
-
-    Raises:
-        UsageError: A path is neither.
-    """
-    found = []
-    for path in map(Path, paths):
-        if (path / "manifest.json").exists() or not path.is_dir():
-            found.append(load_run(path))
-            continue
-        inside = list_runs(path)
-        for folder in sorted(p for p in path.iterdir() if p.is_dir() and not (p / "manifest.json").exists()):
-            inside += list_runs(folder)
-        if not inside:
-            raise UsageError(f"{path} holds no runs; give run directories or the folder that holds them")
-        found += inside
-    return found
 
 
 def write_comparison(verdict: Verdict, out: Path, *, command: str | None = None) -> list[Path]:

@@ -17,7 +17,7 @@ from pymoo.operators.crossover.sbx import cross_sbx
 from pymoo.operators.mutation.pm import mut_pm
 
 from opt.errors import UsageError
-from opt.problem import CompressionProblem, Operators
+from opt.problem import CompressionProblem, Move, Operators
 
 SBX_ETA = 15.0
 PM_ETA = 20.0
@@ -62,7 +62,23 @@ def real_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:
         prob = np.full(n, min(0.5, 1.0 / n_var))
         return mut_pm(X.astype(float), xl, xu, np.full(n, PM_ETA), prob, at_least_once=True, random_state=rng)
 
-    return Operators(sampling, crossover, mutation)
+    free = np.flatnonzero(xu > xl)
+
+    def coordinate(X: np.ndarray, step: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        moved = X.astype(float)
+        if not len(free):
+            return moved
+        rows, chosen = np.arange(len(X)), free[rng.integers(0, len(free), size=len(X))]
+        low, high = xl[chosen], xu[chosen]
+        value = moved[rows, chosen] + step * (high - low) * rng.uniform(-1.0, 1.0, size=len(X))
+        # a step beyond a bound is reflected by it; it is one side long at most
+        value = np.where(value < low, 2 * low - value, np.where(value > high, 2 * high - value, value))
+        moved[rows, chosen] = np.clip(value, low, high)
+        return moved
+
+    return Operators(
+        sampling, crossover, mutation, moves={"mutation": Move(mutation), "coordinate": Move(coordinate, has_step=True)}
+    )
 
 
 def integer_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:
@@ -82,7 +98,12 @@ def integer_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:
 
     def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert inner.mutation is not None
-        mutated = to_integers(inner.mutation(X, rng))
+        return nudged(X, to_integers(inner.mutation(X, rng)), rng)
+
+    def coordinate(X: np.ndarray, step: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return nudged(X, to_integers(inner.moves["coordinate"].apply(X, step, rng)), rng)
+
+    def nudged(X: np.ndarray, mutated: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # rounding can undo a small step: such rows move one variable by one, where there is room
         for i in np.flatnonzero((mutated == X).all(axis=1)):
             free = np.flatnonzero(xu > xl)
@@ -92,7 +113,9 @@ def integer_operators(xl: np.ndarray, xu: np.ndarray) -> Operators:
                 mutated[i, j] = X[i, j] + step
         return mutated
 
-    return Operators(sampling, crossover, mutation)
+    return Operators(
+        sampling, crossover, mutation, moves={"mutation": Move(mutation), "coordinate": Move(coordinate, has_step=True)}
+    )
 
 
 def binary_operators(n_var: int) -> Operators:
@@ -113,7 +136,17 @@ def binary_operators(n_var: int) -> Operators:
         flip[unflipped, rng.integers(0, n_var, size=len(unflipped))] = True
         return X.astype(bool) ^ flip
 
-    return Operators(sampling, crossover, mutation)
+    def swap(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        swapped = X.astype(bool)
+        for row in swapped:
+            ones, zeros = np.flatnonzero(row), np.flatnonzero(~row)
+            if len(ones) and len(zeros):
+                row[[rng.choice(ones), rng.choice(zeros)]] = [False, True]
+            else:
+                row[rng.integers(0, n_var)] ^= True
+        return swapped
+
+    return Operators(sampling, crossover, mutation, moves={"mutation": Move(mutation), "swap": Move(swap)})
 
 
 def permutation_operators(n_var: int) -> Operators:
@@ -147,7 +180,24 @@ def permutation_operators(n_var: int) -> Operators:
             row[lo:hi] = row[lo:hi][::-1].copy()
         return mutated
 
-    return Operators(sampling, crossover, mutation)
+    def swap(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        swapped = X.copy()
+        if n_var > 1:
+            for row in swapped:
+                i, j = rng.choice(n_var, size=2, replace=False)
+                row[i], row[j] = row[j], row[i]
+        return swapped
+
+    def insertion(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        shifted = X.copy()
+        if n_var > 1:
+            for k, row in enumerate(X):
+                i, j = rng.choice(n_var, size=2, replace=False)
+                shifted[k] = np.insert(np.delete(row, i), j, row[i])
+        return shifted
+
+    moves = {"inversion": Move(mutation), "swap": Move(swap), "insertion": Move(insertion)}
+    return Operators(sampling, crossover, mutation, moves=moves)
 
 
 def mixed_operators(variables: Mapping[str, Any]) -> Operators:

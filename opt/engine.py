@@ -41,6 +41,9 @@ class Recorder(Protocol):
     def history(self, row: list[float]) -> None:
         """Add one row to the history."""
 
+    def trace(self, row: dict[str, float | str]) -> None:
+        """Add one row to the trace of an algorithm that has one."""
+
 
 @dataclass
 class State:
@@ -98,6 +101,7 @@ class Search:
         cache_size: Distinct candidates remembered.
         fail_fast: Stop on the first candidate that cannot be evaluated.
         on_generation: Called with the state after each generation.
+        eval_seconds: Most wall-clock seconds that one candidate's evaluation may take.
     """
 
     def __init__(
@@ -113,8 +117,10 @@ class Search:
         cache_size: int = CACHE_SIZE,
         fail_fast: bool = False,
         on_generation: Callable[[State], None] | None = None,
+        eval_seconds: float | None = None,
     ) -> None:
         self.problem = problem
+        self.eval_seconds = eval_seconds
         self.budget = budget
         self.recorder = recorder
         self.on_generation = on_generation
@@ -132,7 +138,7 @@ class Search:
         algorithm_seed, problem_seed = np.random.SeedSequence(seed).spawn(2)
         self.algorithm = build_algorithm(spec, problem, parameters)
         if hasattr(self.algorithm, "plan"):
-            self.algorithm.plan(n_gen=budget.n_gen, n_eval=budget.n_eval)
+            self.algorithm.plan(n_gen=budget.n_gen, n_eval=budget.n_eval, seconds=budget.seconds)
         self.algorithm.setup(
             View(problem, n_obj=1 if self.scalariser else problem.n_obj),
             seed=int(algorithm_seed.generate_state(1)[0]),
@@ -160,11 +166,12 @@ class Search:
             if stalled >= STALLED_GENERATIONS:
                 state.stop_reason = f"no new candidate in {STALLED_GENERATIONS} generations"
                 break
+            record: dict[str, Any] = {"gen": state.n_gen + 1}
+            self._say_spent(record, pending)
             infills = self.algorithm.ask() if self.algorithm.has_next() else None
             if infills is None or len(infills) == 0:
                 state.stop_reason = "the algorithm ended by itself"
                 break
-            record: dict[str, Any] = {"gen": state.n_gen + 1}
             if self.problem.begin_generation(state.n_gen + 1):
                 self._values_changed(record, pending)
             X, batch = self._evaluate(infills, record, pending, limit=self._evaluations_left())
@@ -206,6 +213,16 @@ class Search:
             return f"{budget.seconds:g} seconds spent"
         return ""
 
+    def _say_spent(self, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
+        """Tell an algorithm that plans by its budget how much of it is spent; a share of time is journalled."""
+        if not hasattr(self.algorithm, "spend"):
+            return
+        state = self.state
+        spent = self.budget.fraction(n_gen=state.n_gen, n_eval=state.n_eval, seconds=state.seconds)
+        if self.budget.seconds is not None:
+            record["spent"] = spent = pending["spent"] if pending is not None and "spent" in pending else spent
+        self.algorithm.spend(spent)
+
     def _evaluations_left(self) -> int | None:
         return None if self.budget.n_eval is None else self.budget.n_eval - self.state.n_eval
 
@@ -242,7 +259,7 @@ class Search:
         return [self.problem.fingerprint(x) for x in X]
 
     def _compute(self, X: np.ndarray) -> Values:
-        return evaluate_batch(self.problem, X)
+        return evaluate_batch(self.problem, X, seconds=self.eval_seconds)
 
     def _recorded(self, record: dict[str, Any], prefix: str = "") -> Callable[[np.ndarray], Values]:
         """The journal's values in place of an evaluation."""
@@ -296,6 +313,9 @@ class Search:
     def _tell(self, infills: Any, batch: Batch) -> None:
         self._set_values(infills, batch.F, batch.G)
         self.algorithm.tell(infills=infills)
+        trace = getattr(self.algorithm, "trace", None)
+        if trace:
+            self.recorder.trace({"n_gen": self.state.n_gen, "n_eval": self.state.n_eval, **trace})
 
     def _set_values(self, population: Any, F: np.ndarray, G: np.ndarray | None) -> None:
         failed = ~np.isfinite(F).all(axis=1)
@@ -333,6 +353,8 @@ class Search:
         if population is None or not len(population) or not getattr(self.algorithm, "keeps_survivors", True):
             return
         self._reevaluate(population, record, pending)
+        if hasattr(self.algorithm, "values_changed"):
+            self.algorithm.values_changed()
 
     def _reevaluate(self, population: Any, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
         X = self._candidates(population)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from opt.limits import time_limit
 from opt.problem import CompressionProblem
 
 CACHE_SIZE = 100_000
@@ -41,21 +42,27 @@ class Batch:
     digest: str
 
 
-def evaluate_batch(problem: CompressionProblem, X: np.ndarray) -> Values:
-    """Evaluate X, (n, n_var), at once; isolate what raises or is not finite.
+def evaluate_batch(problem: CompressionProblem, X: np.ndarray, *, seconds: float | None = None) -> Values:
+    """Evaluate X, (n, n_var), at once; isolate what raises, takes too long or is not finite.
 
     When the batch as a whole raises, its candidates are evaluated one by one, so that only the bad
     ones are lost.
+
+    Args:
+        problem: What is evaluated.
+        X: (n, n_var) candidates.
+        seconds: Most wall-clock seconds a candidate may take; n of them together n times as many.
     """
     try:
-        F, G = _call(problem, X)
+        with time_limit(None if seconds is None else seconds * len(X)):
+            F, G = _call(problem, X)
         reasons: dict[int, str] = {}
     except Exception as error:  # a user's evaluate may raise anything: the reason is recorded
         if len(X) == 1:
             F = np.full((1, problem.n_obj), np.nan)
             G = np.full((1, problem.n_ieq_constr), np.nan) if problem.n_ieq_constr else None
             return F, G, {0: f"{type(error).__name__}: {error}"}
-        parts = [evaluate_batch(problem, X[i : i + 1]) for i in range(len(X))]
+        parts = [evaluate_batch(problem, X[i : i + 1], seconds=seconds) for i in range(len(X))]
         F = np.concatenate([p[0] for p in parts])
         G = None if parts[0][1] is None else np.concatenate([p[1] for p in parts if p[1] is not None])
         reasons = {i: p[2][0] for i, p in enumerate(parts) if p[2]}

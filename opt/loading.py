@@ -1,11 +1,14 @@
-"""Loading a problem file by its path."""
+"""Loading a problem file by its path, and functions by their names."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pymoo.core.problem import Problem
 
@@ -87,3 +90,42 @@ def _similar(path: Path) -> str:
 
 def _list(found: dict[str, type]) -> str:
     return ", ".join(sorted(found)) or "none"
+
+
+def load_object(target: str, what: str) -> Callable[..., Any]:
+    """The function or class that `package.module:function` names.
+
+    Args:
+        target: Its name.
+        what: What it is for, in messages.
+
+    Raises:
+        UsageError: No such module or name, or it cannot be called.
+    """
+    path, colon, name = target.partition(":")
+    if not colon or not path or not name:
+        raise UsageError(f"{what} must be package.module:function, got {target!r}")
+    try:
+        module = importlib.import_module(path)
+    except ImportError as error:
+        raise UsageError(f"{what} {target}: cannot import {path}: {error}; run from its folder or install it") from None
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UsageError(f"{what} {target}: {path} has no function {name!r}{nearest(name, names)}")
+    return found
+
+
+def name_of(function: Callable[..., Any], what: str) -> str:
+    """`package.module:function` by which `load_object` finds a function again, in this process or in a later one.
+
+    Raises:
+        UsageError: It has no such name, as a lambda or a function inside another.
+    """
+    name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', '')}"
+    try:
+        if load_object(name, what) is function:
+            return name
+    except UsageError:
+        pass
+    raise UsageError(f"{what} must be a function at the top of a module, so that a run can go on; got {function!r}")

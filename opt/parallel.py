@@ -1,128 +1,188 @@
-"""Many runs at once: independent joblib tasks, each its own run directory."""
+"""Many runs at once: independent joblib tasks, on this machine's cores or on a Dask cluster's workers.
+
+A task is carried out in place, in the run directory of its name. So it may be begun again, on
+another worker or after a crash, and goes on from what its journal holds.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
-from threadpoolctl import threadpool_limits
+from joblib import Parallel, delayed, parallel_config
 
-from opt.adapt import as_compression_problem
-from opt.arguments import plain
+from opt import atomic
+from opt.cluster import workers_backend
 from opt.errors import UsageError
-from opt.loading import load_problem_class
-from opt.run import Run, check_folder, load_run
-from opt.runner import Request, run_search
-from opt.seeding import resolved
+from opt.isolated import run_isolated
+from opt.run import Run, load_run, record_failure
+from opt.task import Task, run_task
+
+MOST_DEATHS = 3
+"""A task whose process died so often is not begun once more; a Dask scheduler gives a task up after one death more."""
+PATIENCE_SECONDS = 60.0
+"""How long a scheduler may be without workers before that is an error."""
+_NOT_BEGUN = "not begun"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run as plain data, so that any process can carry it out.
+class Execution:
+    """How tasks are carried out, as plain data.
 
     Args:
-        target: The problem file, as `load_problem_class` takes it.
-        problem_parameters: Parameters of the problem's class by name; a seed may be `same-as-run`.
-        request: Algorithm, seed, budget and the rest.
-        out: Folder under which the run directory is made.
-        command: The command line, for the manifest.
-        silent: Show no progress.
+        folder: Absolute path of a folder that every process can write: the stop file and the notes of
+            tasks that were begun lie there.
+        seconds: Most wall-clock seconds of a task, or None.
+        n_bytes: Most memory of a task's process, or None.
     """
 
-    target: str
-    problem_parameters: dict[str, Any] = field(default_factory=dict)
-    request: Request = field(default_factory=Request)
-    out: str = "runs"
-    command: str | None = None
-    silent: bool = False
+    folder: str
+    seconds: float | None = None
+    n_bytes: int | None = None
+
+    @property
+    def stop_file(self) -> Path:
+        """The file whose appearance ends the tasks under way."""
+        return Path(self.folder) / "stop"
+
+    def begun(self, name: str) -> Path:
+        """The note that a task was begun, a line each time; removed when it ends in whatever way but a death."""
+        return Path(self.folder) / f"{name}.begun"
 
 
-def build_problem(target: str, parameters: dict[str, Any], *, seed: int) -> Any:
-    """The problem that a file defines, built with `parameters`; seeds that are `same-as-run` become `seed`.
+OnDone = Callable[[Task, Run | None, str], None]
+"""Called with a task, its run (None when there is none), and the reason when it failed, else an empty string."""
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    execution: Execution,
+    *,
+    n_jobs: int,
+    on_done: OnDone,
+    client: Any = None,
+    patience: float = PATIENCE_SECONDS,
+) -> None:
+    """Carry out named tasks, several at a time; one that fails, or whose process dies, does not stop the others.
+
+    SIGINT and SIGTERM end the tasks under way after their batch, and start no more.
+
+    Args:
+        tasks: What to run; each has a name of its own.
+        execution: Limits, and where the notes are kept.
+        n_jobs: Processes side by side on this machine.
+        on_done: Called in this process as each task ends.
+        client: A `distributed.Client`; the tasks then go to its workers, as many at a time as those have threads.
+        patience: Seconds to wait for its first worker.
 
     Raises:
-        UsageError: The constructor refuses them.
+        UsageError: No worker came.
     """
-    cls = load_problem_class(target)
+    Path(execution.folder).mkdir(parents=True, exist_ok=True)
+    execution.stop_file.unlink(missing_ok=True)
+    waiting = {task.name: task for task in tasks}
+    for task in tasks:
+        execution.begun(str(task.name)).unlink(missing_ok=True)
+    with _stop_file_on_signals(execution):
+        while waiting and not execution.stop_file.exists():
+            try:
+                for name, error in _results(list(waiting.values()), execution, n_jobs, client, patience):
+                    task = waiting.pop(name)
+                    if error == _NOT_BEGUN:
+                        continue
+                    run = load_run(task.path) if (task.path / "manifest.json").exists() else None
+                    if run is not None and run.status == "interrupted" and not error:
+                        # a run in this very process takes the signal itself
+                        execution.stop_file.write_text(run.manifest["stop_reason"], encoding="utf-8")
+                    on_done(task, run, error)
+            except BrokenProcessPool:
+                # a worker died and took the others with it: what they were at goes on in place
+                continue
+
+
+def _results(
+    tasks: list[Task], execution: Execution, n_jobs: int, client: Any, patience: float
+) -> Iterator[tuple[str, str]]:
+    def dispatched() -> Iterator[Any]:
+        for task in tasks:
+            if execution.stop_file.exists():
+                return
+            yield delayed(carry_out)(task.as_dict() | {"out": str(Path(task.out).absolute())}, execution)
+
+    options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
+    if client is None:
+        # handed out when a process is free, so that a stop finds the rest not yet begun
+        yield from Parallel(n_jobs=n_jobs, pre_dispatch=n_jobs, **options)(dispatched())
+        return
     try:
-        return cls(**resolved(parameters, seed=seed))
-    except UsageError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{cls.__name__} cannot be built: {error}") from None
+        with parallel_config(backend=workers_backend(client, patience=patience)):
+            # all at once, so that workers that come later have work too
+            yield from Parallel(n_jobs=-1, pre_dispatch="all", **options)(dispatched())
+    except TimeoutError:
+        raise UsageError(f"no worker came to {client.scheduler.address} within {patience:.0f} s; start some") from None
+    except CancelledError:
+        raise UsageError("the Dask scheduler is gone; start it again and give the command again") from None
 
 
-def run_job(job: Job, *, resume: Run | None = None) -> Run:
-    """Carry out one job in this process.
+def carry_out(data: dict[str, Any], execution: Execution) -> tuple[str, str]:
+    """One task in whatever process this is: (its name, the reason when it failed).
 
-    Raises:
-        UsageError: As `opt.runner.run_search`.
+    A task that was begun before and did not end goes on in a process of its own, so that its death
+    is its own; after too many deaths it is given up.
     """
-    check_folder(Path(job.out))
-    with threadpool_limits(limits=job.request.threads):
-        problem = build_problem(job.target, job.problem_parameters, seed=job.request.seed)
-    task = as_compression_problem(problem)
-    path, _, chosen = job.target.partition(".py:")
-    file = path + ".py" if chosen else job.target
-    name = type(problem).__name__.lower() if chosen else Path(file).stem
-    origin = {
-        "name": name,
-        "file": file,
-        "folder": str(Path.cwd()),
-        "class": type(problem).__qualname__,
-        "parameters": plain(job.problem_parameters),
-    }
-    return run_search(
-        task, job.request, origin=origin, out=Path(job.out), resume=resume, command=job.command, silent=job.silent
-    )
+    name = str(data["name"])
+    if execution.stop_file.exists():
+        return name, _NOT_BEGUN
+    begun = execution.begun(name)
+    deaths = len(begun.read_text(encoding="utf-8").splitlines()) if begun.exists() else 0
+    if deaths >= MOST_DEATHS:
+        reason = f"its process died {deaths} times in the middle of it"
+        record_failure(Path(data["out"]) / name, reason)
+        return name, reason
+    with open(begun, "a", encoding="utf-8") as file:
+        file.write(f"{os.uname().nodename} {os.getpid()}\n")
+    error = _carry_out(data, execution, is_isolated=deaths > 0)
+    begun.unlink(missing_ok=True)
+    return name, error
 
 
-def run_jobs(jobs: Sequence[Job], *, n_jobs: int, on_done: Callable[[Job, Run | None, str], None]) -> None:
-    """Carry out jobs `n_jobs` at a time; one that fails does not stop the others.
+def _carry_out(data: dict[str, Any], execution: Execution, *, is_isolated: bool) -> str:
+    try:
+        task = Task.from_dict(data)
+        if is_isolated or execution.seconds is not None or execution.n_bytes is not None:
+            stop_file = execution.stop_file
+            return run_isolated(task, seconds=execution.seconds, n_bytes=execution.n_bytes, stop_file=stop_file)
+        run_task(task, stop_file=execution.stop_file)
+    except UsageError as error:
+        return str(error)
+    except Exception as error:  # a user's problem may fail in any way; the others go on
+        path = Path(execution.folder) / f"{data['name']}.traceback.txt"
+        with contextlib.suppress(OSError):
+            atomic.write_bytes(path, traceback.format_exc().encode())
+        return f"{type(error).__name__}: {error} (traceback: {path})"
+    return ""
 
-    SIGINT and SIGTERM end the runs under way cleanly and start no more.
 
-    Args:
-        jobs: What to run.
-        n_jobs: Processes side by side.
-        on_done: Called with each job, its run, and the error's text (empty when there is none).
-    """
-    stopping = False
+@contextlib.contextmanager
+def _stop_file_on_signals(execution: Execution) -> Iterator[None]:
+    """SIGINT and SIGTERM write the stop file; a second one raises KeyboardInterrupt."""
 
     def stop(number: int, frame: Any) -> None:
-        nonlocal stopping
-        stopping = True
-        for pid in getattr(get_reusable_executor(), "_processes", None) or {}:
-            os.kill(pid, number)
-
-    def waiting() -> Iterator[Any]:
-        for index, job in enumerate(jobs):
-            if stopping:
-                return
-            yield delayed(_run_quietly)(index, job)
+        if execution.stop_file.exists():
+            raise KeyboardInterrupt
+        execution.stop_file.write_text(f"stopped by {signal.Signals(number).name}", encoding="utf-8")
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch=n_jobs, batch_size=1)(waiting())
-        for index, path, error in results:
-            run = load_run(path) if path else None
-            # a run in this very process takes the signal itself
-            stopping = stopping or (run is not None and run.status == "interrupted")
-            on_done(jobs[index], run, error)
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _run_quietly(index: int, job: Job) -> tuple[int, str | None, str]:
-    try:
-        run = run_job(job)
-    except UsageError as error:
-        return index, None, str(error)
-    return index, str(run.path), ""

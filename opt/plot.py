@@ -1,4 +1,4 @@
-"""python -m opt.plot RUN... [--out FILE]: pictures of fronts and of convergence, several runs overlaid."""
+"""python -m opt.plot RUN... [--out FILE]: pictures of fronts, convergence and traces, several runs overlaid."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from opt.options import OptionParser
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
-from opt.run import Run, load_run
+from opt.plot_trace import trace_figure
+from opt.run import Run, find_runs
 
 DPI = 130
 LONGEST_NAME = 80
 
 
 def plot_runs(runs: Sequence[Run], *, out: Path | None = None) -> Path:
-    """Draw the fronts and the convergence of runs of one problem.
+    """Draw the fronts and the convergence of runs of one problem, and the trace of each that has one.
 
     Args:
         runs: One run or several; several are overlaid.
         out: File of the front's picture, in any format that matplotlib writes, by its suffix; the
-            convergence goes beside it, as `NAME-convergence`. None: `plots/front.png` and
-            `plots/convergence.png` in the run's folder, or files named after the runs in `plots/`
-            beside the folders of several.
+            convergence goes beside it, as `NAME-convergence`, and a trace as `NAME-trace`, with the run's
+            name behind it where there are several. None: `plots/front.png` and so on in the run's folder,
+            or files named after the runs in `plots/` beside the folders of several.
 
     Returns:
         The path of the front's picture.
@@ -50,21 +51,28 @@ def write_plots(runs: Sequence[Run], *, out: Path | None = None) -> list[Path]:
     series = series_of(runs)
     for file, figure in zip(files, (front_figure(series), convergence_figure(series)), strict=True):
         _save(figure, file)
+    for run in runs:
+        if run.trace is not None:
+            convergence = files[1]
+            tail = "trace" if len(runs) == 1 else f"trace-{run.path.resolve().name}"
+            stem = convergence.stem.removesuffix("convergence") + tail
+            files.append(convergence.with_name(stem + convergence.suffix))
+            _save(trace_figure(run), files[-1])
     return files
 
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
-    parser = OptionParser(prog="python -m opt.plot", description="Draw the fronts and the convergence of runs.")
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories; several are overlaid")
+    parser = OptionParser(prog="python -m opt.plot", description="Draw fronts, convergence and traces of runs.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or a study's; several are overlaid")
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="picture of the front, .png, .pdf, .svg or another of matplotlib's formats; the convergence goes to "
-        "FILE-convergence (default: plots/ in the run, or beside the runs when there are several)",
+        help="picture of the front, .png, .pdf, .svg or another of matplotlib's formats; convergence and trace go to "
+        "FILE-convergence and FILE-trace (default: plots/ in the run, or beside the runs when there are several)",
     )
     options = parser.read(argv)
-    runs = [load_run(path) for path in options.runs]
+    runs = find_runs(options.runs)
     for file in write_plots(runs, out=None if options.out is None else Path(options.out)):
         print(f"wrote {file}")
     return 0

@@ -55,14 +55,29 @@ RepairFunction = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
+class Move:
+    """A way from every candidate to a neighbour; what annealing proposes.
+
+    Args:
+        apply: `(X, rng) -> X'`, X of shape (n, n_var) and not changed; or `(X, step, rng) -> X'` with
+            `has_step`, where step, (n,) float64 in (0, 1], is the share of the move's largest size, one a row.
+        has_step: Whether the move has a size that a search may set.
+    """
+
+    apply: Callable[..., np.ndarray]
+    has_step: bool = False
+
+
+@dataclass(frozen=True)
 class Operators:
     """How one representation is sampled and varied: arrays and an rng in, new arrays out.
 
     Args:
         sampling: `(n, rng) -> X` with X of shape (n, n_var).
         crossover: `(A, B, rng) -> (C, D)`: n pairs of parents, (n, n_var) each, give two children a pair.
-        mutation: `(X, rng) -> X'`: every row mutated; the move of simulated annealing.
+        mutation: `(X, rng) -> X'`: every row mutated; annealing's move where there are no `moves`.
         repair: `X -> X'` that brings every row into the feasible set, or None.
+        moves: Annealing's moves by name, to be mixed; without any, the one move is the mutation.
 
     Inputs are never changed in place.
     """
@@ -71,6 +86,7 @@ class Operators:
     crossover: CrossoverFunction | None = None
     mutation: MutationFunction | None = None
     repair: RepairFunction | None = None
+    moves: Mapping[str, Move] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,6 +237,29 @@ class CompressionProblem(Problem):
         if self.representation == "object":
             raise NotImplementedError(f"{type(self).__name__} has object genomes and must override fingerprint(x).")
         return np.ascontiguousarray(x).tobytes()
+
+    def distance(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """How far apart candidates are, row by row; annealing's trace shows it for each proposal.
+
+        The number of differing variables for integers, bits and permutations; the Euclidean distance
+        with every side of the box taken as 1 for reals; NaN for objects, which override it.
+
+        Args:
+            X: (n, n_var) candidates.
+            Y: (n, n_var) candidates.
+
+        Returns:
+            (n,) float64, 0 or more.
+        """
+        if self.representation in ("integer", "binary", "permutation"):
+            return np.count_nonzero(X != Y, axis=1).astype(np.float64)
+        if self.representation != "real":
+            return np.full(len(X), np.nan)
+        side = np.ones(self.n_var)
+        if self.has_bounds():
+            width = np.asarray(self.xu, dtype=np.float64) - self.xl
+            side = np.where((width > 0) & np.isfinite(width), width, 1.0)
+        return np.asarray(np.linalg.norm((X - Y) / side, axis=1))
 
     def scalarise(self, F: np.ndarray) -> np.ndarray:
         """The task's own single value, for `--scalarise problem`; override where the field has one.

@@ -3,6 +3,7 @@
 manifest.json   what was asked: problem, algorithm, parameters, seed, budget, versions; how it ended
 journal.jsonl   every objective value ever computed, one checked record a generation (opt.journal)
 history.csv     one row a generation
+trace.csv       one row a generation of an algorithm that tells what it does (annealing)
 front.csv       one row per solution of the front
 references.csv  known methods' solutions, in the same columns
 solutions/      the front's solutions as safetensors
@@ -19,7 +20,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ import pandas as pd
 from opt import atomic, journal
 from opt.errors import UsageError
 from opt.problem import Objective
+from opt.row_file import RowFile
 
 MANIFEST_VERSION = 1
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
@@ -77,15 +79,15 @@ class RunDirectory:
         names = [o["name"] for o in manifest["objectives"]]
         columns = [*HISTORY_COLUMNS, *(f"{stat}_{n}" for n in names for stat in ("best", "mean", "worst"))]
         # rows of an earlier part of the run stay: a run killed while it replays loses no times
-        rows = _whole_rows(path / "history.csv", ",".join(columns), at_most=len(self.records))
-        self.seconds = {n_gen: float(row.split(",")[2]) for n_gen, row in enumerate(rows[1:], start=1)}
-        self._n_rows = len(rows) - 1
-        atomic.write_bytes(path / "history.csv", "".join(row + "\n" for row in rows).encode())
-        self._history = open(path / "history.csv", "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        self._history = RowFile(path / "history.csv", columns, at_most=len(self.records))
+        self.seconds = {n: float(row.split(",")[2]) for n, row in enumerate(self._history.kept, start=1)}
+        self._trace: RowFile | None = None
 
     @classmethod
-    def create(cls, out: Path, stem: str, manifest: dict[str, Any]) -> RunDirectory:
-        """A new run directory under `out`, named after the run and the second it began.
+    def create(cls, out: Path, stem: str, manifest: dict[str, Any], *, name: str | None = None) -> RunDirectory:
+        """A new run directory under `out`, called `name`, or named after the run and the second it began.
+
+        A folder of that name in which no manifest was written yet is taken over.
 
         Raises:
             UsageError: `out` cannot be created or written.
@@ -96,9 +98,9 @@ class RunDirectory:
             out.mkdir(parents=True, exist_ok=True)
             number = 1
             while True:
-                path = out / (f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
+                path = out / (name or f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
                 try:
-                    path.mkdir()
+                    path.mkdir(exist_ok=name is not None)
                     made = path
                     break
                 except FileExistsError:
@@ -128,10 +130,13 @@ class RunDirectory:
 
     def history(self, row: Sequence[float]) -> None:
         """Add one row to history.csv, unless an earlier part of the run wrote that generation's."""
-        if row[0] <= self._n_rows:
-            return
-        self._history.write(",".join([f"{v:.10g}" for v in row]) + "\n")
-        self._history.flush()
+        self._history.add(row)
+
+    def trace(self, row: Mapping[str, float | str]) -> None:
+        """Add one row to trace.csv, whose columns are the names in the first row; as for the history."""
+        if self._trace is None:
+            self._trace = RowFile(self.path / "trace.csv", list(row), at_most=len(self.records))
+        self._trace.add(list(row.values()))
 
     def update(self, **fields: Any) -> None:
         """Change fields of the manifest, atomically."""
@@ -142,6 +147,8 @@ class RunDirectory:
         """Close the files and release the lock."""
         try:
             self._history.close()
+            if self._trace is not None:
+                self._trace.close()
         finally:
             self._journal.close()
 
@@ -207,6 +214,11 @@ class Run:
         """history.csv: one row per generation."""
         return self._table("history.csv")
 
+    @property
+    def trace(self) -> pd.DataFrame | None:
+        """trace.csv: one row per generation; None where the algorithm writes none."""
+        return self._table("trace.csv") if (self.path / "trace.csv").exists() else None
+
     def journal(self) -> list[dict[str, Any]]:
         """Every record of the journal."""
         return journal.read(self.path / "journal.jsonl")[0]
@@ -265,6 +277,20 @@ def load_run(path: str | Path) -> Run:
     return Run(path, manifest)
 
 
+def record_failure(path: Path, reason: str) -> None:
+    """Note in a run's manifest that it failed, unless it is finished, another process holds it, or there is none.
+
+    Args:
+        path: The run directory.
+        reason: Why, in one line.
+    """
+    with contextlib.suppress(UsageError, OSError):
+        run = load_run(path)
+        if run.status not in ("finished", "running"):
+            run.manifest |= {"status": "failed", "stop_reason": reason, "ended": now()}
+            atomic.write_bytes(path / "manifest.json", _json(run.manifest))
+
+
 def list_runs(folder: str | Path) -> list[Run]:
     """Every run directly under `folder`, oldest first; folders that are no runs are passed over."""
     folder = Path(folder)
@@ -277,6 +303,26 @@ def list_runs(folder: str | Path) -> list[Run]:
         except UsageError as error:
             print(f"passed over: {error}", file=sys.stderr)
     return sorted(runs, key=lambda r: (r.manifest.get("created", ""), r.path.name))
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """The runs that the paths name: run directories, and folders that hold runs at any depth of two.
+
+    Raises:
+        UsageError: A path is neither.
+    """
+    found = []
+    for path in map(Path, paths):
+        if (path / "manifest.json").exists() or not path.is_dir():
+            found.append(load_run(path))
+            continue
+        inside = list_runs(path)
+        for folder in sorted(p for p in path.iterdir() if p.is_dir() and not (p / "manifest.json").exists()):
+            inside += list_runs(folder)
+        if not inside:
+            raise UsageError(f"{path} holds no runs; give run directories or the folder that holds them")
+        found += inside
+    return found
 
 
 def check_folder(out: Path) -> None:
@@ -298,22 +344,6 @@ def check_folder(out: Path) -> None:
 
 def _json(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _whole_rows(path: Path, header: str, *, at_most: int) -> list[str]:
-    """The header and the first rows of a history that are whole and follow on each other, `at_most` of them."""
-    rows = [header]
-    if not path.exists():
-        return rows
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    if not lines or lines[0] != header + "\n":
-        return rows
-    for n_gen, line in enumerate(lines[1 : at_most + 1], start=1):
-        cells = line.split(",")
-        if not line.endswith("\n") or len(cells) != header.count(",") + 1 or cells[0] != str(n_gen):
-            break
-        rows.append(line.rstrip("\n"))
-    return rows
 
 
 def _is_locked(path: Path) -> bool:

@@ -67,6 +67,9 @@ def check_run(path: Path) -> Iterator[Finding]:
         yield history
         return
     yield _check_evaluations(records, history, finished=status == "finished")
+    if (path / "trace.csv").exists():
+        trace = _table(path / "trace.csv")
+        yield trace if isinstance(trace, Finding) else _check_trace(run, records, trace)
     if status == "finished":
         yield _check_manifest(run, records)
     if not (path / "front.csv").exists() and status != "finished":
@@ -111,6 +114,35 @@ def _check_evaluations(records: list[dict[str, Any]], history: pd.DataFrame, *, 
         return Finding("note", "evaluations", text)
     total = int(counted[-1]) if len(counted) else 0
     return Finding("ok", "evaluations", f"{total} in history.csv and in the journal")
+
+
+def _check_trace(run: Run, records: list[dict[str, Any]], trace: pd.DataFrame) -> Finding:
+    """The trace's counts and best values against the journal; a last batch that the budget cut has no row."""
+    missing = [name for name in ("n_gen", "n_eval", "acceptance", "best") if name not in trace]
+    if missing:
+        return Finding("wrong", "trace", f"trace.csv has no column {', '.join(missing)}")
+    counted = np.cumsum([int(record["new"]) for record in records])
+    if len(trace) > len(counted):
+        return Finding("wrong", "trace", f"trace.csv has {len(trace)} rows and the journal {len(counted)} records")
+    for k, (n_gen, n_eval) in enumerate(trace[["n_gen", "n_eval"]].to_numpy()):
+        if n_gen != k + 1 or n_eval != counted[k]:
+            text = f"trace.csv row {k + 1} is of generation {n_gen:g} with {n_eval:g} evaluations, the journal has "
+            return Finding("wrong", "trace", f"{text}{counted[k]}")
+    for name in (str(c).removeprefix("proposed_") for c in trace if str(c).startswith("proposed_")):
+        if f"accepted_{name}" not in trace or (trace[f"accepted_{name}"] > trace[f"proposed_{name}"]).any():
+            return Finding("wrong", "trace", f"more moves {name} are accepted than proposed")
+    best = trace["best"].to_numpy(dtype=float)
+    is_plain = run.is_stationary and not any("G" in record or "failed" in record for record in records)
+    if is_plain and (np.diff(best) > TOLERANCE * np.abs(best[1:])).any():
+        return Finding("wrong", "trace", "the best value becomes worse")
+    if is_plain and len(run.objectives) == 1 and len(best):
+        found = np.minimum.accumulate([values(r, 1).min(initial=np.inf) for r in records[: len(best)]])
+        if not np.allclose(best, found, rtol=TOLERANCE, atol=0.0):
+            return Finding("wrong", "trace", "a best value is not the best that the journal holds until then")
+    if len(trace) < len(counted) - 1:
+        text = f"trace.csv ends at generation {len(trace)} of {len(counted)}; --resume completes it"
+        return Finding("wrong" if run.status == "finished" else "note", "trace", text)
+    return Finding("ok", "trace", f"rows: {len(trace)}, with the evaluations of the journal")
 
 
 def _check_manifest(run: Run, records: list[dict[str, Any]]) -> Finding:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import monotonic as time_now
 from typing import Any
 
 import numpy as np
@@ -20,16 +22,19 @@ from opt.adapt import PlainProblem, as_compression_problem
 from opt.algorithms import build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
-from opt.engine import Search
+from opt.engine import Search, State
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references
+from opt.limits import check_time_limit
+from opt.loading import name_of
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
 from opt.scalarise import Scalariser
 
 DEFAULT_OUT = "runs"
+STOP_FILE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Request:
         keep: Most solutions saved as safetensors.
         cache_size: Distinct candidates whose values are remembered.
         fail_fast: Stop on the first candidate that cannot be evaluated.
+        eval_seconds: Most wall-clock seconds that one candidate's evaluation may take; it fails beyond.
     """
 
     algo: str = "nsga2"
@@ -61,6 +67,7 @@ class Request:
     keep: int = 200
     cache_size: int = CACHE_SIZE
     fail_fast: bool = False
+    eval_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for flag, value, least in (
@@ -71,6 +78,8 @@ class Request:
         ):
             if value < least:
                 raise UsageError(f"{flag} must be at least {least}, got {value}")
+        if self.eval_seconds is not None and not 0 < self.eval_seconds < math.inf:
+            raise UsageError(f"--eval-time must be longer than 0 and finite, got {self.eval_seconds:g} s")
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Request:
@@ -84,6 +93,8 @@ class Request:
 def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
     """Refuse what cannot work before anything is written; the scalariser that the request names."""
     spec = find_algorithm(request.algo)
+    if request.eval_seconds is not None:
+        check_time_limit()
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
         raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
     build_algorithm(spec, problem, request.parameters)
@@ -99,9 +110,11 @@ def run_search(
     *,
     origin: dict[str, Any],
     out: Path,
+    name: str | None = None,
     resume: Run | None = None,
     command: str | None = None,
     silent: bool = False,
+    stop_file: Path | None = None,
 ) -> Run:
     """Search, save, and return the run.
 
@@ -110,9 +123,12 @@ def run_search(
         request: How.
         origin: The problem's `name`, `file`, `class` and `parameters`, for the manifest.
         out: Folder under which the run directory is made.
+        name: Name of the run directory; None names it after the run and the second it began.
         resume: An unfinished run to go on with, made from the same problem and request.
         command: The command line, for the manifest.
         silent: Show no progress.
+        stop_file: A file whose appearance asks the search to end after the batch under way; its text
+            is the reason.
 
     Raises:
         UsageError: The request does not fit the problem, nothing can be written, `fail_fast` struck,
@@ -120,7 +136,7 @@ def run_search(
     """
     with threadpool_limits(limits=request.threads):
         scalariser = check_request(problem, request)
-        directory = _open_directory(problem, request, origin=origin, out=out, resume=resume, command=command)
+        directory = _open_directory(problem, request, origin=origin, out=out, name=name, resume=resume, command=command)
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
@@ -136,7 +152,10 @@ def run_search(
                 cache_size=request.cache_size,
                 fail_fast=request.fail_fast,
                 on_generation=progress,
+                eval_seconds=request.eval_seconds,
             )
+            if stop_file is not None:
+                search.on_generation = _stopping(search, stop_file)
             with stop_on_signals(search):
                 failed = _search(search, directory)
                 progress.finish(search.state)
@@ -195,7 +214,8 @@ def minimize(
         keep: Most solutions saved as safetensors.
         fail_fast: Stop on the first candidate that cannot be evaluated.
         verbose: Show progress.
-        **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked.
+        **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked. A function,
+            such as annealing's `schedule`, must stand at the top of a module, by whose name the run knows it.
 
     Returns:
         The saved run, with `.front` as a DataFrame and `.plot()`.
@@ -214,7 +234,7 @@ def minimize(
         )
     request = Request(
         algo=algo,
-        parameters=parameters,
+        parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
         seed=seed,
         budget=Budget.of(n_gen=n_gen, n_eval=n_eval, time=time, patience=patience),
         scalarise=scalarise,
@@ -243,6 +263,7 @@ def _open_directory(
     *,
     origin: dict[str, Any],
     out: Path,
+    name: str | None,
     resume: Run | None,
     command: str | None,
 ) -> RunDirectory:
@@ -270,7 +291,7 @@ def _open_directory(
         "data": problem.data_fingerprint(),
     }
     stem = f"{_slug(origin['name'])}-{_slug(request.algo)}-s{request.seed}"
-    return RunDirectory.create(out, stem, manifest)
+    return RunDirectory.create(out, stem, manifest, name=name)
 
 
 def _search(search: Search, directory: RunDirectory) -> str:
@@ -327,6 +348,23 @@ def _save(
             raise UsageError(f"{error}; the run is saved whole without its plots, draw them with {later}") from None
         except Exception as error:  # a picture that fails, for whatever reason, must not fail a finished run
             progress.note(f"the plots could not be drawn ({type(error).__name__}: {error}); the run is saved whole")
+
+
+def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:
+    """The search's display, with a look at the stop file once a second."""
+    show, looked = search.on_generation, 0.0
+
+    def on_generation(state: State) -> None:
+        nonlocal looked
+        if show is not None:
+            show(state)
+        if time_now() - looked < STOP_FILE_SECONDS:
+            return
+        looked = time_now()
+        with contextlib.suppress(OSError):
+            search.stop_requested = search.stop_requested or stop_file.read_text(encoding="utf-8").strip()
+
+    return on_generation
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""python -m opt.show [RUN...] [--check]: lists the runs, shows one, verifies its records."""
+"""python -m opt.show [RUN_OR_STUDY...] [--check]: lists runs and studies, shows one, verifies its records."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from opt.options import OptionParser
 from opt.progress import duration
 from opt.run import Run, list_runs, load_run
 from opt.run_check import check_run
+from opt.study import is_study, read_index
 
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
-    parser = OptionParser(prog="python -m opt.show", description="List the runs, show one, or verify its records.")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="run directories; none lists all of them")
+    parser = OptionParser(
+        prog="python -m opt.show", description="List the runs and studies, show one, or verify its records."
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run directories, or studies; none lists all of them")
     parser.add_argument("--check", action="store_true", help="verify the records; exit code 1 when something is wrong")
     parser.add_argument(
         "--runs", "--out-dir", dest="folder", default="runs", metavar="DIR", help="where the runs are (default: runs)"
@@ -34,18 +37,24 @@ def main(argv: Sequence[str]) -> int:
     if options.check:
         if not paths:
             paths = sorted(manifest.parent for manifest in _existing(folder).glob("*/manifest.json"))
-        return max((_check(path) for path in paths), default=0)
+        return max((_check(path) for given in paths for path in _runs_of(given)), default=0)
     if not paths:
+        print_studies(folder, console)
         print_runs(list_runs(folder), folder, console)
         return 0
-    for run in [load_run(path) for path in paths]:
-        print_run(run, console)
+    for path in paths:
+        if is_study(path):
+            print_study(path, console)
+        else:
+            print_run(load_run(path), console)
     return 0
 
 
 def print_runs(runs: Sequence[Run], folder: Path, console: Console) -> None:
     """Print one line per run."""
     if not runs:
+        if any(_studies(folder)):
+            return
         say(console, f"no runs in {folder}; `python -m opt.solve --help` shows how to start one")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -124,6 +133,40 @@ def print_run(run: Run, console: Console) -> None:
         say(console, f"next: python -m opt.solve --resume {run.path}")
 
 
+def print_studies(folder: Path, console: Console) -> None:
+    """Print one line per study in a folder."""
+    for path in _studies(folder):
+        index = read_index(path)
+        how = ", ".join(f"{n} {status}" for status, n in index["status"].value_counts().items())
+        say(console, f"study {path}: {how}; `python -m opt.show {path}` lists its runs")
+    if any(_studies(folder)):
+        say(console, "")
+
+
+def print_study(path: Path, console: Console) -> None:
+    """Print a study's index and what to do next."""
+    index = read_index(path)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in index.columns:
+        is_text = name in ("run", "problem", "algo", "status", "reason")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+    for row in index.itertuples(index=False):
+        table.add_row(*("" if pd.isna(value) else number(value) for value in row))
+    console.print(table)
+    unfinished = int((index["status"] != "finished").sum())
+    command = f"python -m opt.solve --resume {path}" if unfinished else f"python -m opt.compare {path}"
+    say(console, f"\n{len(index)} runs, {unfinished} of them not finished\nnext: {command}")
+
+
+def _studies(folder: Path) -> list[Path]:
+    return sorted(file.parent for file in folder.glob("*/study.json")) if folder.is_dir() else []
+
+
+def _runs_of(path: Path) -> list[Path]:
+    """The run directories that a path names: itself, or a study's."""
+    return sorted(manifest.parent for manifest in path.glob("*/manifest.json")) if is_study(path) else [path]
+
+
 def _check(path: Path) -> int:
     """Print one line per check of the run at `path`; 1 when something is wrong."""
     print(path)
@@ -137,7 +180,7 @@ def _check(path: Path) -> int:
 def _find(name: str, folder: Path) -> Path:
     """The run called `name`: a path, or a name inside the folder of runs."""
     for path in (Path(name), folder / name):
-        if (path / "manifest.json").exists():
+        if (path / "manifest.json").exists() or is_study(path):
             return path
     return load_run(name).path
 

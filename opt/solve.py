@@ -1,4 +1,4 @@
-"""python -m opt.solve: search a problem with any algorithm, and save the run."""
+"""python -m opt.solve: search a problem with any algorithm, and save the run; or many runs, and save the study."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import Namespace
 from rich.table import Table
 
-from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
-from opt.arguments import (
-    USAGE,
-    Scanned,
-    as_yaml,
-    build_parser,
-    group,
-    help_text,
-    numbers,
-    parse,
-    reread,
-    scan,
-)
-from opt.budget import Budget
-from opt.command import complain, execute
+from opt.algorithms import algorithms, find_algorithm
+from opt.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
+from opt.budget import Budget, parse_seconds
+from opt.cluster import JobSettings, job_script
+from opt.command import execute
 from opt.errors import UsageError
 from opt.front_table import make_console, print_front
+from opt.limits import parse_bytes
 from opt.loading import load_problem_class
-from opt.parallel import Job, run_job, run_jobs
 from opt.progress import duration
 from opt.run import Run, load_run
 from opt.runner import Request
+from opt.study import Study, is_study
+from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
+from opt.sweep import Setting, parser_of, settings_of_command, settings_of_study
+from opt.task import Task, run_task
 
-EXIT_CODES = {"stopped by SIGINT": 130, "stopped by SIGTERM": 143}
+# options of a sweep that --resume STUDY takes
+_MEANS = ("jobs", "quiet", "backend", "scheduler", "cluster", "task-time", "task-memory")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,100 +37,124 @@ def main(argv: Sequence[str]) -> int:
     if scanned.is_list:
         return _list_algorithms()
     if scanned.resume is not None:
-        return _resume(scanned)
-    if scanned.problem is None:
+        return _resume_study(scanned) if is_study(Path(scanned.resume)) else _resume(scanned)
+    if scanned.problem is not None and scanned.study is not None:
+        raise UsageError(f"a study file names its problems; leave out {scanned.problem}")
+    if scanned.problem is None and scanned.study is None:
         if scanned.is_help:
             print(help_text(build_parser(None, None)))
             print("With a PROBLEM.py, --help also lists the parameters of the problem and of the algorithm.")
             return 0
         raise UsageError(f"expected a problem file; usage: {USAGE}")
-    problem_class = load_problem_class(scanned.problem)
-    spec = find_algorithm(scanned.algo)
-    parser = build_parser(problem_class, spec)
     if scanned.is_help:
-        print(help_text(parser))
-        return 0
-    values = parse(parser, scanned.tokens)
+        return _help(scanned)
+    settings = _settings(scanned)
+    parsed = [parse(parser_of(setting), setting.tokens) for setting in settings]
+    values = parsed[0]
     if scanned.is_print_config:
-        print(as_yaml(values, spec.name), end="")
+        if len(settings) > 1:
+            raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
+        print(as_yaml(parsed[0], settings[0].algo), end="")
         return 0
-    jobs = _jobs(scanned, spec, values)
-    if len(jobs) > 1:
-        return _run_several(jobs, n_jobs=values.jobs, quiet=values.quiet)
-    run = run_job(jobs[0])
-    if not values.quiet:
-        _report(run)
-    return EXIT_CODES.get(run.manifest.get("stop_reason", ""), 0)
-
-
-def _jobs(scanned: Scanned, spec: AlgorithmSpec, values: object) -> list[Job]:
-    v = vars(values)
-    for flag in ("runs", "jobs"):
-        if v[flag] < 1:
-            raise UsageError(f"--{flag} must be at least 1, got {v[flag]}")
-    assert scanned.problem is not None
-    budget = Budget.of(
-        n_gen=v["n_gen"], n_eval=v["n_eval"], time=v["time"], patience=v["patience"], tolerance=v["tolerance"]
+    means = _means(values)
+    if scanned.is_print_job:
+        return _print_job(means)
+    command = "python -m opt.solve " + shlex.join(sys.argv[1:])
+    tasks: list[Task] = []
+    varying: list[dict[str, str]] = []
+    for setting, own in zip(settings, parsed, strict=True):
+        made = _tasks(setting, own, command=command)
+        tasks += made
+        varying += [dict(setting.varying)] * len(made)
+    wants_study = scanned.study or any(
+        (values.name, values.scheduler, values.cluster, values.task_time, values.task_memory)
     )
+    if len(tasks) == 1 and not wants_study:
+        run = run_task(tasks[0])
+        if not values.quiet:
+            _report(run)
+        return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
+    # seed by seed, so that a study that is stopped has runs of every setting
+    order = sorted(range(len(tasks)), key=lambda i: tasks[i].request.seed)
+    folder = study_folder(values.out, values.name, tasks)
+    study = Study.asked(folder, [tasks[i] for i in order], [varying[i] for i in order])
+    return run_study(study, study.tasks[: len(tasks)], means, command=command, quiet=values.quiet)
+
+
+def _settings(scanned: Scanned) -> list[Setting]:
+    if scanned.study is not None:
+        named = [token for token in scanned.tokens if token.startswith("--algo=")]
+        if named:
+            raise UsageError(f"a study file names its algorithms; leave out {named[0]}")
+        return settings_of_study(Path(scanned.study), scanned.tokens)
+    assert scanned.problem is not None
+    return settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens)
+
+
+def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
+    """The runs of one setting, a seed each."""
+    values = vars(options)
+    for flag in ("runs", "jobs"):
+        if values[flag] < 1:
+            raise UsageError(f"--{flag} must be at least 1, got {values[flag]}")
+    limits = {name: values[name] for name in ("n_gen", "n_eval", "time", "patience", "tolerance")}
+    budget = Budget.of(**limits)
+    eval_time = values["eval_time"]
     return [
-        Job(
-            target=scanned.problem,
-            problem_parameters=group(values, "problem"),  # type: ignore[arg-type]
+        Task(
+            target=setting.problem,
+            problem_parameters=group(options, "problem"),
             request=Request(
-                algo=spec.name,
-                parameters=group(values, "algo"),  # type: ignore[arg-type]
-                seed=v["seed"] + i,
+                algo=setting.algo,
+                parameters=group(options, "algo"),
+                seed=values["seed"] + i,
                 budget=budget,
-                scalarise=v["scalarise"],
-                weights=numbers(v["weights"], "--weights"),
-                ref=numbers(v["ref"], "--ref"),
-                threads=v["threads"],
-                keep=v["keep"],
-                cache_size=v["cache_size"],
-                fail_fast=v["fail_fast"],
+                scalarise=values["scalarise"],
+                weights=numbers(values["weights"], "--weights"),
+                ref=numbers(values["ref"], "--ref"),
+                threads=values["threads"],
+                keep=values["keep"],
+                cache_size=values["cache_size"],
+                fail_fast=values["fail_fast"],
+                eval_seconds=None if eval_time is None else parse_seconds(eval_time, "--eval-time"),
             ),
-            out=v["out"],
-            command="python -m opt.solve " + shlex.join(sys.argv[1:]),
-            silent=v["quiet"] or v["runs"] > 1,
+            out=values["out"],
+            command=command,
+            silent=values["quiet"] or values["runs"] > 1,
         )
-        for i in range(v["runs"])
+        for i in range(values["runs"])
     ]
 
 
-def _run_several(jobs: list[Job], *, n_jobs: int, quiet: bool) -> int:
-    # what is wrong with all of them is said once, before anything starts
-    from opt.adapt import as_compression_problem
-    from opt.parallel import build_problem
-    from opt.runner import check_request
+def _means(values: Namespace) -> Means:
+    if values.backend == "dask" and not values.scheduler:
+        raise UsageError("--backend dask needs the address of its scheduler: --scheduler tcp://HOST:8786")
+    return Means(
+        n_jobs=values.jobs,
+        scheduler=values.scheduler,
+        cluster=values.cluster,
+        job=JobSettings(**group(values, "cluster")),
+        task_seconds=None if values.task_time is None else parse_seconds(values.task_time, "--task-time"),
+        task_bytes=None if values.task_memory is None else parse_bytes(values.task_memory, "--task-memory"),
+    )
 
-    first = build_problem(jobs[0].target, jobs[0].problem_parameters, seed=jobs[0].request.seed)
-    check_request(as_compression_problem(first), jobs[0].request)
-    done: list[Run] = []
-    errors: list[str] = []
-    codes: list[int] = []
 
-    def on_done(job: Job, run: Run | None, error: str) -> None:
-        if run is None:
-            errors.append(f"seed {job.request.seed}: {error}")
-            complain(errors[-1])
-            return
-        done.append(run)
-        m = run.manifest
-        codes.append(EXIT_CODES.get(m["stop_reason"], 0))
-        if quiet:
-            return
-        print(
-            f"[{len(done) + len(errors)}/{len(jobs)}] seed {m['seed']}: {m['stop_reason']}, {m['n_eval']} evaluations, "
-            f"hypervolume {m['hypervolume']:.5g}, {m['n_solutions']} solutions, {duration(m['seconds'])}, {run.path}",
-            flush=True,
-        )
+def _print_job(means: Means) -> int:
+    if means.cluster is None:
+        raise UsageError("--print-job shows what would be submitted to a batch system; give --cluster slurm or pbs")
+    print(job_script(means.cluster, means.job))
+    return 0
 
-    run_jobs(jobs, n_jobs=n_jobs, on_done=on_done)
-    if done and not quiet:
-        print(f"plot them: python -m opt.plot {' '.join(str(r.path) for r in done)}")
-    if len(done) + len(errors) < len(jobs):
-        print(f"stopped: {len(jobs) - len(done) - len(errors)} of {len(jobs)} runs were not started")
-    return 2 if errors else max(codes, default=0)
+
+def _help(scanned: Scanned) -> int:
+    if scanned.problem is None:
+        print(help_text(build_parser(None, None)))
+        return 0
+    names = scanned.algo.split(",")
+    print(help_text(build_parser(load_problem_class(scanned.problem), find_algorithm(names[0]))))
+    if len(names) > 1:
+        print(f"Parameters of {', '.join(names[1:])}: --help with that algorithm alone.")
+    return 0
 
 
 def _resume(scanned: Scanned) -> int:
@@ -146,27 +166,23 @@ def _resume(scanned: Scanned) -> int:
     if run.status == "finished":
         print(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
         return 0
-    if run.status == "running":
-        raise UsageError(f"{run.path} is in use by another process; wait for it or stop it first")
-    asked = run.manifest["problem"]
-    if asked["parameters"] is None:
-        call = f"opt.minimize(problem, resume={str(run.path)!r})"
-        raise UsageError(f"{run.path} was started from Python; go on with {call}")
-    # a file named relative to the folder in which the run was started is found from any other
-    file = Path(asked["file"])
-    began_in = Path(asked.get("folder", "."))
-    target = f"{file if file.exists() else began_in / file}:{asked['class']}"
-    job = Job(
-        target=target,
-        problem_parameters=reread(load_problem_class(target), asked["parameters"]),
-        request=Request.from_manifest(run.manifest),
-        out=str(run.path.parent),
-        silent="--quiet" in scanned.tokens,
-    )
-    finished = run_job(job, resume=run)
+    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens))
     if "--quiet" not in scanned.tokens:
         _report(finished)
-    return EXIT_CODES.get(finished.manifest.get("stop_reason", ""), 0)
+    return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
+
+
+def _resume_study(scanned: Scanned) -> int:
+    assert scanned.resume is not None
+    for token in scanned.tokens:
+        name = token.partition("=")[0].removeprefix("--")
+        if name not in _MEANS and not name.startswith("cluster."):
+            raise UsageError(f"--resume goes on as the study was asked; leave out --{name}")
+    if scanned.problem:
+        raise UsageError(f"--resume goes on as the study was asked; leave out {scanned.problem}")
+    values = parse(build_parser(None, None), scanned.tokens)
+    study = Study.open(Path(scanned.resume))
+    return run_study(study, study.tasks, _means(values), command=study.command, quiet=values.quiet)
 
 
 def _report(run: Run) -> None:

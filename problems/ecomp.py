@@ -273,6 +273,13 @@ class EComp(CompressionProblem):
         """Bytes that are equal for equal genomes."""
         return x[0].fingerprint()
 
+    def distance(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """Number of the parent's neurons that one of two networks kept and the other did not; weights are not seen."""
+        pairs = zip(X[:, 0], Y[:, 0], strict=True)
+        return np.array(
+            [sum(len(np.setxor1d(a, b)) for a, b in zip(x.ids, y.ids, strict=True)) for x, y in pairs], float
+        )
+
     def data_fingerprint(self) -> str:
         """Digest of the data set's images and labels."""
         return self.dataset.fingerprint

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pymoo.core.algorithm import Algorithm
 
 from opt.errors import UsageError, nearest
-from opt.problem import REPRESENTATIONS, CompressionProblem
+from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
 
 ObjectiveCount = Literal["one", "several", "any"]
 Builder = Callable[..., Algorithm]
@@ -27,7 +27,7 @@ class AlgorithmSpec:
         objectives: "one" optimises a scalarised value, "several" needs at least two objectives,
             "any" takes the objectives as they are.
         representations: Those it can search.
-        needs: Which of the problem's operators it uses, of "crossover" and "mutation".
+        needs: Which of the problem's operators it uses, of "crossover", "mutation" and "moves"; a mutation is a move.
         handles_constraints: Whether it takes G <= 0 into account.
         min_var: Fewest variables that it can search.
     """
@@ -80,10 +80,16 @@ class AlgorithmSpec:
         if problem.has_constraints() and not self.handles_constraints:
             return "it takes no constraints and the problem has some"
         own = problem.operators()
-        missing = [n for n in self.needs if own is not None and getattr(own, n) is None]
+        missing = [n for n in self.needs if own is not None and not _brings(own, n)]
         if missing:
             return f"it needs the problem's {' and '.join(missing)} and the problem has none"
         return None
+
+
+def _brings(operators: Operators, need: str) -> bool:
+    if need == "moves":
+        return bool(operators.moves) or operators.mutation is not None
+    return getattr(operators, need) is not None
 
 
 _REGISTRY: dict[str, AlgorithmSpec] = {}

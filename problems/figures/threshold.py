@@ -19,7 +19,7 @@ from opt.errors import UsageError
 from opt.front import EXACT_FRONT, spread
 from opt.options import OptionParser
 from opt.plot_series import GREY, PALETTE
-from opt.run import Run, load_run
+from opt.run import Run, find_runs
 from problems.threshold import UNPRUNED, published_fitness
 
 DPI = 150
@@ -190,10 +190,12 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m problems.figures.threshold",
         description="Draw the first run's front with its thresholds, and box plots over all runs.",
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/threshold.py")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories of problems/threshold.py, or their study"
+    )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for pareto.png and models.png")
     options = parser.read(argv)
-    for file in write_plots([load_run(path) for path in options.runs], Path(options.out)):
+    for file in write_plots(find_runs(options.runs), Path(options.out)):
         print(f"wrote {file}")
     return 0
 

@@ -64,6 +64,7 @@ def search(problem: Any, algo: str, out: Path, **more: Any) -> opt.Run:
 def files(run: opt.Run, *names: str) -> dict[str, bytes]:
     """The bytes of what a run must reproduce."""
     paths = [run.path / name for name in ("journal.jsonl", "front.csv")]
+    paths += run.path.glob("trace.csv")  # of the algorithms that write one
     paths += sorted((run.path / "solutions").iterdir())
     return {str(p.relative_to(run.path)): p.read_bytes() for p in paths}
 

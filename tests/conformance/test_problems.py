@@ -176,6 +176,36 @@ def test_mutation_gives_valid_seeded_other_candidates_and_leaves_parents_alone(n
     check_candidates(problem, repair(operators.mutation(kept[:1], np.random.default_rng(0))), 1)
 
 
+def test_moves_give_valid_seeded_candidates_and_leave_their_input_alone(name, problem, X):
+    operators = operators_of(problem)
+    if not operators.moves:
+        pytest.skip("has no moves beside its mutation")
+    before = prints(problem, X)
+    kept = frozen(X)
+    repair = operators.repair or (lambda Y: Y)
+    for move in operators.moves.values():
+        for step in (1e-6, 0.5, 1.0):
+            sizes = [np.full(N, step)] if move.has_step else []
+            first, again = (move.apply(kept, *sizes, np.random.default_rng(1)) for _ in range(2))
+            check_candidates(problem, repair(first), N)
+            assert prints(problem, first) == prints(problem, again)
+            check_candidates(
+                problem, repair(move.apply(kept[:1], *(s[:1] for s in sizes), np.random.default_rng(0))), 1
+            )
+    assert prints(problem, X) == prints(problem, kept) == before
+
+
+def test_distance_is_symmetric_and_zero_for_the_same_candidate(problem, X):
+    Y = operators_of(problem).sampling(N, np.random.default_rng(2))
+    there, back = problem.distance(frozen(X), frozen(Y)), problem.distance(Y, X)
+    assert there.shape == (N,) and there.dtype == np.float64
+    np.testing.assert_array_equal(there, back)
+    known = ~np.isnan(there)
+    assert known.all() or not known.any()
+    assert (there[known] >= 0).all() and (problem.distance(X, X.copy())[known] == 0).all()
+    assert problem.distance(X[:1], Y[:1]).shape == (1,)
+
+
 def test_repair_accepts_what_it_gives(problem, X):
     repair = operators_of(problem).repair
     if repair is None:

@@ -15,8 +15,8 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.command import execute
-from opt.compare import compare, draw, file_names, find_runs, main, write_comparison
-from opt.run import Run
+from opt.compare import compare, draw, file_names, main, write_comparison
+from opt.run import Run, find_runs
 
 MEASURES = {"hypervolume", "igd_plus", "epsilon"}
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from opt.algorithms import find_algorithm
-from opt.arguments import build_parser, parse, scan
-from opt.loading import load_problem_class
+from opt.arguments import parse, scan
 from opt.run import list_runs
+from opt.sweep import parser_of, settings_of_command, settings_of_study
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,8 +31,18 @@ def test_command_of_the_documents_is_understood(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     scanned = scan(shlex.split(command)[3:])
     assert scanned.problem is not None
-    parser = build_parser(load_problem_class(scanned.problem), find_algorithm(scanned.algo))
-    parse(parser, scanned.tokens)
+    for setting in settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens):
+        parse(parser_of(setting), setting.tokens)
+
+
+def test_study_file_of_the_documents_is_what_they_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/studies.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "study.yaml").write_text(text)
+    settings = settings_of_study(tmp_path / "study.yaml")
+    assert len(settings) == 9
+    for setting in settings:
+        assert parse(parser_of(setting), setting.tokens).runs == 10
 
 
 def test_files_named_in_the_documents_exist():

@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from opt import list_runs
+from opt import find_runs
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--algo.pop_size", "6", "--n-gen", "4", "--runs", "3", "--seed", "7", "--quiet")
 
 
 def journals(out):
-    return {r.manifest["seed"]: (r.path / "journal.jsonl").read_bytes() for r in list_runs(out)}
+    return {r.manifest["seed"]: (r.path / "journal.jsonl").read_bytes() for r in find_runs([out])}
 
 
 def test_runs_are_the_same_for_any_number_of_jobs(tmp_path, solve, sample, no_plots):
@@ -29,7 +29,7 @@ def test_runs_are_the_same_for_any_number_of_jobs(tmp_path, solve, sample, no_pl
         answer = solve(sample("Slope"), *OPTIONS, "--jobs", jobs, "--out", out)
         assert (answer.code, answer.err) == (0, "")
         assert journals(out) == journals(alone)
-        assert all(r.status == "finished" for r in list_runs(out))
+        assert all(r.status == "finished" for r in find_runs([out]))
     assert sorted(journals(alone)) == [7, 8, 9]
     assert len(set(journals(alone).values())) == 3
 
@@ -54,13 +54,13 @@ def test_failing_run_does_not_stop_the_others(tmp_path, solve, no_plots):
     )
     options = ("--algo", "ga", "--algo.pop_size", "6", "--n-gen", "2", "--runs", "8")
     answer = solve(file, *options, "--out", tmp_path / "runs")
-    runs = list_runs(tmp_path / "runs")
+    runs = find_runs([tmp_path / "runs"])
     statuses = [r.status for r in runs]
     assert len(runs) == 8 and set(statuses) == {"failed", "finished"}
     assert answer.code == 2
     errors = answer.err.splitlines()
     assert len(errors) == statuses.count("failed")
-    assert all(line.startswith("error: seed ") and "broken here" in line for line in errors)
+    assert all(line.startswith("error: task-ga-s") and "broken here" in line for line in errors)
 
 
 def stop_in_the_middle(tmp_path, jobs, number):
@@ -76,7 +76,7 @@ def stop_in_the_middle(tmp_path, jobs, number):
         start_new_session=True,
     )
     end = time.monotonic() + 60
-    while sum(p.stat().st_size > 2000 for p in tmp_path.glob("*/journal.jsonl")) < jobs:
+    while sum(p.stat().st_size > 2000 for p in tmp_path.glob("*/*/journal.jsonl")) < jobs:
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     # as a terminal does: to every process of the group
@@ -88,12 +88,12 @@ def stop_in_the_middle(tmp_path, jobs, number):
 def check_stopped(tmp_path, code, out, errors, *, jobs):
     assert code == 130
     assert "Traceback" not in errors
-    manifests = [json.loads(p.read_text()) for p in tmp_path.glob("*/manifest.json")]
+    manifests = [json.loads(p.read_text()) for p in tmp_path.glob("*/*/manifest.json")]
     assert len(manifests) == jobs, "no other run may start"
     for manifest in manifests:
         assert manifest["status"] == "interrupted"
         assert 0 < manifest["n_gen"] < 200 and manifest["n_solutions"] > 0
-    assert f"{4 - jobs} of 4 runs were not started" in out
+    assert f"4 of 4 runs are not finished, {4 - jobs} of them not begun" in out
 
 
 def test_signal_stops_runs_in_sequence(tmp_path):

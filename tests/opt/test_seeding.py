@@ -43,7 +43,7 @@ def task(tmp_path):
 
 
 def runs_in(folder):
-    return [load_run(path) for path in sorted(folder.glob("task-*"))]
+    return [load_run(path) for path in sorted([*folder.glob("task-*"), *folder.glob("*/task-*")])]
 
 
 @pytest.mark.parametrize("n_jobs", ["1", "2"])

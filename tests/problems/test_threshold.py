@@ -300,7 +300,7 @@ def test_published_setting_and_figures(checkpoint, tmp_path, monkeypatch):
     ]
     seeds = ["--runs", "2", "--problem.model_seed", "same-as-run"]
     assert main([*arguments, *seeds, "--n-gen", "5", "--quiet", "--out", str(tmp_path)]) == 0
-    runs = [load_run(path) for path in sorted(tmp_path.glob("threshold-truncation-*"))]
+    runs = [load_run(path) for path in sorted(tmp_path.glob("*/threshold-truncation-*"))]
     assert [run.manifest["seed"] for run in runs] == [1, 2]
     assert {run.manifest["problem"]["parameters"]["model_seed"] for run in runs} == {"same-as-run"}
     whole = [run.references.query("reference == @UNPRUNED")["error"].iloc[0] for run in runs]

@@ -1,0 +1,237 @@
+"""A study on disk: many runs under one folder, what was asked, and an index of how they stand.
+
+study.json   every task as it was asked
+index.csv    one row a task: what it is, how it stands, what it reached, where its run lies
+NAME/        the run directory of the task of that name
+.tasks/      notes of the processes that carry tasks out
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from opt import atomic
+from opt.errors import UsageError
+from opt.run import Run, check_folder, load_run, now
+from opt.task import Task
+
+VERSION = 1
+FINISHED = "finished"
+_MEASURES = ("n_gen", "n_eval", "seconds", "hypervolume", "n_solutions")
+
+
+class Study:
+    """Tasks of one study, in the order in which they are carried out.
+
+    Args:
+        path: The folder.
+        tasks: Each with a name of its own, the name of its run directory.
+        varying: By the task's name, the settings in which the study's tasks differ.
+        reasons: Why tasks failed that have no run directory, by name.
+        command: The command line that asked last.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tasks: Sequence[Task],
+        varying: dict[str, dict[str, str]],
+        reasons: dict[str, str] | None = None,
+        command: str | None = None,
+    ) -> None:
+        self.path = path
+        self.command = command
+        self.tasks = list(tasks)
+        self.varying = varying
+        self._rows: dict[str, dict[str, Any]] = {}
+        for task in self.tasks:
+            self.note(task, (reasons or {}).get(str(task.name), ""))
+
+    @classmethod
+    def open(cls, path: Path) -> Study:
+        """A study that is on disk.
+
+        Raises:
+            UsageError: The folder holds none, or it cannot be read.
+        """
+        file = path / "study.json"
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(f"{path} is not a study: it has no study.json; give a folder that a sweep wrote") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or sweep again") from None
+        if not isinstance(data, dict) or data.get("format") != "opt-study" or data.get("version") != VERSION:
+            raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
+        tasks = [Task.from_dict(task | {"out": str(path)}) for task in data["tasks"]]
+        return cls(path, tasks, data["varying"], data["reasons"], data["command"])
+
+    @classmethod
+    def asked(cls, path: Path, tasks: Sequence[Task], varying: Sequence[dict[str, str]]) -> Study:
+        """The study that is to hold these tasks: new, or one that is on disk, with what it lacks of them.
+
+        A task that the study on disk has already, by what is searched and how, keeps its name and
+        its run. Tasks that are on disk and not asked stay.
+
+        Args:
+            path: The folder.
+            tasks: What is asked; each gets its name here.
+            varying: For each task, the settings in which they differ.
+        """
+        known = cls.open(path) if (path / "study.json").exists() else None
+        named = {task.digest: task for task in known.tasks} if known else {}
+        taken = {str(task.name) for task in named.values()}
+        settings = dict(known.varying) if known else {}
+        found: list[Task] = []
+        for task, differing in zip(tasks, varying, strict=True):
+            if task.digest in named:
+                before = named[task.digest]
+                name = str(before.name)
+            else:
+                name = _free_name(task, differing, taken)
+                taken.add(name)
+            settings[name] = differing
+            found.append(Task(**(vars(task) | {"name": name, "out": str(path)})))
+        asked = {task.digest for task in found}
+        kept = [task for task in named.values() if task.digest not in asked]
+        reasons = {name: row["reason"] for name, row in known._rows.items() if row["reason"]} if known else {}
+        return cls(path, [*found, *kept], settings, reasons)
+
+    def save(self, *, command: str | None = None) -> None:
+        """Write study.json and index.csv.
+
+        Raises:
+            UsageError: Nothing can be written there.
+        """
+        data = {
+            "format": "opt-study",
+            "version": VERSION,
+            "command": command,
+            "saved": now(),
+            "tasks": [task.as_dict() for task in self.tasks],
+            "varying": self.varying,
+            "reasons": self._reasons(),
+        }
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(self.path / "study.json", (json.dumps(data, indent=1) + "\n").encode())
+            self.save_index()
+        except OSError as error:
+            raise UsageError(f"cannot write {self.path}: {error.strerror}; give another --out") from None
+
+    def save_index(self) -> None:
+        """Write index.csv."""
+        atomic.write_bytes(self.path / "index.csv", self.index.to_csv(index=False).encode())
+
+    def note(self, task: Task, reason: str = "") -> None:
+        """Read how a task stands from its run directory.
+
+        Args:
+            task: One of the study's.
+            reason: Why it failed, where it did.
+        """
+        self._rows[str(task.name)] = _standing(task, reason)
+
+    @property
+    def index(self) -> pd.DataFrame:
+        """One row a task: name, problem, algo, what varies, seed, status, measures, and the reason of a failure."""
+        columns = dict.fromkeys(key for task in self.tasks for key in self.varying[str(task.name)])
+        rows = []
+        for task in self.tasks:
+            differing = self.varying[str(task.name)]
+            rows.append(
+                {"run": task.name, "problem": task.problem_name, "algo": task.request.algo}
+                | {key: differing.get(key, "") for key in columns}
+                | {"seed": task.request.seed}
+                | self._rows[str(task.name)]
+            )
+        return pd.DataFrame(rows)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of tasks by status."""
+        return Counter(self._rows[str(task.name)]["status"] for task in self.tasks)
+
+    def unfinished(self, tasks: Iterable[Task] | None = None) -> list[Task]:
+        """The tasks that are not finished, in order."""
+        chosen = self.tasks if tasks is None else tasks
+        return [task for task in chosen if self._rows[str(task.name)]["status"] != FINISHED]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from carrying out this study meanwhile.
+
+        Raises:
+            UsageError: One does so already.
+        """
+        folder = self.path / ".tasks"
+        check_folder(self.path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lock", "w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+            yield
+
+    def _reasons(self) -> dict[str, str]:
+        return {name: row["reason"] for name, row in self._rows.items() if row["reason"]}
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """A study's index.csv.
+
+    Raises:
+        UsageError: It is missing or no table.
+    """
+    try:
+        return pd.read_csv(path / "index.csv")
+    except FileNotFoundError:
+        again = f"python -m opt.solve --resume {path}"
+        raise UsageError(f"{path / 'index.csv'} is missing; {again} writes it") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path / 'index.csv'} is not a readable table ({error}); remove it and resume") from None
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder holds a study."""
+    return (path / "study.json").is_file()
+
+
+def _standing(task: Task, reason: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"status": "failed" if reason else "waiting", **dict.fromkeys(_MEASURES), "reason": reason}
+    if not (task.path / "manifest.json").exists():
+        return row
+    try:
+        run: Run = load_run(task.path)
+    except UsageError as error:
+        return row | {"status": "failed", "reason": str(error)}
+    status = "failed" if reason and run.status != FINISHED else run.status
+    row |= {name: run.manifest.get(name) for name in _MEASURES} | {"status": status}
+    if status == FINISHED:
+        row["reason"] = ""
+    elif status == "failed" and not reason:
+        row["reason"] = str(run.manifest.get("stop_reason", ""))
+    return row
+
+
+def _free_name(task: Task, varying: dict[str, str], taken: set[str]) -> str:
+    """A name for a task's run directory: what it is in short, and a number where that is taken."""
+    settings = "-".join(f"{key.split('.')[-1]}={value}" for key, value in varying.items())
+    stem = "-".join(filter(None, (task.problem_name, task.request.algo, settings)))
+    plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in stem.lower())
+    if len(plain) > 80:
+        plain = f"{plain[:70]}-{task.setting_digest[:6]}"
+    name, number = f"{plain}-s{task.request.seed}", 1
+    while name in taken:
+        number += 1
+        name = f"{plain}-s{task.request.seed}-{number}"
+    return name

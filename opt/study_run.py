@@ -1,0 +1,152 @@
+"""Carrying out a study: what it lacks is run, shown and told, and its index is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opt.adapt import as_compression_problem
+from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
+from opt.command import complain
+from opt.errors import UsageError
+from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
+from opt.run import Run
+from opt.runner import check_request
+from opt.study import Study
+from opt.study_progress import StudyProgress
+from opt.task import Task, build_problem
+
+QUEUE_SECONDS = 7 * 24 * 3600.0
+"""A batch system may let its jobs wait so long for a machine."""
+EXIT_STOPPED = {"stopped by SIGINT": 130, "stopped by SIGTERM": 143}
+
+
+@dataclass(frozen=True)
+class Means:
+    """By what means a study is carried out.
+
+    Args:
+        n_jobs: Processes side by side here, or jobs of the batch system.
+        scheduler: Address of a Dask scheduler, or None.
+        cluster: Batch system, or None.
+        job: What one of its jobs is given.
+        task_seconds: Longest time of one run, or None.
+        task_bytes: Most memory of one run's process, or None.
+    """
+
+    n_jobs: int = 1
+    scheduler: str | None = None
+    cluster: ClusterKind | None = None
+    job: JobSettings = field(default_factory=JobSettings)
+    task_seconds: float | None = None
+    task_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.scheduler and self.cluster:
+            raise UsageError("--scheduler and --cluster each bring workers; give one of them")
+
+
+def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str | None, quiet: bool = False) -> int:
+    """Carry out the tasks asked that are not finished; the command's exit code.
+
+    Args:
+        study: Where they belong.
+        asked: Of the study's tasks, those to carry out.
+        means: By what means.
+        command: The command line, for the study and its runs.
+        quiet: Show no progress.
+
+    Raises:
+        UsageError: What is asked is wrong for all of them, or the means cannot be had.
+    """
+    lacking = study.unfinished(asked)
+    n_finished = len(asked) - len(lacking)
+    if lacking and means.cluster is None and means.scheduler is None:
+        _check(lacking)
+    errors: list[str] = []
+    stopped = ""
+    with study.locked(), StudyProgress(lacking, n_finished=n_finished, silent=quiet) as progress:
+        study.save(command=command)
+        if n_finished:
+            progress.note(f"{n_finished} of {len(asked)} runs are finished already")
+
+        def on_done(task: Task, run: Run | None, reason: str) -> None:
+            study.note(task, reason)
+            study.save_index()
+            progress.done(task, run, reason)
+            if reason:
+                errors.append(f"{task.name}: {reason}")
+                complain(errors[-1])
+
+        execution = Execution(str((study.path / ".tasks").absolute()), means.task_seconds, means.task_bytes)
+        if lacking:
+            with _client(means) as client:
+                patience = QUEUE_SECONDS if means.cluster else PATIENCE_SECONDS
+                n_jobs = means.n_jobs
+                run_tasks(lacking, execution, n_jobs=n_jobs, on_done=on_done, client=client, patience=patience)
+            study.save(command=command)
+            stopped = execution.stop_file.read_text(encoding="utf-8") if execution.stop_file.exists() else ""
+    return _report(study, asked, errors, stopped, quiet=quiet)
+
+
+def _report(study: Study, asked: Sequence[Task], errors: list[str], stopped: str, *, quiet: bool) -> int:
+    rest = study.unfinished(asked)
+    if not quiet:
+        standing = ", ".join(f"{n} {status}" for status, n in study.counts.items())
+        print(f"study: {study.path} ({standing}); index: {study.path / 'index.csv'}")
+        if others := len(study.tasks) - len(asked):
+            print(f"{others} runs of earlier commands stay in it")
+        if stopped:
+            not_begun = sum(not task.path.exists() for task in rest)
+            print(f"{stopped}: {len(rest)} of {len(asked)} runs are not finished, {not_begun} of them not begun")
+        if rest:
+            print(f"next: python -m opt.solve --resume {shlex.quote(str(study.path))}")
+        else:
+            print(f"next: python -m opt.compare {shlex.quote(str(study.path))}")
+    return 2 if errors else EXIT_STOPPED.get(stopped, 130 if stopped else 0)
+
+
+def _check(tasks: Sequence[Task]) -> None:
+    """Say once, before anything starts, what is wrong with the first problem or with an algorithm on it."""
+    first = tasks[0]
+    problem = as_compression_problem(build_problem(first))
+    same = [t for t in tasks if (t.target, t.problem_parameters) == (first.target, first.problem_parameters)]
+    for task in {task.setting_digest: task for task in same}.values():
+        check_request(problem, task.request)
+
+
+@contextlib.contextmanager
+def _client(means: Means) -> Iterator[Any]:
+    if means.scheduler is not None:
+        with scheduler_client(means.scheduler) as client:
+            yield client
+    elif means.cluster is not None:
+        with cluster_client(means.cluster, means.job, n_jobs=means.n_jobs) as client:
+            yield client
+    else:
+        yield None
+
+
+def study_folder(out: str, name: str | None, tasks: Sequence[Task]) -> Path:
+    """Where a study lies: under its name, or under one that follows from what is asked, whatever the seeds.
+
+    Args:
+        out: Folder of all runs.
+        name: The name, or None.
+        tasks: What is asked.
+    """
+    if name is not None:
+        if not name or "/" in name or name.startswith("."):
+            raise UsageError(f"--name must be a folder's name without slashes, got {name!r}; --out says where it lies")
+        return Path(out) / name
+    problems = "+".join(dict.fromkeys(task.problem_name for task in tasks))
+    algos = "+".join(dict.fromkeys(task.request.algo for task in tasks))
+    asked = "".join(sorted({task.setting_digest for task in tasks}))
+    digest = hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()
+    plain = "".join(c if c.isalnum() or c in "+_-" else "-" for c in f"{problems}-{algos}")[:60]
+    return Path(out) / f"study-{plain}-{digest}"

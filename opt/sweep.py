@@ -1,0 +1,224 @@
+"""What a command line or a study file asks for: every combination of problem, algorithm and settings.
+
+A study file is YAML with the options of `opt.solve` as its keys. A list is expanded, all lists to
+a grid. `problem` and `algo` take a name or a mapping with the parameters of that one, or a list of
+these:
+
+    problem:
+      - file: problems/ecomp.py
+        data: [digits, fashion-mnist]
+    algo:
+      - nsga2
+      - {name: ga, pop_size: [50, 100]}
+    n_eval: 2000
+    runs: 10
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from jsonargparse import ArgumentParser
+from pymoo.core.problem import Problem
+
+from opt.algorithms import AlgorithmSpec, find_algorithm
+from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of
+from opt.cluster import JobSettings
+from opt.errors import UsageError, nearest
+from opt.loading import load_problem_class
+
+SCALAR_ONLY = ("weights", "scalarise", "ref")
+"""Options that only algorithms of a single objective take."""
+_LISTS = (list, tuple, set, frozenset)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One combination: what `opt.solve` would be given for it, without the seed.
+
+    Args:
+        problem: The problem file.
+        algo: Name of the algorithm.
+        tokens: Options as `--name=value`.
+        varying: The options in which the combinations differ, as text.
+    """
+
+    problem: str
+    algo: str
+    tokens: tuple[str, ...]
+    varying: tuple[tuple[str, str], ...] = ()
+
+
+def parser_of(setting: Setting) -> ArgumentParser:
+    """The parser of a setting's options."""
+    return build_parser(load_problem_class(setting.problem), find_algorithm(setting.algo))
+
+
+def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str]) -> list[Setting]:
+    """One setting for each algorithm; an option of some algorithms only goes to those.
+
+    Raises:
+        UsageError: An algorithm is unknown or named twice, or none of them takes an option.
+    """
+    repeated = [name for name in algos if algos.count(name) > 1]
+    if repeated:
+        raise UsageError(f"--algo names {repeated[0]} twice; name each algorithm once")
+    specs = {name: find_algorithm(name) for name in algos}
+    rest = [token for token in tokens if not token.startswith("--algo=")]
+    if len(algos) == 1:
+        return [Setting(problem, algos[0], tuple(rest))]
+    return [Setting(problem, name, tuple(t for t in rest if _is_for(t, spec, specs))) for name, spec in specs.items()]
+
+
+def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Setting]:
+    """What a study file asks for.
+
+    Args:
+        path: The YAML file.
+        overriding: Options of the command line as `--name=value`; they go before the file's.
+
+    Raises:
+        UsageError: The file cannot be read, names no problem, or holds what no option is called.
+    """
+    asked = _read(path)
+    problems = [_named(entry, "file", path) for entry in _as_list(asked.pop("problem", None))]
+    if not problems:
+        raise UsageError(f"study file {path} names no problem; give it a line such as problem: problems/ecomp.py")
+    algos = [_named(entry, "name", path) for entry in _as_list(asked.pop("algo", "nsga2"))]
+    shared = dict(flatten(asked))
+    specs = {name: find_algorithm(name) for name, _ in algos}
+    classes = {name: load_problem_class(name) for name, _ in problems}
+    _check_names(shared, classes, specs, path)
+    settings: list[Setting] = []
+    for problem, problem_own in problems:
+        for algo, algo_own in algos:
+            spec, cls = specs[algo], classes[problem]
+            axes = {name: value for name, value in shared.items() if _takes(name, cls, spec)}
+            axes |= {f"problem.{k}": v for k, v in problem_own.items()}
+            axes |= {f"algo.{k}": v for k, v in algo_own.items()}
+            more = [token for token in overriding if _is_for(token, spec, specs)]
+            settings += _grid(problem, algo, axes, more, cls, spec)
+    return settings
+
+
+def _grid(
+    problem: str, algo: str, axes: Mapping[str, Any], more: list[str], cls: type[Problem], spec: AlgorithmSpec
+) -> list[Setting]:
+    """Every combination of the lists among `axes`, each with `more` options."""
+    given = {token.partition("=")[0].removeprefix("--") for token in more}
+    axes = {name: value for name, value in axes.items() if name not in given}
+    choices = {name: _choices(name, value, cls, spec) for name, value in axes.items()}
+    several = [name for name, values in choices.items() if len(values) > 1]
+    return [
+        Setting(
+            problem=problem,
+            algo=algo,
+            tokens=(
+                *(f"--{name}={as_text(name, value)}" for name, value in zip(choices, combination, strict=True)),
+                *more,
+            ),
+            varying=tuple(
+                (name, as_text(name, value))
+                for name, value in zip(choices, combination, strict=True)
+                if name in several and name != "seed"
+            ),
+        )
+        for combination in itertools.product(*choices.values())
+    ]
+
+
+def _choices(name: str, value: Any, cls: type[Problem], spec: AlgorithmSpec) -> list[Any]:
+    """The values that an entry stands for: a list's own, unless the option itself takes a list."""
+    if not isinstance(value, list) or name in WHOLE_NAMES or name.startswith("cluster."):
+        return [value]
+    if not value:
+        raise UsageError(f"{name} is an empty list in the study file; give it at least one value")
+    if _is_list_valued(name, cls, spec) and not isinstance(value[0], list):
+        return [value]
+    return value
+
+
+def _is_list_valued(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
+    if name in ("weights", "ref"):
+        return True
+    group, _, own = name.partition(".")
+    parameters = {"problem": parameters_of(cls.__init__), "algo": spec.parameters}.get(group, {})
+    found = parameters.get(own)
+    return found is not None and found.annotation is not inspect.Parameter.empty and _holds_list(found.annotation)
+
+
+def _holds_list(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    if origin in _LISTS or origin in (Sequence, typing.Any):
+        return origin is not typing.Any
+    return any(_holds_list(part) for part in get_args(kind) if get_origin(kind) is not typing.Literal)
+
+
+def _is_for(token: str, spec: AlgorithmSpec, specs: Mapping[str, AlgorithmSpec]) -> bool:
+    """Whether a token is for this algorithm of several; refuses one that is for none."""
+    name = token.partition("=")[0].removeprefix("--")
+    if name in SCALAR_ONLY and any(s.objectives == "one" for s in specs.values()):
+        return spec.objectives == "one"
+    if not name.startswith("algo."):
+        return True
+    own = name.removeprefix("algo.")
+    known = {p for s in specs.values() for p in s.parameters}
+    if own not in known:
+        raise UsageError(f"none of {', '.join(specs)} has a parameter --{name}{nearest(own, known)}")
+    return own in spec.parameters
+
+
+def _takes(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
+    group, _, own = name.partition(".")
+    if name in SCALAR_ONLY:
+        return spec.objectives == "one"
+    return {"algo": own in spec.parameters, "problem": own in parameters_of(cls.__init__)}.get(group, True)
+
+
+def _check_names(
+    shared: Mapping[str, Any], classes: Mapping[str, type[Problem]], specs: Mapping[str, AlgorithmSpec], path: Path
+) -> None:
+    """Refuse what is no option, and a parameter that no problem, or no algorithm, of the study has."""
+    known = {*GENERAL_NAMES, *(f"cluster.{name}" for name in parameters_of(JobSettings.__init__))}
+    known |= {f"problem.{p}" for cls in classes.values() for p in parameters_of(cls.__init__)}
+    known |= {f"algo.{p}" for spec in specs.values() for p in spec.parameters}
+    for name in shared:
+        if name not in known:
+            hint = nearest(name, sorted(known | {"problem", "algo"}))
+            raise UsageError(f"study file {path}: no option, problem or algorithm of it has {name!r}{hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read study file {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"study file {path} is not YAML: {error}") from None
+    if not isinstance(loaded, dict):
+        raise UsageError(f"study file {path} must hold names and values, got {type(loaded).__name__}")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _named(entry: Any, key: str, path: Path) -> tuple[str, dict[str, Any]]:
+    """(file or name, parameters) of an entry of `problem` or `algo`."""
+    if isinstance(entry, str):
+        return entry, {}
+    if isinstance(entry, dict) and isinstance(entry.get(key), str):
+        return entry[key], {str(k): v for k, v in entry.items() if k != key}
+    what = "problem" if key == "file" else "algo"
+    form = f"a {key}, or a mapping with {key} and parameters"
+    raise UsageError(f"study file {path}: {what} must be {form}, got {entry!r}")
+
+
+def _as_list(value: Any) -> list[Any]:
+    if isinstance(value, str) and "," in value:
+        return [part.strip() for part in value.split(",")]
+    return [] if value is None else value if isinstance(value, list) else [value]
