@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,7 @@ class Counts:
 
 
 class Strategy:
-    """A search that can be advanced, looked at, saved and continued.
+    """A search that can be advanced, looked at, saved and continued; used by one thread at a time.
 
     In the first phase, until the error is at or below `threshold`, the error decides; from there on, lexicographically,
     energy, error, delay, number of gates. An equal child replaces its parent. With one parent, `is_plus`, no recurrent
@@ -109,7 +108,7 @@ class Strategy:
             raise ValueError("a search needs data, or a fitness function of its own")
         self.problem = Problem(grid, functions, data, costs, error)
         self.fitness = fitness
-        self._is_under_way = False
+        self._asked: np.ndarray | None = None
         goal = targets if isinstance(targets, Targets) else _targets(targets or {})
         _check_settings(n_offspring, n_parents, is_plus, rate, patience)
         bounds = [np.inf if value is None else float(value) for value in (goal.error, goal.energy_pj, goal.n_gates)]
@@ -146,15 +145,13 @@ class Strategy:
         """Up to `n_gen` more generations; fewer when targets or patience end the search. The GIL is released."""
         if self.fitness is None:
             check(lib.cgp_strategy_advance(self._handle, n_gen))
-        else:
-            if not self._is_under_way:
-                self._is_under_way = True
-                if lib.cgp_strategy_n_asked(self._handle) and not self._has_scores():
-                    self.tell(self._measured(self.ask()))
-            for _ in range(n_gen):
-                if self.counts.stop:
-                    break
-                self.tell(self._measured(self.ask()))
+            return self.counts
+        last = self.counts.n_gen + n_gen
+        while not self._has_scores() or (self.counts.n_gen < last and not self.counts.stop):
+            # kept until their errors are told: a fitness that raises is asked about the same genomes again
+            self._asked = self.ask() if self._asked is None else self._asked
+            errors = self.fitness(self._asked)
+            self.tell(errors)
         return self.counts
 
     def ask(self) -> np.ndarray:
@@ -170,13 +167,10 @@ class Strategy:
         if values.shape != (n_asked,):
             raise ValueError(f"{n_asked} genomes were asked for, got errors of shape {values.shape}")
         check(lib.cgp_strategy_tell(self._handle, pointer("double[]", values)))
+        self._asked = None
 
     def _has_scores(self) -> bool:
-        return bool(self._words()[12])
-
-    def _measured(self, genes: np.ndarray) -> Any:
-        assert self.fitness is not None
-        return self.fitness(genes)
+        return bool(lib.cgp_strategy_is_started(self._handle))
 
     @property
     def counts(self) -> Counts:
@@ -215,9 +209,6 @@ class Strategy:
         )
         return {"genes": genes, "scores": scores, "words": words}
 
-    def _words(self) -> np.ndarray:
-        return self.state()["words"]
-
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on from a state of a strategy with the same problem and settings, exactly as that one would.
 
@@ -244,7 +235,7 @@ class Strategy:
                 pointer("uint64_t[]", arrays["words"]),
             )
         )
-        self._is_under_way = False
+        self._asked = None
 
 
 def evolve(

@@ -174,6 +174,7 @@ cgp_status cgp_strategy_advance(cgp_strategy *strategy, int64_t n_gen);
 
 /* Custom errors: the first ask returns the parents, each later one n_offspring children; tell takes their errors. */
 size_t cgp_strategy_n_asked(const cgp_strategy *strategy);
+int cgp_strategy_is_started(const cgp_strategy *strategy); /* 1 when the parents have their errors */
 cgp_status cgp_strategy_ask(cgp_strategy *strategy, int32_t *genes);
 cgp_status cgp_strategy_tell(cgp_strategy *strategy, const double *errors);
 

@@ -1,29 +1,10 @@
-/* The structure of a circuit under change: readers, active gates, the trail, late redraws. */
+/* The structure of a circuit under change: readers, active gates, the trail. */
 #include "circuit.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-int change_list_add(change_list *list, int32_t slot, int32_t value) {
-    if (list->n == list->capacity) {
-        const size_t capacity = list->capacity * 2 + 64;
-        gene_change *items = realloc(list->items, capacity * sizeof *items);
-        if (items == NULL) {
-            return 0;
-        }
-        list->items = items;
-        list->capacity = capacity;
-    }
-    list->items[list->n++] = (gene_change){slot, value};
-    return 1;
-}
-
-double geometric_skip(cgp_rng *rng, double log_miss) {
-    return log_miss < 0.0 ? floor(log(1.0 - random_unit(rng)) / log_miss) : INFINITY;
-}
-
-static int grow_trail(circuit *c) {
+int circuit_grow_trail(circuit *c) {
     const size_t capacity = c->trail_capacity * 2 + 1024;
     trail_entry *trail = realloc(c->trail, capacity * sizeof *trail);
     if (trail == NULL) {
@@ -33,14 +14,6 @@ static int grow_trail(circuit *c) {
     c->trail = trail;
     c->trail_capacity = capacity;
     return 1;
-}
-
-static inline void put(circuit *c, int32_t *cell, int32_t value) {
-    if (c->n_trail == c->trail_capacity && !grow_trail(c)) {
-        return;
-    }
-    c->trail[c->n_trail++] = (trail_entry){cell, *cell};
-    *cell = value;
 }
 
 cgp_status circuit_new(const cgp_problem *problem, cgp_rng *rng, int is_rippling, circuit **made) {
@@ -80,7 +53,7 @@ cgp_status circuit_new(const cgp_problem *problem, cgp_rng *rng, int is_rippling
     c->old_errors = calloc(n_out, sizeof *c->old_errors);
     if (c->cells == NULL || c->touched == NULL || c->moved == NULL || c->changed_outputs == NULL || c->stack == NULL ||
         c->pending == NULL || c->pending_words == NULL || c->value == NULL ||
-        c->output_error == NULL || c->old_outputs == NULL || c->old_errors == NULL || !grow_trail(c)) {
+        c->output_error == NULL || c->old_outputs == NULL || c->old_errors == NULL || !circuit_grow_trail(c)) {
         circuit_free(c);
         return CGP_NO_MEMORY;
     }
@@ -153,52 +126,6 @@ static void move_in_perm(circuit *c, int32_t gate, int32_t to) {
     }
 }
 
-/* Redraws one gene of a gate that has just become active. */
-static void reveal_gene(circuit *c, int32_t gate, int32_t k) {
-    const int32_t slot = (gate << c->shift) | k;
-    const int32_t value = random_gate_gene(c->problem, c->rng, gate, k);
-    put(c, &c->gene[slot], value);
-    if (!change_list_add(&c->revealed, slot, value)) {
-        c->is_out_of_memory = 1;
-    }
-}
-
-/* The redraws that fell on a gate, given that nothing is known of it yet: a binomial share of those left. */
-static void reveal(circuit *c, int32_t gate) {
-    hidden_redraws *hidden = &c->hidden;
-    const int32_t size = c->problem->genes_per_gate;
-    if (hidden->is_by_rate) {
-        for (int32_t k = 0; k < size; k++) {
-            if (random_unit(c->rng) < hidden->rate) {
-                reveal_gene(c, gate, k);
-            }
-        }
-        return;
-    }
-    if (hidden->n_redraws > 0) {
-        const double share = (double)size / (double)hidden->n_genes;
-        int64_t n_hits = 0;
-        if (share >= 1.0) {
-            n_hits = hidden->n_redraws;
-        } else {
-            /* one miss of all has probability (1 - share)^n >= 1 - share * n: most gates need no logarithm */
-            const double u = random_unit(c->rng), log_miss = log1p(-share);
-            if (u < share * (double)hidden->n_redraws) {
-                double at = floor(log(1.0 - u) / log_miss);
-                while (at < (double)hidden->n_redraws) {
-                    n_hits++;
-                    at += 1.0 + geometric_skip(c->rng, log_miss);
-                }
-            }
-        }
-        hidden->n_redraws -= n_hits;
-        for (; n_hits > 0; n_hits--) {
-            reveal_gene(c, gate, (int32_t)random_below(c->rng, (uint32_t)size));
-        }
-    }
-    hidden->n_genes -= size;
-}
-
 static inline void link_reader(circuit *c, int32_t slot, int32_t pin) {
     const int32_t first = c->head[pin];
     put(c, &c->next[slot], first);
@@ -236,7 +163,7 @@ static void connect(circuit *c, int32_t slot, int32_t pin) {
         const int32_t gate = c->stack[--depth];
         const int32_t base = gate << c->shift;
         if (c->hidden.is_drawing && c->touched[gate] != c->stamp) {
-            reveal(c, gate);
+            hidden_reveal(c, gate);
         }
         c->touched[gate] = c->stamp;
         move_in_perm(c, gate, *c->n_active);
@@ -394,30 +321,4 @@ void circuit_keep(circuit *c) {
     c->n_old = 0;
     c->n_old_outputs = 0;
     c->old_sum = c->sum;
-}
-
-void circuit_redraw_hidden(circuit *c) {
-    const int32_t n_hidden = c->problem->n_gates - *c->n_active, size = c->problem->genes_per_gate;
-    hidden_redraws *hidden = &c->hidden;
-    if (hidden->is_by_rate) {
-        const double n = (double)n_hidden * (double)size, log_miss = log1p(-hidden->rate);
-        for (double at = geometric_skip(c->rng, log_miss); at < n; at += 1.0 + geometric_skip(c->rng, log_miss)) {
-            const int64_t index = (int64_t)at;
-            const int32_t gate = c->perm[*c->n_active + (int32_t)(index / size)], k = (int32_t)(index % size);
-            if (c->touched[gate] != c->stamp) {
-                c->gene[(gate << c->shift) | k] = random_gate_gene(c->problem, c->rng, gate, k);
-            }
-        }
-        return;
-    }
-    while (hidden->n_redraws > 0) {
-        const uint64_t bits = random_bits(c->rng);
-        const int32_t i = (int32_t)(((bits >> 32) * (uint64_t)n_hidden) >> 32);
-        const int32_t k = (int32_t)(((bits & UINT32_MAX) * (uint64_t)size) >> 32);
-        const int32_t gate = c->perm[*c->n_active + i];
-        if (c->touched[gate] != c->stamp) {
-            c->gene[(gate << c->shift) | k] = random_gate_gene(c->problem, c->rng, gate, k);
-            hidden->n_redraws--;
-        }
-    }
 }

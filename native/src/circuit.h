@@ -98,6 +98,10 @@ void circuit_write(circuit *c, int32_t slot, int32_t value);
 void circuit_undo(circuit *c);
 void circuit_keep(circuit *c);
 
+/* hidden.c: redraws that fell on a gate which has just become active, given that nothing is known of it yet: a binomial
+ * share of those left. */
+void hidden_reveal(circuit *c, int32_t gate);
+
 /* Gives the redraws still hidden to inactive gates; call after the child is chosen and kept. */
 void circuit_redraw_hidden(circuit *c);
 
@@ -110,6 +114,17 @@ double geometric_skip(cgp_rng *rng, double log_miss);
 void ripple(circuit *c);
 void ripple_clear(circuit *c);
 void ripple_undo(circuit *c);
+
+int circuit_grow_trail(circuit *c);
+
+/* Writes a cell of the structure, so that it can be undone. */
+static inline void put(circuit *c, int32_t *cell, int32_t value) {
+    if (c->n_trail == c->trail_capacity && !circuit_grow_trail(c)) {
+        return;
+    }
+    c->trail[c->n_trail++] = (trail_entry){cell, *cell};
+    *cell = value;
+}
 
 static inline int32_t slot_of_output(const circuit *c, int32_t output) {
     return c->first_output + output;

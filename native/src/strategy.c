@@ -140,6 +140,10 @@ cgp_status cgp_strategy_advance(cgp_strategy *strategy, int64_t n_gen) {
     return status;
 }
 
+int cgp_strategy_is_started(const cgp_strategy *strategy) {
+    return strategy->circuit != NULL || strategy->is_started;
+}
+
 size_t cgp_strategy_n_asked(const cgp_strategy *strategy) {
     return (size_t)(strategy->is_started ? strategy->settings.n_offspring : strategy->settings.n_parents);
 }

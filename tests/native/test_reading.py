@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +22,22 @@ from native.cgp import (
     to_latex,
 )
 
+README = Path(__file__).parents[2] / "native" / "README.md"
+
 
 def genome():
     """y0 = (x0 + x1) * (x0 + x1), y1 = the shared sum, y2 = x1; gate 2 is not active."""
     functions = FunctionSet.named("add", "mul", "shr1", "wire")
     return Genome(Grid(2, 3, 1, 3), functions, np.array([0, 1, 0, 2, 2, 1, 0, 0, 2, 3, 2, 1]))
+
+
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    space: dict = {}
+    exec(re.search(r"```python\n(.*?)```", README.read_text(), re.S)[1], space)
+    assert space["best"].score["error"] == 0
+    assert (tmp_path / "circuit.png").exists()
+    assert "endmodule" in capsys.readouterr().out
 
 
 def test_expression_and_latex():

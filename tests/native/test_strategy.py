@@ -261,6 +261,28 @@ def test_a_fitness_of_ones_own(settings):
     assert first.counts.n_gen == 1500
 
 
+def test_a_fitness_that_raises_is_asked_about_the_same_genomes_again():
+    grid, functions, seen = Grid(1, 1, 1, 20), FunctionSet.float(dtype="float64"), []
+
+    def fitness(X):
+        seen.append(X.copy())
+        if len(seen) in (1, 5):
+            raise RuntimeError("power cut")
+        return X.sum(axis=1)
+
+    calm = Strategy(grid, functions, None, seed=1, fitness=lambda X: X.sum(axis=1))
+    hit = Strategy(grid, functions, None, seed=1, fitness=fitness)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="power cut"):
+            hit.advance(50)
+    hit.advance(50 - hit.counts.n_gen)
+    calm.advance(50)
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[4], seen[5])
+    assert hit.best == calm.best
+    assert hit.counts == calm.counts
+
+
 def test_recurrent_circuits_evolve():
     """A running sum needs memory: no circuit without recurrent connections can do it."""
     x = np.random.default_rng(0).integers(-3, 4, (60, 1))
