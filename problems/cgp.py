@@ -28,6 +28,7 @@ from problems.circuits.collapse import CollapsedTask
 from problems.circuits.energy import Verdict, memory_pj_per_byte, verdict
 from problems.circuits.grid import circuit_grid, cost_table, function_set
 from problems.circuits.network import NetworkName, int8_network
+from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import TaskName, build_task
 from problems.networks.classification import classification
@@ -147,7 +148,7 @@ class CGP(CompressionProblem):
             functions=self.functions,
         )
         self.error: ErrorName = error
-        self._circuits = Problem(self.grid, self.functions, self.collapsed.data, self.costs, error)
+        self._made: Problem | None = None
         rms = self.task.threshold if threshold is None else threshold
         n = self.task.n_outputs
         self.threshold = {"se": rms**2 * n, "mse": rms**2, "ae": rms * n, "mae": rms}[error]
@@ -200,8 +201,19 @@ class CGP(CompressionProblem):
 
     def scores(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Everything measured of (n, n_genes) genomes: error, energy_pj, delay, n_gates, area, depth, (n,) float64 each."""
-        found = self._circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
+        found = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
         return {name: found[name].astype(np.float64) for name in _UNITS}
+
+    @property
+    def circuits(self) -> Problem:
+        """The library's form of the problem, made when it is first asked for."""
+        if self._made is None:
+            self._made = Problem(self.grid, self.functions, self.collapsed.data, self.costs, self.error)
+        return self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what lives in C: a copy makes its own."""
+        return super().__getstate__() | {"_made": None}
 
     def strategy(self, *, seed: int, start: str = "random", **settings: Any) -> Strategy:
         """The library's strategy on this problem, its threshold the problem's.
@@ -246,7 +258,7 @@ class CGP(CompressionProblem):
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """What the circuit gives for each data set: (n_outputs,) int8, as many as the task has weights."""
         genes = np.ascontiguousarray(x, dtype=np.int32)[None]
-        given = self._circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
+        given = self.circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
         return self.collapsed.expand(given[0])
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -263,10 +275,10 @@ class CGP(CompressionProblem):
         return model.eval()
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)`, the circuit's `genome` (n_genes,) int32, and each computed layer's `NAME.codes`."""
+        """The state of `decode(x)`, the circuit as `genome_arrays` gives it, and each computed layer's `NAME.codes`."""
         state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
         state |= {f"{name}.codes": codes for name, codes in self.codes(x).items()}
-        return state | {"genome": self.layout.canonical(x[None])[0].astype(np.int32)}
+        return state | genome_arrays(self.layout.canonical(x[None])[0], self.grid, self.functions)
 
     def fingerprint(self, x: np.ndarray) -> bytes:
         """The genes that count: genomes of one circuit are one candidate."""

@@ -23,7 +23,7 @@ _MUTATIONS = {
     "single": "single",
     "active": "only-active",
 }
-_STOPS = {"targets": "the strategy reached its targets", "patience": "the strategy ran out of patience"}
+_STOPS = {"targets": "the strategy reached its targets", "patience": "the strategy stalled"}
 _KEPT_PER_OCTAVE = 16
 """States in the journal for each doubling of a run: at most a sixteenth of it is computed again on resume."""
 
@@ -185,7 +185,7 @@ def circuit_strategy(
     start: Literal["random", "wires"] = "random",
     chunk: int = 10_000,
     generations: int | None = None,
-    patience: int | None = None,
+    stall: int | None = None,
 ) -> Algorithm:
     """The (1 + lambda) strategy in C: error down to the threshold first, from there energy.
 
@@ -199,10 +199,10 @@ def circuit_strategy(
         start: A random circuit, or the one of wires alone, each output the nearest input.
         chunk: Generations in C for each generation of the run, which is journalled and shown.
         generations: Generations in C after which it ends; null for no limit but the run's budget.
-        patience: Generations in C without a strict improvement after which it ends; null for none.
+        stall: Generations in C without a strict improvement after which it ends; null for none.
     """
     for name, value in (
-        ("n_offsprings", n_offsprings), ("chunk", chunk), ("generations", generations), ("patience", patience)
+        ("n_offsprings", n_offsprings), ("chunk", chunk), ("generations", generations), ("stall", stall)
     ):  # fmt: skip
         if value is not None and value < 1:
             raise UsageError(f"--algo.{name} must be at least 1, got {value}")
@@ -212,7 +212,7 @@ def circuit_strategy(
         raise UsageError("--algo.start wires needs one data set and levels_back of cols + 1; use random")
     return CircuitStrategy(
         problem, chunk=chunk, generations=generations, n_offspring=n_offsprings, mutation=_MUTATIONS[mutation],
-        rate=rate, is_drifting=drift, patience=patience, start=start,
+        rate=rate, is_drifting=drift, patience=stall, start=start,
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ PROBLEM_FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob(
 SMALLER: dict[str, dict[str, Any]] = {
     "ecomp": {"hidden": 16, "parent_epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10.0},
     "threshold": {"epochs": 4},
+    "cgp": {"epochs": 2},
+    "cgp_layers": {"epochs": 2, "generations": 300, "rows": 8, "cols": 8, "thresholds": "0,5,20"},
 }
 
 # Other settings of a problem file, where they take other ways through it.
@@ -39,6 +41,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "threshold-layers": ("threshold", {"layers": "*", "score": "std", "size": "both"}),
     "threshold-channels": ("threshold", {"layers": "conv*", "scope": "channel", "score": "rms", "size": "macs"}),
+    "cgp-bypass": (
+        "cgp",
+        {"task": "layer_bypass", "objectives": "error,energy,delay,gates", "error": "mae", "mutation": "active",
+         "crossover": "uniform", "rows": 8, "cols": 6},
+    ),
+    "cgp-several": (
+        "cgp",
+        {"task": "all_layers", "rows": 10, "cols": 10, "crossover": "one_point", "collapse": False, "functions": "add,sub,mux"},
+    ),
+    "cgp-no-input": ("cgp", {"task": "no_input", "rows": 20, "cols": 6, "costs": "published", "error": "mse"}),
     "threshold-published": ("threshold", {"scale": "threshold", "initial": "log", "crossover": "mean"}),
 }
 
