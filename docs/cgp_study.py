@@ -2,8 +2,8 @@
 
     python docs/cgp_study.py [--only TASK] [--share X] [--data NAME]
 
-Each row is a data set, a grid and a threshold: error, energy, gates of the runs' circuits, the network's test accuracy with
-the computed weights put back, and CPU seconds of a run. --share scales the generations.
+Each row is a data set, a grid and a threshold: error, energy, gates of the runs' circuits, the network's test accuracy
+with the computed weights put back, and CPU seconds of a run. --share scales the generations.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def study(task: str, options: dict[str, Any], n_runs: int, generations: int, *, 
     cells = (
         task,
         f"{problem.layout.rows}x{problem.layout.cols}",
-        f"{problem.task.threshold if 'threshold' not in options else options['threshold']:g}",
+        f"{options.get('threshold', problem.task.threshold):g}",
         f"{n_runs}",
         f"{int((error <= problem.threshold * (1 + 1e-12)).sum())}",
         f"{np.median([r['mse'] for r in rows]):.4g}",

@@ -52,8 +52,8 @@ _ERROR_UNITS = {"se": "sum of squares", "mse": "mean square", "ae": "sum of abso
 class CGP(CompressionProblem):
     """Weights computed instead of loaded: a circuit of 8-bit gates that gives a layer's weights from others.
 
-    A candidate is a Cartesian genetic program, an integer genome. The objectives are, as chosen, its error on the weights, the
-    energy of its gates, its delay, its gate count, its area, its depth; behind a search the computed weights go
+    A candidate is a Cartesian genetic program, an integer genome. The objectives are, as chosen, its error on the
+    weights, the energy of its gates, its delay, its gate count, its area, its depth; behind a search the computed weights go
     back into the network, which is then judged on the test set. The algorithm `cgp-es` runs the whole strategy in C.
 
     Args:
@@ -80,9 +80,11 @@ class CGP(CompressionProblem):
         threshold: Root mean squared error an output up to which error counts before energy, for cgp-es and
             --scalarise problem; by default the task's published one, the least of several.
         objectives: Of error, energy, delay, gates, area, depth; separated by commas.
-        memory: Where the weights would be read from: sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or pJ a byte.
+        memory: Where the weights would be read from: sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or
+            pJ a byte.
         collapse: Whether equal weights share one output of the circuit.
-        mutation: One gene that counts (single), genes that count (active), or any genes: published, point, probabilistic.
+        mutation: One gene that counts (single), genes that count (active), or any genes: published, point,
+            probabilistic.
         rate: Share of the genes that mutations other than single redraw.
         crossover: A run of gates (block), all behind a point (one_point), or gate by gate (uniform).
     """
@@ -134,7 +136,13 @@ class CGP(CompressionProblem):
                 raise UsageError(f"{name} must be {limits}, got {real}.")
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed)
         self.model = int8_network(
-            self.dataset, network=network, width=width, model=model, checkpoint=checkpoint, seed=model_seed, epochs=epochs
+            self.dataset,
+            network=network,
+            width=width,
+            model=model,
+            checkpoint=checkpoint,
+            seed=model_seed,
+            epochs=epochs,
         )
         self.weights = int8_weights(self.model)
         self.task = build_task(task, self.weights, layer=layer, source=source, kernel=kernel)
@@ -171,9 +179,7 @@ class CGP(CompressionProblem):
         units = _UNITS | {"error": _ERROR_UNITS[self.error]}
         # a tenth of the loading energy weighs as much as a hundredth of the error of giving zeros
         weights = {name: (1.0 if name == "error" else 0.1) / worst.get(name, 100.0) for name in names}
-        return tuple(
-            Objective(name, unit=units[name], weight=weights[name], worst=worst.get(name)) for name in names
-        )
+        return tuple(Objective(name, unit=units[name], weight=weights[name], worst=worst.get(name)) for name in names)
 
     # -- search -------------------------------------------------------------------------------
 
@@ -200,7 +206,7 @@ class CGP(CompressionProblem):
         return np.column_stack([scores[o.name] for o in self.objectives])
 
     def scores(self, X: np.ndarray) -> dict[str, np.ndarray]:
-        """Everything measured of (n, n_genes) genomes: error, energy_pj, delay, n_gates, area, depth, (n,) float64 each."""
+        """Of (n, n_genes) genomes, (n,) float64 each: error, energy_pj, delay, n_gates, area, depth."""
         found = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
         return {name: found[name].astype(np.float64) for name in _UNITS}
 
@@ -369,7 +375,14 @@ class CGP(CompressionProblem):
 
 def _objective_names(text: str) -> tuple[str, ...]:
     """`error,energy` as column names."""
-    known = {"error": "error", "energy": "energy_pj", "delay": "delay", "gates": "n_gates", "area": "area", "depth": "depth"}
+    known = {
+        "error": "error",
+        "energy": "energy_pj",
+        "delay": "delay",
+        "gates": "n_gates",
+        "area": "area",
+        "depth": "depth",
+    }
     names = [part.strip() for part in text.split(",")]
     for name in names:
         if name not in known:

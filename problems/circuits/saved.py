@@ -39,8 +39,10 @@ def saved_genome(run: Run, solution: str) -> Genome:
     try:
         sizes = [int(n) for n in arrays["genome.grid"]]
         functions = FunctionSet("int8", tuple(int(i) for i in arrays["genome.functions"]))
-        row = run.front.set_index("id").loc[solution]
+        (row,) = run.front[run.front["id"] == solution].to_dict("records")
         score = {name: float(row[name]) for name in ("energy_pj", "delay", "n_gates", "depth")}
         return Genome(Grid(*sizes), functions, arrays["genome"], score=score)
     except (KeyError, ValueError, TypeError) as error:
-        raise UsageError(f"{run.path} solution {solution} holds no circuit ({error}); give a run of problems/cgp.py") from None
+        raise UsageError(
+            f"{run.path} solution {solution} holds no circuit ({error}); give a run of problems/cgp.py"
+        ) from None

@@ -10,9 +10,9 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from native.cgp import Strategy
+from operators.cgp import GridLayout
 from opt.algorithms import AlgorithmSpec
 from opt.errors import UsageError
-from operators.cgp import GridLayout
 
 MutationName = Literal["published", "point", "probabilistic", "single", "active"]
 
@@ -136,7 +136,7 @@ class CircuitStrategy(Algorithm):
     # -- the journal --------------------------------------------------------------------------
 
     def journal_entry(self) -> dict[str, Any]:
-        """What the last `ask` did: generations so far, candidates judged, the circuit where it is new, now and then the state."""
+        """Of the last `ask`: generations so far, candidates judged, the circuit where new, now and then the state."""
         return self._entry
 
     def replay(self, entry: dict[str, Any]) -> None:
@@ -170,9 +170,7 @@ def _plain(state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {
-        name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()
-    }
+    return {name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()}
 
 
 def circuit_strategy(
@@ -195,7 +193,8 @@ def circuit_strategy(
             (published), rate of them (point), each with probability rate (probabilistic), or so among those that
             count (active).
         rate: Share of the genes that mutations other than single redraw.
-        drift: Whether a child as good as its parent replaces it in the energy phase too; the published system's does not.
+        drift: Whether a child as good as its parent replaces it in the energy phase too, as the published system's does
+            not.
         start: A random circuit, or the one of wires alone, each output the nearest input.
         chunk: Generations in C for each generation of the run, which is journalled and shown.
         generations: Generations in C after which it ends; null for no limit but the run's budget.

@@ -17,7 +17,7 @@ from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.options import OptionParser
-from opt.plot_series import GREY, PALETTE
+from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
 from problems.circuits.saved import saved_genome
@@ -143,8 +143,8 @@ def _grid(ax) -> None:  # type: ignore[no-untyped-def]
 def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     """Write the pictures that the runs give; the files written.
 
-    Of runs of problems/cgp.py the circuit of the first (`circuit.png`) and all against memories (`sensitivity.png`); of the
-    first run of problems/cgp_layers.py accuracy against energy (`front.png`).
+    Of runs of problems/cgp.py the circuit of the first (`circuit.png`) and all against memories (`sensitivity.png`); of
+    the first run of problems/cgp_layers.py accuracy against energy (`front.png`).
 
     Raises:
         UsageError: A run is of another problem, or has no front, or the folder cannot be written.

@@ -94,9 +94,7 @@ def test_error_is_that_of_the_weights_themselves(options):
             [
                 (codes[place.layer].ravel()[place.index].astype(float) - part)
                 for data in problem.task.data
-                for place, part in zip(
-                    data.places, np.split(data.outputs.astype(float), _ends(data)), strict=True
-                )
+                for place, part in zip(data.places, np.split(data.outputs.astype(float), _ends(data)), strict=True)
             ]
         )
         power = {"se": 2, "mse": 2, "ae": 1, "mae": 1}[problem.error]
@@ -253,9 +251,7 @@ def test_strategy_finds_what_it_says_and_saves_the_circuit(tmp_path):
 
 @pytest.mark.parametrize("more", [{}, {"mutation": "published", "rate": 0.05}, {"start": "wires", "drift": False}])
 def test_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, more):
-    first, again, other = (
-        search(out=tmp_path / str(i), **more | {"seed": seed}) for i, seed in enumerate((3, 3, 4))
-    )
+    first, again, other = (search(out=tmp_path / str(i), **more | {"seed": seed}) for i, seed in enumerate((3, 3, 4)))
     assert files(first) == files(again)
     assert files(first)["journal.jsonl"] != files(other)["journal.jsonl"]
 
