@@ -53,8 +53,9 @@ class CGP(CompressionProblem):
     """Weights computed instead of loaded: a circuit of 8-bit gates that gives a layer's weights from others.
 
     A candidate is a Cartesian genetic program, an integer genome. The objectives are, as chosen, its error on the
-    weights, the energy of its gates, its delay, its gate count, its area, its depth; behind a search the computed weights go
-    back into the network, which is then judged on the test set. The algorithm `cgp-es` runs the whole strategy in C.
+    weights, the energy of its gates, its delay, its gate count, its area, its depth; behind a search the
+    computed weights go back into the network, which is then judged on the test set. The algorithm
+    `cgp-es` runs the whole strategy in C.
 
     Args:
         task: Which weights are computed from which: the published data sets by name; grid_size is single_filter.

@@ -34,7 +34,8 @@ class CGPLayers(CompressionProblem):
     """Which layers compute their weights, and by which circuit: error against the energy of getting the weights.
 
     For each layer circuits are evolved beforehand, one for each threshold, and kept; a candidate chooses for each
-    layer one of them, or to load its weights. Where the choices can be enumerated the exact front stands beside the search.
+    layer one of them, or to load its weights. Where the choices can be enumerated the exact front stands beside
+    the search.
 
     Args:
         data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
