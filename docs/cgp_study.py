@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from opt import Run, minimize
 from problems.cgp import CGP
 
 # task, options of the problem, runs, generations of the strategy
@@ -41,29 +38,24 @@ ROWS: tuple[tuple[str, dict[str, Any], int, int], ...] = (
 )
 
 
-def best(run: Run) -> dict[str, Any]:
-    """The front's circuit that the strategy ended with: of those at the threshold the cheapest."""
-    front = run.front
-    within = front[front["error"] <= run.manifest["threshold"] * (1 + 1e-12)]
-    chosen = within.sort_values("energy_pj") if len(within) else front.sort_values("error")
-    return chosen.iloc[0].to_dict()
-
-
-def study(task: str, options: dict[str, Any], n_runs: int, generations: int, *, data: str, out: Path) -> str:
+def study(task: str, options: dict[str, Any], n_runs: int, generations: int, *, data: str) -> str:
     rows, seconds, base = [], [], 0.0
+    problems: dict[int, CGP] = {}
     for seed in range(1, n_runs + 1):
         # the kernels in turn: a result for one of them alone would say little
         kernel = (seed - 1) % 6 if "filter" in task or task in ("grid_size", "zero_outer") else 0
-        problem = CGP(task=task, data=data, kernel=kernel, **options)
+        if kernel not in problems:
+            problems[kernel] = CGP(task=task, data=data, kernel=kernel, **options)
+        problem = problems[kernel]
         start = time.process_time()
-        run = minimize(
-            problem, "cgp-es", n_gen=1_000_000, seed=seed, generations=generations,
-            chunk=max(generations // 100, 1), out=out,
-        )  # fmt: skip
+        strategy = problem.strategy(seed=seed, mutation="single")
+        strategy.advance(generations)
         seconds.append(time.process_time() - start)
-        run.manifest["threshold"] = problem.threshold
-        rows.append(best(run))
-        base = float(run.references["test_accuracy"].iloc[0])
+        x = strategy.best.genes.astype(np.int64)
+        tested = {f"test_{name}": value for name, value in problem.test(x).items()}
+        rows.append({"error": float(strategy.best.score["error"]), **problem.describe(x), **tested})
+        if not base:
+            base = float(problem.references()[0].test[0]["accuracy"])
     error = np.array([r["error"] for r in rows])
     energy = np.array([r["circuit_pj"] for r in rows])
     accuracy = 100 * np.array([r["test_accuracy"] for r in rows])
@@ -95,11 +87,10 @@ def main() -> None:
         "| task | grid | t | runs | within t | median mse | median energy (range) | unit | loading [pJ] | gates "
         "| int8 [%] | computed [%] | CPU of a run [s] |\n|" + " --- |" * 13
     )
-    with tempfile.TemporaryDirectory() as out:
-        for task, more, n_runs, generations in ROWS:
-            if options.only in (None, task):
-                n = max(1000, int(options.share * generations))
-                print(study(task, more, n_runs, n, data=options.data, out=Path(out)), flush=True)
+    for task, more, n_runs, generations in ROWS:
+        if options.only in (None, task):
+            n = max(1000, int(options.share * generations))
+            print(study(task, more, n_runs, n, data=options.data), flush=True)
 
 
 if __name__ == "__main__":
