@@ -124,10 +124,10 @@ def doubts(runs: Sequence[Run], groups: Sequence[str], *, by: Sequence[str]) -> 
     empty = [run.path.name for run in runs if run.manifest.get("n_solutions") == 0]
     if empty:
         found.append(f"no feasible solution: {_some(empty)}; IGD+ and epsilon are left out, hypervolume is 0")
-    inside = Counter(value_of(run, "algo") for run in runs if run.manifest.get("n_inner_eval"))
-    if inside:
+    hidden = Counter(value_of(run, "algo") for run in runs if run.manifest.get("n_inner_eval"))
+    if hidden:
         found.append(
-            f"{_some(list(inside))} judges candidates inside its own library that are not counted as evaluations "
+            f"{_some(list(hidden))} judges candidates inside its own library that are not counted as evaluations "
             f"(n_inner_eval in the manifest): compare seconds, not evaluations"
         )
     failing = [r.path.name for r in runs if (r.manifest.get("n_failed") or 0) > 0.01 * (r.manifest.get("n_eval") or 1)]

@@ -258,8 +258,8 @@ class Search:
         if self.keeps_journal and pending is not None:
             if "algo" not in pending:
                 raise UsageError(
-                    f"the run does not replay: generation {pending['gen']} lacks the algorithm's own entry; resume with "
-                    "the program version that began it"
+                    f"the run does not replay: generation {pending['gen']} lacks the algorithm's own entry; "
+                    "resume with the program version that began it"
                 )
             self.algorithm.replay(pending["algo"])
         return self.algorithm.ask()

@@ -28,6 +28,7 @@ from problems.circuits.collapse import CollapsedTask
 from problems.circuits.energy import Verdict, memory_pj_per_byte, verdict
 from problems.circuits.grid import circuit_grid, cost_table, function_set
 from problems.circuits.network import NetworkName, int8_network
+from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import TaskName, build_task
 from problems.networks.classification import classification
@@ -51,9 +52,10 @@ _ERROR_UNITS = {"se": "sum of squares", "mse": "mean square", "ae": "sum of abso
 class CGP(CompressionProblem):
     """Weights computed instead of loaded: a circuit of 8-bit gates that gives a layer's weights from others.
 
-    A candidate is a Cartesian genetic program, an integer genome. The objectives are, as chosen, its error on the weights, the
-    energy of its gates, its delay, its gate count, its area, its depth; behind a search the computed weights go
-    back into the network, which is then judged on the test set. The algorithm `cgp-es` runs the whole strategy in C.
+    A candidate is a Cartesian genetic program, an integer genome. The objectives are, as chosen, its error on the
+    weights, the energy of its gates, its delay, its gate count, its area, its depth; behind a search the
+    computed weights go back into the network, which is then judged on the test set. The algorithm
+    `cgp-es` runs the whole strategy in C.
 
     Args:
         task: Which weights are computed from which: the published data sets by name; grid_size is single_filter.
@@ -79,9 +81,11 @@ class CGP(CompressionProblem):
         threshold: Root mean squared error an output up to which error counts before energy, for cgp-es and
             --scalarise problem; by default the task's published one, the least of several.
         objectives: Of error, energy, delay, gates, area, depth; separated by commas.
-        memory: Where the weights would be read from: sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or pJ a byte.
+        memory: Where the weights would be read from: sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or
+            pJ a byte.
         collapse: Whether equal weights share one output of the circuit.
-        mutation: One gene that counts (single), genes that count (active), or any genes: published, point, probabilistic.
+        mutation: One gene that counts (single), genes that count (active), or any genes: published, point,
+            probabilistic.
         rate: Share of the genes that mutations other than single redraw.
         crossover: A run of gates (block), all behind a point (one_point), or gate by gate (uniform).
     """
@@ -133,7 +137,13 @@ class CGP(CompressionProblem):
                 raise UsageError(f"{name} must be {limits}, got {real}.")
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed)
         self.model = int8_network(
-            self.dataset, network=network, width=width, model=model, checkpoint=checkpoint, seed=model_seed, epochs=epochs
+            self.dataset,
+            network=network,
+            width=width,
+            model=model,
+            checkpoint=checkpoint,
+            seed=model_seed,
+            epochs=epochs,
         )
         self.weights = int8_weights(self.model)
         self.task = build_task(task, self.weights, layer=layer, source=source, kernel=kernel)
@@ -147,7 +157,7 @@ class CGP(CompressionProblem):
             functions=self.functions,
         )
         self.error: ErrorName = error
-        self._circuits = Problem(self.grid, self.functions, self.collapsed.data, self.costs, error)
+        self._made: Problem | None = None
         rms = self.task.threshold if threshold is None else threshold
         n = self.task.n_outputs
         self.threshold = {"se": rms**2 * n, "mse": rms**2, "ae": rms * n, "mae": rms}[error]
@@ -170,9 +180,7 @@ class CGP(CompressionProblem):
         units = _UNITS | {"error": _ERROR_UNITS[self.error]}
         # a tenth of the loading energy weighs as much as a hundredth of the error of giving zeros
         weights = {name: (1.0 if name == "error" else 0.1) / worst.get(name, 100.0) for name in names}
-        return tuple(
-            Objective(name, unit=units[name], weight=weights[name], worst=worst.get(name)) for name in names
-        )
+        return tuple(Objective(name, unit=units[name], weight=weights[name], worst=worst.get(name)) for name in names)
 
     # -- search -------------------------------------------------------------------------------
 
@@ -199,9 +207,20 @@ class CGP(CompressionProblem):
         return np.column_stack([scores[o.name] for o in self.objectives])
 
     def scores(self, X: np.ndarray) -> dict[str, np.ndarray]:
-        """Everything measured of (n, n_genes) genomes: error, energy_pj, delay, n_gates, area, depth, (n,) float64 each."""
-        found = self._circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
+        """Of (n, n_genes) genomes, (n,) float64 each: error, energy_pj, delay, n_gates, area, depth."""
+        found = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
         return {name: found[name].astype(np.float64) for name in _UNITS}
+
+    @property
+    def circuits(self) -> Problem:
+        """The library's form of the problem, made when it is first asked for."""
+        if self._made is None:
+            self._made = Problem(self.grid, self.functions, self.collapsed.data, self.costs, self.error)
+        return self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what lives in C: a copy makes its own."""
+        return super().__getstate__() | {"_made": None}
 
     def strategy(self, *, seed: int, start: str = "random", **settings: Any) -> Strategy:
         """The library's strategy on this problem, its threshold the problem's.
@@ -246,7 +265,7 @@ class CGP(CompressionProblem):
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """What the circuit gives for each data set: (n_outputs,) int8, as many as the task has weights."""
         genes = np.ascontiguousarray(x, dtype=np.int32)[None]
-        given = self._circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
+        given = self.circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
         return self.collapsed.expand(given[0])
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -263,10 +282,10 @@ class CGP(CompressionProblem):
         return model.eval()
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)`, the circuit's `genome` (n_genes,) int32, and each computed layer's `NAME.codes`."""
+        """The state of `decode(x)`, the circuit as `genome_arrays` gives it, and each computed layer's `NAME.codes`."""
         state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
         state |= {f"{name}.codes": codes for name, codes in self.codes(x).items()}
-        return state | {"genome": self.layout.canonical(x[None])[0].astype(np.int32)}
+        return state | genome_arrays(self.layout.canonical(x[None])[0], self.grid, self.functions)
 
     def fingerprint(self, x: np.ndarray) -> bytes:
         """The genes that count: genomes of one circuit are one candidate."""
@@ -357,7 +376,14 @@ class CGP(CompressionProblem):
 
 def _objective_names(text: str) -> tuple[str, ...]:
     """`error,energy` as column names."""
-    known = {"error": "error", "energy": "energy_pj", "delay": "delay", "gates": "n_gates", "area": "area", "depth": "depth"}
+    known = {
+        "error": "error",
+        "energy": "energy_pj",
+        "delay": "delay",
+        "gates": "n_gates",
+        "area": "area",
+        "depth": "depth",
+    }
     names = [part.strip() for part in text.split(",")]
     for name in names:
         if name not in known:

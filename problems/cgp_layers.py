@@ -33,8 +33,9 @@ _LARGEST_ENUMERATED = 8_192
 class CGPLayers(CompressionProblem):
     """Which layers compute their weights, and by which circuit: error against the energy of getting the weights.
 
-    For each layer circuits are evolved beforehand, one for each threshold, and kept; a candidate chooses for each layer one
-    of them, or to load its weights. Where the choices can be enumerated the exact front stands beside the search.
+    For each layer circuits are evolved beforehand, one for each threshold, and kept; a candidate chooses for each
+    layer one of them, or to load its weights. Where the choices can be enumerated the exact front stands beside
+    the search.
 
     Args:
         data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
@@ -99,7 +100,13 @@ class CGPLayers(CompressionProblem):
         )  # fmt: skip
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
         self.model = int8_network(
-            self.dataset, network=network, width=width, model=model, checkpoint=checkpoint, seed=model_seed, epochs=epochs
+            self.dataset,
+            network=network,
+            width=width,
+            model=model,
+            checkpoint=checkpoint,
+            seed=model_seed,
+            epochs=epochs,
         )
         self.names = select_layers(self.model, layers, example=self.dataset.search.images[:2])
         self.weights = int8_weights(self.model)

@@ -13,8 +13,8 @@ from problems.circuits.tasks import WeightData
 class CollapsedTask:
     """The data sets of one circuit, side by side, with outputs that can be one collapsed into one.
 
-    Data sets of different sizes are filled up: inputs with zeros, outputs with entries that no one cares about. Two outputs
-    become one when their values agree in every data set that cares about both.
+    Data sets of different sizes are filled up: inputs with zeros, outputs with entries that no one cares about. Two
+    outputs become one when their values agree in every data set that cares about both.
 
     Args:
         data: The data sets; the multiplexer tells them apart by their order.

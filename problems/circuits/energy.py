@@ -58,7 +58,8 @@ def memory_pj_per_byte(memory: str) -> float:
         value = math.nan
     if not 0 < value < math.inf:
         raise UsageError(
-            f"memory must be sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or pJ a byte above 0, got {memory!r}"
+            "memory must be sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or pJ a byte above 0, "
+            f"got {memory!r}"
         )
     return value
 

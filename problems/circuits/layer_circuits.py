@@ -103,9 +103,7 @@ class LayerCircuits:
         (given,) = collapsed.expand(circuits.outputs(genome, [collapsed.data[0].inputs])[0])
         (codes,) = data.codes(given, {data.places[0].layer: weight}).values()
         n_loaded = weight.codes.size - data.n_replaced
-        return LayerCircuit(
-            threshold, genome, codes, float(scores.energy_pj[0]), int(scores.n_gates[0]), n_loaded
-        )
+        return LayerCircuit(threshold, genome, codes, float(scores.energy_pj[0]), int(scores.n_gates[0]), n_loaded)
 
 
 def known_circuits(

@@ -10,9 +10,9 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from native.cgp import Strategy
+from operators.cgp import GridLayout
 from opt.algorithms import AlgorithmSpec
 from opt.errors import UsageError
-from operators.cgp import GridLayout
 
 MutationName = Literal["published", "point", "probabilistic", "single", "active"]
 
@@ -23,7 +23,7 @@ _MUTATIONS = {
     "single": "single",
     "active": "only-active",
 }
-_STOPS = {"targets": "the strategy reached its targets", "patience": "the strategy ran out of patience"}
+_STOPS = {"targets": "the strategy reached its targets", "patience": "the strategy stalled"}
 _KEPT_PER_OCTAVE = 16
 """States in the journal for each doubling of a run: at most a sixteenth of it is computed again on resume."""
 
@@ -136,7 +136,7 @@ class CircuitStrategy(Algorithm):
     # -- the journal --------------------------------------------------------------------------
 
     def journal_entry(self) -> dict[str, Any]:
-        """What the last `ask` did: generations so far, candidates judged, the circuit where it is new, now and then the state."""
+        """Of the last `ask`: generations so far, candidates judged, the circuit where new, now and then the state."""
         return self._entry
 
     def replay(self, entry: dict[str, Any]) -> None:
@@ -170,9 +170,7 @@ def _plain(state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {
-        name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()
-    }
+    return {name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()}
 
 
 def circuit_strategy(
@@ -185,7 +183,7 @@ def circuit_strategy(
     start: Literal["random", "wires"] = "random",
     chunk: int = 10_000,
     generations: int | None = None,
-    patience: int | None = None,
+    stall: int | None = None,
 ) -> Algorithm:
     """The (1 + lambda) strategy in C: error down to the threshold first, from there energy.
 
@@ -195,14 +193,15 @@ def circuit_strategy(
             (published), rate of them (point), each with probability rate (probabilistic), or so among those that
             count (active).
         rate: Share of the genes that mutations other than single redraw.
-        drift: Whether a child as good as its parent replaces it in the energy phase too; the published system's does not.
+        drift: Whether a child as good as its parent replaces it in the energy phase too, as the published system's does
+            not.
         start: A random circuit, or the one of wires alone, each output the nearest input.
         chunk: Generations in C for each generation of the run, which is journalled and shown.
         generations: Generations in C after which it ends; null for no limit but the run's budget.
-        patience: Generations in C without a strict improvement after which it ends; null for none.
+        stall: Generations in C without a strict improvement after which it ends; null for none.
     """
     for name, value in (
-        ("n_offsprings", n_offsprings), ("chunk", chunk), ("generations", generations), ("patience", patience)
+        ("n_offsprings", n_offsprings), ("chunk", chunk), ("generations", generations), ("stall", stall)
     ):  # fmt: skip
         if value is not None and value < 1:
             raise UsageError(f"--algo.{name} must be at least 1, got {value}")
@@ -212,7 +211,7 @@ def circuit_strategy(
         raise UsageError("--algo.start wires needs one data set and levels_back of cols + 1; use random")
     return CircuitStrategy(
         problem, chunk=chunk, generations=generations, n_offspring=n_offsprings, mutation=_MUTATIONS[mutation],
-        rate=rate, is_drifting=drift, patience=patience, start=start,
+        rate=rate, is_drifting=drift, patience=stall, start=start,
     )  # fmt: skip
 
 

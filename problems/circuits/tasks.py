@@ -99,7 +99,12 @@ class Task:
 
 
 def build_task(
-    name: str, weights: Mapping[str, Int8Weight], *, layer: str | None = None, source: str | None = None, kernel: int = 0
+    name: str,
+    weights: Mapping[str, Int8Weight],
+    *,
+    layer: str | None = None,
+    source: str | None = None,
+    kernel: int = 0,
 ) -> Task:
     """The named task on a network's int8 weights.
 
@@ -146,7 +151,9 @@ class _Choice:
         """The layer asked for, or every convolution, that has an outer part around its central 3 x 3."""
         found = [n for n in ([self.layer] if self.layer else self.weights) if _has_rim(self.weights[n].codes)]
         if not found:
-            where = f"layer {self.layer!r} has shape {self._shape(self.layer)}" if self.layer else "this network has none"
+            where = (
+                f"layer {self.layer!r} has shape {self._shape(self.layer)}" if self.layer else "this network has none"
+            )
             raise UsageError(f"task {self.task} needs 2-D kernels of 5 x 5 or more, odd; {where}; choose another layer")
         return found
 
@@ -252,8 +259,8 @@ def _mobilenet(choice: _Choice) -> tuple[WeightData, ...]:
     first = codes[:N_FIRST]
     if len(first) == len(codes):
         raise UsageError(
-            f"task mobilenet computes a layer from its first {N_FIRST} weights and layer {name!r} has only {len(codes)}; "
-            "load it as it is, or use task no_input"
+            f"task mobilenet computes a layer from its first {N_FIRST} weights and layer {name!r} has only "
+            f"{len(codes)}; load it as it is, or use task no_input"
         )
     place = Place(name, np.arange(len(codes)))
     return (WeightData(name, first, codes, (place,), len(codes) - len(first)),)

@@ -11,19 +11,30 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from native.graph import draw
 from opt import atomic
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.options import OptionParser
-from opt.plot_series import GREY, PALETTE
+from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
-from problems.circuits.picture import circuit_figure
+from problems.circuits.saved import saved_genome
 
 DPI = 150
 BLUE, ORANGE, GREEN = PALETTE[:3]
 _KB = 1024
+
+
+def circuit_figure(run: Run) -> Figure:
+    """The circuit of the run's solution of least error, and of them of least energy."""
+    row = _best(run)
+    genome = saved_genome(run, str(row["id"]))
+    ax = draw(genome, title=f"{_name(run)}: mse {row['mse']:.3g}, {row['circuit_pj']:.3g} pJ, {row['n_gates']} gates")
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    return figure
 
 
 def front_figure(run: Run) -> Figure:
@@ -132,8 +143,8 @@ def _grid(ax) -> None:  # type: ignore[no-untyped-def]
 def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     """Write the pictures that the runs give; the files written.
 
-    Of runs of problems/cgp.py the circuit of the first (`circuit.png`) and all against memories (`sensitivity.png`); of the
-    first run of problems/cgp_layers.py accuracy against energy (`front.png`).
+    Of runs of problems/cgp.py the circuit of the first (`circuit.png`) and all against memories (`sensitivity.png`); of
+    the first run of problems/cgp_layers.py accuracy against energy (`front.png`).
 
     Raises:
         UsageError: A run is of another problem, or has no front, or the folder cannot be written.
@@ -143,7 +154,7 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     figures: dict[str, Figure] = {}
     if single:
         figures["sensitivity.png"] = sensitivity_figure(single)
-        figures["circuit.png"] = circuit_figure(single[0], str(_best(single[0])["id"]))
+        figures["circuit.png"] = circuit_figure(single[0])
     if layered:
         figures["front.png"] = front_figure(layered[0])
     for name, figure in figures.items():

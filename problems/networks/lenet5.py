@@ -20,9 +20,9 @@ class LeNet5(nn.Module):
     """Convolution 6@5x5, ReLU, max-pool 2, convolution 16@5x5, ReLU, max-pool 2, dense 120, 84, classes.
 
     Convolutions are valid: an image of 28 x 28 pixels gives 16 x 4 x 4 = 256 features, and with one channel the
-    convolutions have 150 and 2,400 weights. Smaller images, such as the 8 x 8 digits, are enlarged bilinearly to 28 pixels a
-    side before the first layer. Weights and biases are drawn uniformly within 1 / sqrt(fan-in) from a seed of their
-    own: torch's global generator is neither read nor moved.
+    convolutions have 150 and 2,400 weights. Smaller images, such as the 8 x 8 digits, are enlarged bilinearly to 28
+    pixels a side before the first layer. Weights and biases are drawn uniformly within 1 / sqrt(fan-in) from a
+    seed of their own: torch's global generator is neither read nor moved.
 
     Args:
         input_shape: (channels, height, width) of an image.

@@ -31,7 +31,7 @@ class FakeQuantised(nn.Module):
 
     w -> s round(w / s), s = max |w| / 127 over the output channel; the gradient passes straight through.
 
-    Source: Bengio, Leonard and Courville 2013, arXiv:1308.3432, sec. 4; Krishnamoorthi 2018, arXiv:1806.08342, sec. 2.4.
+    Source: Bengio et al. 2013, arXiv:1308.3432, sec. 4; Krishnamoorthi 2018, arXiv:1806.08342, sec. 2.4.
     """
 
     def forward(self, weight: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "ecomp": {"hidden": 16, "parent_epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10.0},
     "threshold": {"epochs": 4},
     "masks": {"width": 0.1, "final_epochs": 2, "n_images": 150},
+    "cgp": {"epochs": 2},
+    "cgp_layers": {"epochs": 2, "generations": 300, "rows": 8, "cols": 8, "thresholds": "0,5,20"},
 }
 
 # Other settings of a problem file, where they take other ways through it.
@@ -55,6 +57,30 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "masks",
         {"model": "lenet-5", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
     ),
+    "cgp-bypass": (
+        "cgp",
+        {
+            "task": "layer_bypass",
+            "objectives": "error,energy,delay,gates",
+            "error": "mae",
+            "mutation": "active",
+            "crossover": "uniform",
+            "rows": 8,
+            "cols": 6,
+        },
+    ),
+    "cgp-several": (
+        "cgp",
+        {
+            "task": "all_layers",
+            "rows": 10,
+            "cols": 10,
+            "crossover": "one_point",
+            "collapse": False,
+            "functions": "add,sub,mux",
+        },
+    ),
+    "cgp-no-input": ("cgp", {"task": "no_input", "rows": 20, "cols": 6, "costs": "published", "error": "mse"}),
     "threshold-published": ("threshold", {"scale": "threshold", "initial": "log", "crossover": "mean"}),
 }
 

@@ -50,7 +50,7 @@ def frozen(X):
 
 def check(grid, X, n):
     assert X.shape == (n, grid.n_genes) and X.dtype == np.int64
-    assert (X >= grid.xl).all() and (X <= grid.xu).all()
+    assert (grid.xl <= X).all() and (grid.xu >= X).all()
 
 
 def active_by_definition(grid, x):

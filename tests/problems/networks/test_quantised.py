@@ -98,9 +98,7 @@ def test_training_sees_the_rounded_weights():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("problems.networks.quantised.LARGEST", 1)
             if is_aware:
-                train_quantised(
-                    model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False
-                )
+                train_quantised(model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False)
             else:
                 from problems.networks import train
 
@@ -157,7 +155,7 @@ def test_initial_weights_follow_the_seed_alone():
     state = torch.random.get_rng_state()
     for build in (LeNet5, MobileNetV2):
         first, again, other = (build((1, 8, 8), 10, seed=seed) for seed in (1, 1, 2))
-        tensors = [list(m.parameters())[0] for m in (first, again, other)]
+        tensors = [next(iter(m.parameters())) for m in (first, again, other)]
         assert torch.equal(tensors[0], tensors[1]) and not torch.equal(tensors[0], tensors[2])
     assert torch.equal(torch.random.get_rng_state(), state)
 
