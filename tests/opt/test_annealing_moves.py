@@ -190,5 +190,6 @@ def test_calibration_is_bounded_by_the_budget():
     assert affordable_trials(40, None) == 40
     assert affordable_trials(40, 10_000) == 40
     assert affordable_trials(40, 400) == 20
-    assert affordable_trials(40, 60) == 0
+    assert affordable_trials(40, 60) == 5
+    assert affordable_trials(3, 60) == 3
     assert affordable_trials(0, 10_000) == 0

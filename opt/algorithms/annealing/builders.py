@@ -65,8 +65,8 @@ def simulated_annealing(
             share spent to a temperature.
         start_temperature: In units of the scalarised objective; calibrated when not given.
         acceptance: Probability with which uphill moves are accepted on average at the calibrated start.
-        calibration: Moves tried for the calibration, without taking them, at most a twentieth of the budget;
-            0 measures the first step instead.
+        calibration: Moves tried for the calibration, without taking them, at most five or a twentieth of the
+            budget; 0 measures the first step instead.
         end_ratio: Last temperature as a fraction of the first.
         cooling: Factor of the temperature from level to level, whatever the budget, in place of end_ratio.
         level_steps: Steps at one temperature.
@@ -199,7 +199,8 @@ def parallel_tempering(
         n_chains: Number of temperatures, one chain each; one generation is one step of each.
         start_temperature: The hottest, in units of the scalarised objective; calibrated when not given.
         acceptance: Probability with which uphill moves are accepted on average at the calibrated hottest.
-        calibration: Moves tried for the calibration, without taking them, at most a twentieth of the budget.
+        calibration: Moves tried for the calibration, without taking them, at most five or a twentieth of the
+            budget.
         end_ratio: Coldest temperature as a fraction of the hottest.
         swap_steps: Steps from one exchange between neighbours to the next.
         tune: Whether temperatures between the ends are moved until all neighbours exchange alike.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 LARGEST_SHARE = 0.05
-"""Trials take at most this share of a budget in evaluations."""
+"""Trials take at most this share of a budget in evaluations ..."""
 FEWEST_TRIALS = 5
-"""Where fewer than so many trials fit the budget, the first step is measured instead and none is spent."""
+"""... but so many are tried in the smallest one."""
 _BISECTIONS = 60
 
 
@@ -38,7 +38,9 @@ def calibrated_temperature(differences: np.ndarray, acceptance: float) -> float 
     low, high = np.log(np.array([uphill.min(), uphill.max()]) / -np.log(acceptance))
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        if np.exp(-uphill / np.exp(middle)).mean() < acceptance:
+        with np.errstate(over="ignore"):
+            share = np.exp(-uphill / np.exp(middle)).mean()
+        if share < acceptance:
             low = middle
         else:
             high = middle
@@ -46,8 +48,7 @@ def calibrated_temperature(differences: np.ndarray, acceptance: float) -> float 
 
 
 def affordable_trials(wanted: int, n_eval: int | None) -> int:
-    """How many trials of `wanted` a budget of n_eval evaluations bears, 0 where they would be too few."""
+    """How many trials of `wanted` a budget of n_eval evaluations bears."""
     if n_eval is None:
         return wanted
-    n = min(wanted, int(LARGEST_SHARE * n_eval))
-    return n if n >= min(FEWEST_TRIALS, wanted) else 0
+    return min(wanted, max(int(LARGEST_SHARE * n_eval), FEWEST_TRIALS))

@@ -96,9 +96,8 @@ class Chains(Algorithm):
     def plan(self, *, n_gen: int | None, n_eval: int | None, seconds: float | None) -> None:
         """The run's budget, before the first generation."""
         self._has_budget = n_gen is not None or n_eval is not None or seconds is not None
-        planned = [
-            n for n in (n_eval, None if n_gen is None else n_gen * self.n_chains * self.n_proposals) if n is not None
-        ]
+        # a generation has one proposal a chain at least
+        planned = [n for n in (n_eval, None if n_gen is None else n_gen * self.n_chains) if n is not None]
         self._trials = affordable_trials(self._trials, min(planned) if planned else None)
 
     def spend(self, fraction: float) -> None:
@@ -170,11 +169,11 @@ class Chains(Algorithm):
 
     def _begin_anew(self) -> None:
         """The current candidates are new: nothing that was learnt from the old ones holds."""
+        self._rate = 1.0
         self._begin_from_current()
         self._write(np.full(self.n_chains, NAN), np.zeros(0, dtype=bool), np.zeros(self.n_chains))
 
     def _begin_from_current(self) -> None:
-        self._rate = 1.0
         self.bests = self.pop.copy()
         for candidate in self.bests:
             self._keep_best(candidate)
