@@ -36,7 +36,7 @@ from scipy import stats
 from opt import minimize
 from problems.masks import Masks
 from problems.networks.mask_training import train_mask
-from problems.networks.sgd import Schedule
+from problems.networks.schedule import Schedule
 
 DATA = "fashion-mnist"
 COLD = {"n_chains": 1, "start_temperature": 0.003, "end_ratio": 0.03}
@@ -189,7 +189,7 @@ def trained(problem: Masks, mask: np.ndarray, epochs: int, seed: int, *, lr: flo
         problem.space,
         mask,
         problem.dataset,
-        schedule=Schedule.of_length(epochs, lr=lr),
+        schedule=Schedule.in_thirds(epochs, lr=lr),
         seed=seed,
     )
     parameters, macs = problem.space.cost(mask)

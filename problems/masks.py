@@ -38,8 +38,8 @@ from problems.networks.masked_dense import MaskedDense, dense_layers
 from problems.networks.masked_graph import MaskedGraph, settle_norms
 from problems.networks.own_model import build_own_model, check_answers
 from problems.networks.prunable import select_layers
+from problems.networks.schedule import Schedule
 from problems.networks.selection import MaskScope
-from problems.networks.sgd import Schedule
 from problems.networks.sparse import SUFFIX
 from problems.networks.training import evaluate
 from problems.networks.trajectories import trained_states
@@ -235,7 +235,7 @@ class Masks(CompressionProblem):
     def _schedule(self, epochs: int) -> Schedule:
         # a small set needs small batches, or its epochs are too few steps
         batch_size = min(128, max(10, len(self.dataset.train) // 100))
-        return Schedule.of_length(epochs, lr=0.1 if batch_size == 128 else 0.05, batch_size=batch_size)
+        return Schedule.in_thirds(epochs, lr=0.1 if batch_size == 128 else 0.05, batch_size=batch_size)
 
     def _judged_state(self, epochs: int) -> dict[str, Tensor]:
         states = trained_states(self.model, self.dataset, epochs=[epochs], schedule=self.schedule, seed=self.model_seed)

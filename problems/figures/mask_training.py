@@ -24,7 +24,8 @@ from problems.networks.checkpoints import save_network
 from problems.networks.criterion_masks import check_criterion
 from problems.networks.mask_runs import NamedMask, masks_of
 from problems.networks.mask_training import Kept, train_mask
-from problems.networks.sgd import Dropped, Schedule
+from problems.networks.masked_sgd import Dropped
+from problems.networks.schedule import Schedule
 
 CRITERIA = "random,magnitude,magsign"
 DASHES = ("-", "--", ":", "-.")
@@ -132,7 +133,7 @@ def main(argv: Sequence[str]) -> int:
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
     runs: list[Run] = [load_run(path) for path in options.runs]
     problem, masks = masks_of(runs, criteria)
-    schedule = Schedule.of_length(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
+    schedule = Schedule.in_thirds(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
     table = trained_curves(
         problem,
         masks,

@@ -18,9 +18,10 @@ from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.criteria import MASK_CRITERIA, filter_scores
 from problems.networks.data import Dataset
 from problems.networks.mask_space import MaskSpace, WeightSpace
+from problems.networks.masked_sgd import train_masked
+from problems.networks.schedule import Schedule
 from problems.networks.selection import MaskScope, keep_highest, lottery_keep_counts
 from problems.networks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
-from problems.networks.sgd import Schedule, train_sgd
 from problems.networks.sources import cache_folder
 from problems.networks.trajectories import digest_of, trained_states
 
@@ -167,10 +168,10 @@ class CriterionMasks:
         sizes = self.space.sizes
         starts = np.cumsum([0, *sizes])
         mask = np.ones(self.n, dtype=bool)
-        schedule = Schedule.of_length(self.lottery_epochs, lr=self.schedule.lr, batch_size=self.schedule.batch_size)
+        schedule = Schedule.in_thirds(self.lottery_epochs, lr=self.schedule.lr, batch_size=self.schedule.batch_size)
         for counts in lottery_keep_counts(sizes, n_kept):
             model = copy.deepcopy(self.model)
-            train_sgd(model, self.dataset.train, schedule=schedule, seed=self.seed, masks=self.space.tensors(mask))
+            train_masked(model, self.dataset.train, schedule=schedule, seed=self.seed, masks=self.space.tensors(mask))
             final = self.weights({k: v.detach() for k, v in model.state_dict().items()})
             scores = self._weight_scores("large_final", self.weights(), final)
             for layer, (score, k) in enumerate(zip(scores, counts, strict=True)):

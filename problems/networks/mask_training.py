@@ -15,8 +15,9 @@ from problems.networks.architectures import draw_weights
 from problems.networks.channels import ChannelSpace
 from problems.networks.data import Dataset, Split
 from problems.networks.mask_space import MaskSpace, with_masks, with_signed_constants
+from problems.networks.masked_sgd import Dropped, Trained, train_masked
 from problems.networks.prunable import prunable_layers
-from problems.networks.sgd import Dropped, Schedule, Trained, train_sgd
+from problems.networks.schedule import Schedule
 
 Kept = Literal["rewind", "signed", "reshuffle", "reinit"]
 """What kept weights begin with: their initial values, sign times the layer's standard deviation, the initial
@@ -84,7 +85,7 @@ def train_mask(
         seed: Of the training, and of `reshuffle` and `reinit`.
         kept: What kept weights begin with.
         dropped: Zero, or frozen where they are (single weights only).
-        checkpoint: File to go on from, as for `train_sgd`.
+        checkpoint: File to go on from, as for `train_masked`.
         on_epoch: Called with each row of the curve.
 
     Returns:
@@ -100,7 +101,7 @@ def train_mask(
     else:
         masks = space.tensors(mask)
         network.load_state_dict(start if dropped == "frozen" else with_masks(start, masks))
-    trained = train_sgd(
+    trained = train_masked(
         network,
         dataset.train,
         schedule=schedule,
@@ -142,5 +143,5 @@ def briefly_trained(
     used = data.subset(slice(0, -(-n_images // epochs)))
     short = Schedule(epochs=epochs, lr=schedule.lr, milestones=(), batch_size=schedule.batch_size)
     with torch.enable_grad():
-        train_sgd(network, used, schedule=short, seed=seed, masks=masks)
+        train_masked(network, used, schedule=short, seed=seed, masks=masks)
     return network

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from opt.errors import UsageError
 from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.data import Dataset
-from problems.networks.sgd import Schedule, train_sgd
+from problems.networks.masked_sgd import train_masked
+from problems.networks.schedule import Schedule
 from problems.networks.sources import cache_folder
 
 # Part of the key of every kept trajectory: raise it when training changes what it makes.
@@ -67,7 +68,7 @@ def trained_states(
             return {e: s for e, s in states.items() if e in wanted} | {e: _read(f, initial) for e, f in files.items()}
         except UsageError:
             pass  # a damaged file is trained anew
-    trained = train_sgd(model, dataset.train, schedule=schedule, seed=seed, keep_epochs=wanted)
+    trained = train_masked(model, dataset.train, schedule=schedule, seed=seed, keep_epochs=wanted)
     model.load_state_dict(initial)
     states |= trained.states
     if keep:

@@ -17,46 +17,10 @@ from torch import Tensor, nn
 from opt.errors import UsageError
 from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.data import Split
+from problems.networks.schedule import Schedule
 from problems.networks.training import evaluate, one_thread
 
 Dropped = Literal["zero", "frozen"]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How a network is trained; the default is the thesis's.
-
-    Args:
-        epochs: Passes over the data.
-        lr: Step size of the first epochs.
-        momentum: Of SGD.
-        weight_decay: Of SGD, on all parameters.
-        milestones: Epochs after which the step size is multiplied by `factor`.
-        factor: What a milestone does to the step size.
-        batch_size: Images a step.
-    """
-
-    epochs: int = 90
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    milestones: tuple[int, ...] = (30, 60)
-    factor: float = 0.1
-    batch_size: int = 128
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "lr", "factor", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
-
-    @classmethod
-    def of_length(cls, epochs: int, **options: Any) -> Schedule:
-        """The thesis's schedule shrunk or stretched: the step size falls after a third and after two thirds."""
-        return cls(epochs=epochs, milestones=(round(epochs / 3), round(2 * epochs / 3)), **options)
-
-    def lr_of(self, epoch: int) -> float:
-        """Step size of an epoch, counted from 1."""
-        return self.lr * self.factor ** sum(epoch > milestone for milestone in self.milestones)
 
 
 @dataclass
@@ -72,7 +36,7 @@ class Trained:
     states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
 
-def train_sgd(
+def train_masked(
     model: nn.Module,
     data: Split,
     *,
@@ -151,7 +115,7 @@ def _one_epoch(
     held: list[tuple[nn.Parameter, Tensor, Tensor | None]],
 ) -> float:
     for group in optimiser.param_groups:
-        group["lr"] = schedule.lr_of(epoch)
+        group["lr"] = schedule.lr_at(epoch - 1)
     stream = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
     torch.random.manual_seed(stream)  # dropout draws from torch's own generator, which is put back afterwards
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(stream))

@@ -12,7 +12,8 @@ from problems.networks.channels import ChannelSpace
 from problems.networks.data import load_dataset
 from problems.networks.mask_space import WeightSpace, with_signed_constants
 from problems.networks.mask_training import beginning, train_mask
-from problems.networks.sgd import Schedule, train_sgd
+from problems.networks.masked_sgd import train_masked
+from problems.networks.schedule import Schedule
 from problems.networks.trajectories import trained_states
 
 DATA = load_dataset("digits")
@@ -27,24 +28,15 @@ def flat(model):
     return torch.cat([t.double().ravel() for t in model.state_dict().values()]).numpy()
 
 
-def test_published_schedule_is_the_default():
-    published = Schedule()
-    assert (published.epochs, published.lr, published.momentum, published.weight_decay) == (90, 0.1, 0.9, 1e-4)
-    assert [published.lr_of(e) for e in (1, 30, 31, 60, 61, 90)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
-    assert Schedule.of_length(9).milestones == (3, 6)
-    with pytest.raises(UsageError, match="epochs"):
-        Schedule(epochs=0)
-
-
 def test_training_learns_repeats_and_leaves_torchs_generator_alone():
     before = torch.random.get_rng_state()
     models = [network() for _ in range(2)]
-    curves = [train_sgd(m, DATA.train, schedule=SHORT, seed=1, watched={"test": DATA.test}).curve for m in models]
+    curves = [train_masked(m, DATA.train, schedule=SHORT, seed=1, watched={"test": DATA.test}).curve for m in models]
     assert curves[0] == curves[1]
     np.testing.assert_array_equal(flat(models[0]), flat(models[1]))
     assert curves[0][-1]["test_accuracy"] > 0.5 > curves[0][0]["test_accuracy"] / 3
     other = network()
-    train_sgd(other, DATA.train, schedule=SHORT, seed=2)
+    train_masked(other, DATA.train, schedule=SHORT, seed=2)
     assert (flat(other) != flat(models[0])).any()
     assert torch.equal(before, torch.random.get_rng_state())
 
@@ -59,20 +51,20 @@ def test_training_that_is_killed_goes_on_to_the_same_weights(tmp_path):
 
     options = {"schedule": SHORT, "seed": 1, "watched": {"test": DATA.test}, "keep_epochs": (0, 1, 4)}
     whole, cut, file = network(), network(), tmp_path / "training.safetensors"
-    expected = train_sgd(whole, DATA.train, **options)
+    expected = train_masked(whole, DATA.train, **options)
     with pytest.raises(Kill):
-        train_sgd(cut, DATA.train, checkpoint=file, on_epoch=kill, **options)
+        train_masked(cut, DATA.train, checkpoint=file, on_epoch=kill, **options)
     resumed = network()
-    got = train_sgd(resumed, DATA.train, checkpoint=file, **options)
+    got = train_masked(resumed, DATA.train, checkpoint=file, **options)
     np.testing.assert_array_equal(flat(resumed), flat(whole))
     assert got.curve == expected.curve and set(got.states) == {0, 1, 4}
     for epoch in got.states:
         assert all(torch.equal(got.states[epoch][k], v) for k, v in expected.states[epoch].items())
     with pytest.raises(UsageError, match="another training"):
-        train_sgd(network(), DATA.train, checkpoint=file, **{**options, "seed": 5})
+        train_masked(network(), DATA.train, checkpoint=file, **{**options, "seed": 5})
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UsageError, match="damaged"):
-        train_sgd(network(), DATA.train, checkpoint=file, **options)
+        train_masked(network(), DATA.train, checkpoint=file, **options)
 
 
 @pytest.mark.parametrize("dropped", ["zero", "frozen"])
@@ -80,13 +72,13 @@ def test_dropped_weights_do_not_train(dropped):
     model = network("lenet-300-100", 0.1)
     first = model.fc1.weight.detach().clone()
     mask = np.random.default_rng(0).random(first.shape) < 0.3
-    train_sgd(model, DATA.train, schedule=SHORT, seed=0, masks={"fc1.weight": mask}, dropped=dropped)
+    train_masked(model, DATA.train, schedule=SHORT, seed=0, masks={"fc1.weight": mask}, dropped=dropped)
     out = torch.from_numpy(~mask)
     expected = torch.zeros_like(first) if dropped == "zero" else first
     torch.testing.assert_close(model.fc1.weight.detach()[out], expected[out], rtol=0, atol=1e-6)
     assert (model.fc1.weight.detach()[~out] != first[~out]).all()
     with pytest.raises(ValueError, match="no parameter"):
-        train_sgd(model, DATA.train, schedule=SHORT, seed=0, masks={"fc9.weight": mask})
+        train_masked(model, DATA.train, schedule=SHORT, seed=0, masks={"fc9.weight": mask})
 
 
 def test_trajectory_is_trained_once_and_kept(tmp_path, monkeypatch):
@@ -98,7 +90,7 @@ def test_trajectory_is_trained_once_and_kept(tmp_path, monkeypatch):
     np.testing.assert_array_equal(flat(model), first)
     files = sorted((tmp_path / "trajectories").iterdir())
     assert len(files) == 2 and set(states) == {0, 2, 4}
-    monkeypatch.setattr("problems.networks.trajectories.train_sgd", None)  # would fail if it trained again
+    monkeypatch.setattr("problems.networks.trajectories.train_masked", None)  # would fail if it trained again
     again = trained_states(model, DATA, **options)
     assert all(torch.equal(again[e][k], states[e][k]) for e in states for k in states[e])
     monkeypatch.undo()
