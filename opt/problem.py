@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pymoo.core.problem import Problem
+
+if TYPE_CHECKING:
+    from opt.algorithms.registry import AlgorithmSpec
 
 Sense = Literal["minimise", "maximise"]
 minimise: Sense = "minimise"
@@ -214,6 +217,11 @@ class CompressionProblem(Problem):
 
     def references(self) -> Sequence[Reference]:
         """Known methods' solutions to plot beside the front."""
+        return ()
+
+    @classmethod
+    def algorithms(cls) -> Sequence[AlgorithmSpec]:
+        """Algorithms that only this task has, such as a published heuristic; found by name beside the registered."""
         return ()
 
     def fingerprint(self, x: np.ndarray) -> bytes:

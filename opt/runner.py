@@ -83,7 +83,7 @@ class Request:
 
 def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
     """Refuse what cannot work before anything is written; the scalariser that the request names."""
-    spec = find_algorithm(request.algo)
+    spec = find_algorithm(request.algo, problem)
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
         raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
     build_algorithm(spec, problem, request.parameters)
@@ -127,7 +127,7 @@ def run_search(
                 progress.note(f"dropped a torn last record of {directory.n_dropped} bytes from {directory.path}")
             search = Search(
                 problem,
-                find_algorithm(request.algo),
+                find_algorithm(request.algo, problem),
                 dict(request.parameters),
                 seed=request.seed,
                 budget=request.budget,
@@ -261,7 +261,7 @@ def _open_directory(
         "command": command,
         "problem": origin,
         "objectives": _objectives(problem),
-        "algo": {"name": request.algo, "parameters": _all_parameters(request)},
+        "algo": {"name": request.algo, "parameters": _all_parameters(request, problem)},
         "seed": request.seed,
         "budget": request.budget.as_dict(),
         "request": asdict(request),
@@ -350,9 +350,9 @@ def stop_on_signals(search: Search) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _all_parameters(request: Request) -> dict[str, Any]:
+def _all_parameters(request: Request, problem: CompressionProblem) -> dict[str, Any]:
     """The algorithm's parameters with the defaults filled in."""
-    spec = find_algorithm(request.algo)
+    spec = find_algorithm(request.algo, problem)
     return {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
 
 

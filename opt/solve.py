@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
     scanned = scan(argv)
     if scanned.is_list:
-        return _list_algorithms()
+        return _list_algorithms(scanned.problem)
     if scanned.resume is not None:
         return _resume(scanned)
     if scanned.problem is None:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
             return 0
         raise UsageError(f"expected a problem file; usage: {USAGE}")
     problem_class = load_problem_class(scanned.problem)
-    spec = find_algorithm(scanned.algo)
+    spec = find_algorithm(scanned.algo, problem_class)
     parser = build_parser(problem_class, spec)
     if scanned.is_help:
         print(help_text(parser))
@@ -189,12 +189,12 @@ def _report(run: Run) -> None:
         print(f"next: python -m opt.plot {run.path}")
 
 
-def _list_algorithms() -> int:
+def _list_algorithms(target: str | None) -> int:
     table = Table(title="algorithms", title_justify="left")
     table.add_column("name", no_wrap=True)
     table.add_column("what it is", overflow="fold")
     table.add_column("what it needs", overflow="fold")
-    for spec in algorithms().values():
+    for spec in algorithms(None if target is None else load_problem_class(target)).values():
         table.add_row(spec.name, spec.summary, spec.requirement)
     make_console().print(table)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -101,21 +101,34 @@ def algorithm(name: str, *, objectives: ObjectiveCount, **requirements: Any) -> 
     return enter
 
 
-def algorithms() -> dict[str, AlgorithmSpec]:
-    """Every registered algorithm by name, in alphabetical order."""
-    return dict(sorted(_REGISTRY.items()))
+def algorithms(problem: CompressionProblem | type | None = None) -> dict[str, AlgorithmSpec]:
+    """Every registered algorithm, and those that `problem` brings itself, by name in alphabetical order.
+
+    Raises:
+        ValueError: The problem's name for an algorithm is one of the registered.
+    """
+    own = {spec.name: spec for spec in _own(problem)}
+    taken = sorted(set(own) & set(_REGISTRY))
+    if taken:
+        raise ValueError(f"the problem's own algorithms must have names of their own, got {', '.join(taken)}.")
+    return dict(sorted((_REGISTRY | own).items()))
 
 
-def find_algorithm(name: str) -> AlgorithmSpec:
-    """The algorithm called `name`.
+def _own(problem: CompressionProblem | type | None) -> Sequence[AlgorithmSpec]:
+    bring = getattr(problem, "algorithms", None)  # plain pymoo problems bring none
+    return () if bring is None else bring()
+
+
+def find_algorithm(name: str, problem: CompressionProblem | type | None = None) -> AlgorithmSpec:
+    """The algorithm called `name`, among the registered and those of `problem` (or of its class).
 
     Raises:
         UsageError: No algorithm has that name.
     """
-    if name not in _REGISTRY:
-        known = ", ".join(algorithms())
-        raise UsageError(f"unknown algorithm {name!r}{nearest(name, _REGISTRY)}; known: {known}")
-    return _REGISTRY[name]
+    known = algorithms(problem)
+    if name not in known:
+        raise UsageError(f"unknown algorithm {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+    return known[name]
 
 
 def check_fit(spec: AlgorithmSpec, problem: CompressionProblem) -> None:
@@ -126,7 +139,7 @@ def check_fit(spec: AlgorithmSpec, problem: CompressionProblem) -> None:
     """
     reason = spec.misfit(problem)
     if reason:
-        fitting = ", ".join(s.name for s in algorithms().values() if s.misfit(problem) is None)
+        fitting = ", ".join(s.name for s in algorithms(problem).values() if s.misfit(problem) is None)
         raise UsageError(f"{spec.name} does not fit problem {problem.name()!r}: {reason}; these fit: {fitting}")
 
 

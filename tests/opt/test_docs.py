@@ -32,7 +32,8 @@ def test_command_of_the_documents_is_understood(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     scanned = scan(shlex.split(command)[3:])
     assert scanned.problem is not None
-    parser = build_parser(load_problem_class(scanned.problem), find_algorithm(scanned.algo))
+    problem_class = load_problem_class(scanned.problem)
+    parser = build_parser(problem_class, find_algorithm(scanned.algo, problem_class))
     parse(parser, scanned.tokens)
 
 
