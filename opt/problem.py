@@ -119,6 +119,9 @@ class CompressionProblem(Problem):
 
     objectives: Sequence[Objective] = ()
 
+    own_algorithms: Sequence[AlgorithmSpec] = ()
+    """Algorithms that only this task has: found by `--algo NAME` beside the registered ones, shown by `FILE.py --list`."""
+
     def __init__(
         self,
         *,
@@ -217,11 +220,6 @@ class CompressionProblem(Problem):
 
     def references(self) -> Sequence[Reference]:
         """Known methods' solutions to plot beside the front."""
-        return ()
-
-    @classmethod
-    def algorithms(cls) -> Sequence[AlgorithmSpec]:
-        """Algorithms that only this task has, such as a published heuristic; found by name beside the registered."""
         return ()
 
     def fingerprint(self, x: np.ndarray) -> bytes:

@@ -190,13 +190,16 @@ def _report(run: Run) -> None:
 
 
 def _list_algorithms(target: str | None) -> int:
+    problem_class = None if target is None else load_problem_class(target)
     table = Table(title="algorithms", title_justify="left")
     table.add_column("name", no_wrap=True)
     table.add_column("what it is", overflow="fold")
     table.add_column("what it needs", overflow="fold")
-    for spec in algorithms(None if target is None else load_problem_class(target)).values():
+    for spec in algorithms(problem_class).values():
         table.add_row(spec.name, spec.summary, spec.requirement)
     make_console().print(table)
+    if problem_class is None:
+        print("A problem may bring algorithms of its own: python -m opt.solve PROBLEM.py --list shows them too.")
     return 0
 
 

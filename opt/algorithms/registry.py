@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pymoo.core.algorithm import Algorithm
+from pymoo.core.problem import Problem
 
 from opt.errors import UsageError, nearest
 from opt.problem import REPRESENTATIONS, CompressionProblem
@@ -101,26 +102,23 @@ def algorithm(name: str, *, objectives: ObjectiveCount, **requirements: Any) -> 
     return enter
 
 
-def algorithms(problem: CompressionProblem | type | None = None) -> dict[str, AlgorithmSpec]:
-    """Every registered algorithm, and those that `problem` brings itself, by name in alphabetical order.
+def algorithms(problem: Problem | type[Problem] | None = None) -> dict[str, AlgorithmSpec]:
+    """Every registered algorithm by name, and those that a problem brings, in alphabetical order.
+
+    Args:
+        problem: A problem or its class, whose `own_algorithms` are added; None for the registered ones alone.
 
     Raises:
-        ValueError: The problem's name for an algorithm is one of the registered.
+        UsageError: The problem brings an algorithm under a registered name.
     """
-    own = {spec.name: spec for spec in _own(problem)}
-    taken = sorted(set(own) & set(_REGISTRY))
-    if taken:
-        raise ValueError(f"the problem's own algorithms must have names of their own, got {', '.join(taken)}.")
+    own = {spec.name: spec for spec in getattr(problem, "own_algorithms", ())}
+    if taken := sorted(set(own) & set(_REGISTRY)):
+        raise UsageError(f"own_algorithms must have names of their own, {taken[0]!r} is taken; rename it")
     return dict(sorted((_REGISTRY | own).items()))
 
 
-def _own(problem: CompressionProblem | type | None) -> Sequence[AlgorithmSpec]:
-    bring = getattr(problem, "algorithms", None)  # plain pymoo problems bring none
-    return () if bring is None else bring()
-
-
-def find_algorithm(name: str, problem: CompressionProblem | type | None = None) -> AlgorithmSpec:
-    """The algorithm called `name`, among the registered and those of `problem` (or of its class).
+def find_algorithm(name: str, problem: Problem | type[Problem] | None = None) -> AlgorithmSpec:
+    """The algorithm called `name`, of the registry or of the problem.
 
     Raises:
         UsageError: No algorithm has that name.

@@ -24,9 +24,7 @@ from test_own_algorithms import own_specs
 class Own(Bowl):
     """A bowl with an algorithm of its own."""
 
-    @classmethod
-    def algorithms(cls):
-        return own_specs()
+    own_algorithms = own_specs()
 '''
 
 
@@ -44,15 +42,11 @@ def own_specs():
 
 
 class Own(samples.Bowl):
-    @classmethod
-    def algorithms(cls):
-        return own_specs()
+    own_algorithms = own_specs()
 
 
 class Clashing(samples.Bowl):
-    @classmethod
-    def algorithms(cls):
-        return (AlgorithmSpec("nsga2", build_own, "any"),)
+    own_algorithms = (AlgorithmSpec("nsga2", build_own, "any"),)
 
 
 @pytest.fixture
@@ -70,7 +64,7 @@ def test_own_algorithm_is_found_with_its_problem_only():
     assert set(algorithms(Own)) == {*algorithms(), "own-way"}
     with pytest.raises(UsageError, match="unknown algorithm 'own-way'"):
         find_algorithm("own-way", samples.Bowl)
-    with pytest.raises(ValueError, match="names of their own, got nsga2"):
+    with pytest.raises(UsageError, match="names of their own, 'nsga2' is taken"):
         find_algorithm("ga", Clashing)
 
 
