@@ -73,7 +73,7 @@ def trained_parent(
         "validation": validation,
     }
     widths = (dataset.n_inputs, *widths, dataset.n_classes)
-    return _kept(dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress)
+    return kept_network(dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress)
 
 
 def trained_snowfall(
@@ -117,18 +117,31 @@ def trained_snowfall(
         "validation": 0.0,
     }
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    return _kept(dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress)
+    return kept_network(dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress)
 
 
-def _kept(
+def kept_network(
     dataset: Dataset,
     asked: dict[str, object],
     build: Callable[[], Network],
     *,
     cache_dir: str | os.PathLike[str] | None,
     progress: bool,
+    fit: Callable[[Network], dict[str, object]] | None = None,
 ) -> tuple[Network, dict[str, object]]:
-    """The network that `asked` describes, read from the cache or built and trained."""
+    """The network that `asked` describes, read from the cache or built and trained.
+
+    Args:
+        dataset: Its train split is trained on.
+        asked: Everything that makes the network, plain values; the cache's key.
+        build: Makes the network before training.
+        cache_dir: As in `trained_parent`.
+        progress: As in `train`.
+        fit: Trains the network in place and tells about it; None takes `train` with the options in `asked`.
+
+    Returns:
+        The network and its info, as `trained_parent`.
+    """
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "parents"
     path = folder / f"{Path(dataset.name).name}-{key}.safetensors"
@@ -136,16 +149,21 @@ def _kept(
     cached = _read_cached(model, path, asked)
     if cached is not None:
         return model, {**cached, "path": str(path), "from_cache": True}
-    options: dict[str, Any] = {k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")}
-    history = train(model, dataset.train, progress=progress, **options)
+    if fit is None:
+        options: dict[str, Any] = {
+            k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")
+        }
+        history = train(model, dataset.train, progress=progress, **options)
+        told: dict[str, object] = {"n_epochs": len(history.epochs), "best_epoch": history.best}
+    else:
+        told = fit(model)
     loss, accuracy = evaluate(model, dataset.search.images, dataset.search.labels)
     info = {
         "key": key,
         "asked": asked,
         "accuracy": accuracy,
         "loss": loss,
-        "n_epochs": len(history.epochs),
-        "best_epoch": history.best,
+        **told,
     }
     written: str | None = str(path)
     try:

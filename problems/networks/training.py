@@ -82,7 +82,7 @@ def train(
     history: list[Epoch] = []
     best, best_loss, best_weights = 0, float("inf"), _copy(model)
     n_batches = -(-len(used) // batch_size)
-    with _one_thread(), _reporter(epochs, n_batches, progress=progress) as report:
+    with one_thread(), _reporter(epochs, n_batches, progress=progress) as report:
         for number in range(1, epochs + 1):
             start = time.perf_counter()
             total = 0.0
@@ -129,7 +129,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
