@@ -73,7 +73,9 @@ def trained_parent(
         "validation": validation,
     }
     widths = (dataset.n_inputs, *widths, dataset.n_classes)
-    return kept_network(dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress)
+    return kept_network(
+        dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress
+    )
 
 
 def trained_snowfall(
@@ -117,7 +119,9 @@ def trained_snowfall(
         "validation": 0.0,
     }
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    return kept_network(dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress)
+    return kept_network(
+        dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress
+    )
 
 
 def kept_network(

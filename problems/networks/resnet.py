@@ -72,9 +72,7 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(n_out)
         self.downsample = nn.Sequential()
         if stride != 1 or n_in != n_out:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, n_out, h / stride, w / stride)."""

@@ -54,9 +54,7 @@ class Schedule:
         return self.lr * min(factor, left)
 
 
-PUBLISHED_CIFAR = Schedule(
-    epochs=182, lr=0.1, batch_size=128, weight_decay=1e-4, warm_up=5.0, milestones=(91.0, 136.0)
-)
+PUBLISHED_CIFAR = Schedule(epochs=182, lr=0.1, batch_size=128, weight_decay=1e-4, warm_up=5.0, milestones=(91.0, 136.0))
 """ResNets on CIFAR-10 in Liebenwein et al. 2021, arXiv:2107.11442."""
 
 

@@ -77,15 +77,11 @@ class Layer:
 
     def encoder_kernel(self, scheme: Scheme) -> tuple[int, ...]:
         """The part of the kernel in the first factor; the other axes have 1 there."""
-        return tuple(
-            s if scheme == 0 or scheme == axis + 1 else 1 for axis, s in enumerate(self.kernel)
-        )
+        return tuple(s if scheme == 0 or scheme == axis + 1 else 1 for axis, s in enumerate(self.kernel))
 
     def decoder_kernel(self, scheme: Scheme) -> tuple[int, ...]:
         """The part of the kernel in the second factor."""
-        return tuple(
-            1 if scheme == 0 or scheme == axis + 1 else s for axis, s in enumerate(self.kernel)
-        )
+        return tuple(1 if scheme == 0 or scheme == axis + 1 else s for axis, s in enumerate(self.kernel))
 
     def full_rank(self, scheme: Scheme, k: int) -> int:
         """Most ranks of a slice: min(rows, columns) of its matrix."""
@@ -160,9 +156,7 @@ def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None 
 
     handles = [module.register_forward_hook(see(name)) for name, module in modules.items()]
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    handles += [
-        m.register_forward_pre_hook(meet(name)) for name, m in model.named_modules() if isinstance(m, kinds)
-    ]
+    handles += [m.register_forward_pre_hook(meet(name)) for name, m in model.named_modules() if isinstance(m, kinds)]
     try:
         with torch.no_grad():
             model(example[:2])
@@ -179,9 +173,7 @@ def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None 
     return layers, whole
 
 
-def _described(
-    name: str, module: Prunable, shapes: tuple[tuple[int, ...], tuple[int, ...]], norm: str | None
-) -> Layer:
+def _described(name: str, module: Prunable, shapes: tuple[tuple[int, ...], tuple[int, ...]], norm: str | None) -> Layer:
     before, after = shapes
     if isinstance(module, nn.Linear):
         return Layer(
