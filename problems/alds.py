@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +17,12 @@ from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.algorithms import OWN_ALGORITHMS
 from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import SIZES, Choice, Size
+from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
 from problems.networks.lowrank.ladder import Aggregate, Ladder
 from problems.networks.lowrank.layers import Scheme
 from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
-from problems.networks.lowrank.rivals import Rival, layer_errors, rival_curves
+from problems.networks.lowrank.pruned_network import layer_errors
+from problems.networks.lowrank.rivals import Rival, rival_curves
 from problems.networks.lowrank.spectra import Measure
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.reference_networks import build_network, trained_network
@@ -30,6 +31,8 @@ from problems.networks.training import evaluate
 Goal = Literal["bound", "accuracy", "both"]
 
 UNCOMPRESSED = "uncompressed network"
+
+_RECENT_BYTES = 400_000_000
 
 
 class ALDS(CompressionProblem):
@@ -126,6 +129,9 @@ class ALDS(CompressionProblem):
         test = self.dataset.test if n_test is None else self.dataset.test.subset(slice(0, n_test))
         self._test = _without(test)
         self._n_rivals = rival_budgets if rivals else 0
+        # what the search has evaluated is tested, described and saved soon after
+        self._recent: dict[bytes, Decomposition] = {}
+        self._n_recent = max(1, _RECENT_BYTES // (12 * self.lowrank.whole.parameters))
         n_options = np.array([len(options) for options in self.table.options])
         xu = np.column_stack([n_options - 1, self.table.top.max(axis=1)]).reshape(-1)
         super().__init__(
@@ -152,8 +158,13 @@ class ALDS(CompressionProblem):
         high = self.ladder.largest if self.budget is None else self.budget
         low = min(max(self.ladder.smallest, 0.02 * self.ladder.largest), high)
         # largest error first; the sum spreads what is lost otherwise, which the network's accuracy may prefer
-        ways: tuple[Aggregate, ...] = ("max",) if self.goal == "bound" else ("max", "sum")
-        sampling = BudgetSampling([self._way(a) for a in ways], low, high, self.table.n_layers)
+        ways = [self._way(self.table, "max")]
+        if self.goal != "bound":
+            ways.append(self._way(self.table, "sum"))
+            if self.measure != "spectral":
+                schemes = sorted({scheme for options in self.table.options for scheme, _ in options})
+                ways.append(self._way(self.lowrank.table("spectral", schemes), "max"))
+        sampling = BudgetSampling(ways, low, high, self.table.n_layers)
         mutation = RankMutation(self.table.top, self.table.rank_size[self.budget_size])
         repair = None
         if self.budget is not None:
@@ -161,13 +172,13 @@ class ALDS(CompressionProblem):
             repair = BudgetRepair(self._layer_sizes, self.table.top, self.budget - rest)
         return Operators(sampling=sampling, crossover=LayerCrossover(), mutation=mutation, repair=repair)
 
-    def _way(self, aggregate: Aggregate) -> Any:
-        plain = Ladder(self.table, self.budget_size, aggregate=aggregate)
+    def _way(self, table: ChoiceTable, aggregate: Aggregate) -> Callable[[float, np.ndarray | None], np.ndarray]:
+        plain = Ladder(table, self.budget_size, aggregate=aggregate)
 
         def allocate(budget: float, weights: np.ndarray | None) -> np.ndarray:
             if weights is None:
                 return plain.allocate(budget)
-            return Ladder(self.table, self.budget_size, aggregate=aggregate, weights=weights).allocate(budget)
+            return Ladder(table, self.budget_size, aggregate=aggregate, weights=weights).allocate(budget)
 
         return allocate
 
@@ -181,20 +192,22 @@ class ALDS(CompressionProblem):
         if self.goal != "accuracy":
             columns["bound"] = self.table.errors(X).max(axis=1)
         if self.goal != "bound":
-            columns["error"] = np.array([1 - self._accuracy(x, self._search) for x in X])
+            columns["error"] = np.array([1 - _measured(self.compressed(x).dense, self._search)[1] for x in X])
         F = np.column_stack([columns[o.name] for o in self.objectives])
         if self.budget is None:
             return F
         return F, (self.table.sizes(X, self.budget_size)[:, None] - self.budget) / self.table.total(self.budget_size)
 
-    def _accuracy(self, x: np.ndarray, split: Split) -> float:
-        return _measured(self.compressed(x).dense, split)[1]
-
     def compressed(self, x: np.ndarray) -> Decomposition:
         """The decomposition of an allocation, (n_var,), compensated as the problem asks."""
-        return self.lowrank.compress(
-            self.table.choices(x), on_data=self.measure == "data", compensation=self.compensation
-        )
+        key = self.fingerprint(x)
+        if key not in self._recent:
+            if len(self._recent) >= self._n_recent:
+                del self._recent[next(iter(self._recent))]
+            self._recent[key] = self.lowrank.compress(
+                self.table.choices(x), on_data=self.measure == "data", compensation=self.compensation
+            )
+        return self._recent[key]
 
     # -- solutions ----------------------------------------------------------------------------------
 
@@ -280,7 +293,7 @@ class ALDS(CompressionProblem):
         return Reference(name, F=np.array(F), test=tests or None, parameters=rows)
 
     def _bound(self, rival: Rival) -> float:
-        """The largest error of a layer: of the problem's measure, or the paper's for rivals that are no decompositions."""
+        """The largest error of a layer: the problem's measure, or the paper's where the rival is no decomposition."""
         if rival.choices is not None and self.measure != "data":
             try:
                 x = self.table.row(rival.choices)

@@ -49,7 +49,7 @@ class BudgetRepair:
         rows = np.arange(len(self.top))[None]
         options = X[:, 0::2]
         least = self.least[rows, options]
-        for i in np.flatnonzero(least.sum(axis=1) > self.budget):
+        for i in np.flatnonzero(least.sum(axis=1) > self.budget).tolist():
             gain = least[i] - self.least.min(axis=1)
             for layer in np.argsort(-gain, kind="stable"):
                 if least[i].sum() <= self.budget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -73,9 +74,8 @@ def trained_parent(
         "validation": validation,
     }
     widths = (dataset.n_inputs, *widths, dataset.n_classes)
-    return kept_network(
-        dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress
-    )
+    build = functools.partial(FullyConnected, widths, seed=seed)
+    return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress)
 
 
 def trained_snowfall(
@@ -119,9 +119,8 @@ def trained_snowfall(
         "validation": 0.0,
     }
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    return kept_network(
-        dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress
-    )
+    make = functools.partial(Snowfall, shape, n_classes, seed=seed)
+    return kept_network(dataset, asked, make, cache_dir=cache_dir, progress=progress)
 
 
 def kept_network(

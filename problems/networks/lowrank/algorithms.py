@@ -105,9 +105,8 @@ def read_budgets(text: str) -> np.ndarray:
     except ValueError:
         values = np.zeros(0)
     if not len(values) or not all(0 < v <= 1 and math.isfinite(v) for v in values):
-        raise UsageError(
-            f"budgets must be fractions such as 0.5,0.3,0.1, or LOW:HIGH:N such as 0.05:0.95:19, got {text!r}"
-        )
+        wanted = "fractions such as 0.5,0.3,0.1, or LOW:HIGH:N such as 0.05:0.95:19"
+        raise UsageError(f"budgets must be {wanted}, got {text!r}")
     return values
 
 

@@ -193,8 +193,8 @@ class ChoiceTable:
             ranks.append(own)
         options.append(np.zeros(1, dtype=np.int64))
         ranks.append(self.top[layer, :1])
-        o, r = np.concatenate(options), np.concatenate(ranks)
-        return o, r, self._error[layer, o, r], self._size[size][layer, o, r]
+        option, rank = np.concatenate(options), np.concatenate(ranks)
+        return option, rank, self._error[layer, option, rank], self._size[size][layer, option, rank]
 
 
 def _dense(layer: Layer, size: Size) -> int:

@@ -71,7 +71,7 @@ class DataFactors:
 
     @functools.cached_property
     def errors(self) -> np.ndarray:
-        """(ranks + 1,) relative error sqrt(E ||(W - D E) x||^2 / E ||W x||^2) with 0 .. all ranks, the decoder solved for.
+        """(ranks + 1,) sqrt(E ||(W - D E) x||^2 / E ||W x||^2) with 0 .. all ranks of every slice, D solved for.
 
         One QR of the encoders in the metric, ranks in their order: what each rank adds to what the outputs hold.
         """

@@ -13,10 +13,10 @@ from problems.networks.lowrank.choices import BYTES, Size
 from problems.networks.lowrank.layers import Layer
 from problems.networks.lowrank.moments import patches, sampled_positions
 from problems.networks.lowrank.network import DecomposableNetwork
+from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.prunable import hooked, prunable_layers
 
 _BISECTIONS = 14
-_PROBES = 8
 _SENSITIVITY_IMAGES = 64
 
 
@@ -144,35 +144,6 @@ def without_filters(network: DecomposableNetwork, gone: Mapping[str, np.ndarray]
     return model.eval()
 
 
-def live_weights(network: DecomposableNetwork, model: nn.Module) -> dict[str, int]:
-    """Weights of each layer that still count: not zero, and with an influence on the outputs.
-
-    An influence is a gradient of a random sum of the outputs other than zero on a few images of noise; a weight that has
-    none in the original network either (a unit that noise does not reach) is counted.
-    """
-    used = _has_gradient(network, model)
-    reference = _has_gradient(network, network.model)
-    out = {}
-    for name, module in prunable_layers(model).items():
-        if name in network.by_name:
-            is_alive = (module.weight.detach() != 0) & (used[name] | ~reference[name])
-            out[name] = int(is_alive.sum())
-    return out
-
-
-def _has_gradient(network: DecomposableNetwork, model: nn.Module) -> dict[str, Tensor]:
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    modules = prunable_layers(model)
-    for name in network.by_name:
-        modules[name].weight.requires_grad_(True)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand((_PROBES, *network.calibration.shape[1:]), generator=generator)
-    with torch.enable_grad():
-        logits = model(images)
-        (logits * torch.rand(logits.shape, generator=generator)).sum().backward()
-    return {name: modules[name].weight.grad != 0 for name in network.by_name}  # type: ignore[misc]
-
-
 def _columns(weight: Tensor, layer: Layer) -> Tensor:
     """(f, c, ...) view of a weight."""
     return weight.data.reshape(layer.n_out, layer.n_in, -1)
@@ -182,8 +153,6 @@ def _fitting(
     network: DecomposableNetwork, at: Callable[[float], nn.Module], budget: float, size: Size
 ) -> nn.Module | None:
     """The mildest of a family of prunings, parameter 0 to 1, that stays within the budget; None where none does."""
-    from problems.networks.lowrank.rivals import pruned_sizes
-
     low, high = 0.0, 1.0
     best = at(high)
     if pruned_sizes(network, best, is_structured=True)[size] > budget:

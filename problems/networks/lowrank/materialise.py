@@ -112,30 +112,44 @@ def projected_weight(layer: Layer, choice: Choice, factors: Factors) -> np.ndarr
     return product.transpose(order).reshape(layer.n_out, n_in, *sides)
 
 
-def composed(pair: nn.Sequential, module: Prunable) -> None:
-    """Write the weight and bias that a pair stands for into a layer of the original's shape, in place."""
-    encoder, decoder = pair.get_submodule("encoder"), pair.get_submodule("decoder")
-    first, second = encoder.weight, decoder.weight
-    assert isinstance(first, Tensor) and isinstance(second, Tensor)
+def multiplied(first: Tensor, second: Tensor, module: Prunable) -> Tensor:
+    """The weight that an encoder's and a decoder's weight stand for, in the shape of the layer's own; differentiable.
+
+    Args:
+        first: Of the encoder, as `empty_pair` shapes it.
+        second: Of the decoder.
+        module: The original layer.
+    """
     if isinstance(module, nn.Linear):
         rows = first.flatten(1)
-        k = module.in_features // rows.shape[1]
-        spread = torch.block_diag(*rows.chunk(k))
-        module.weight.data = second.detach() @ spread.detach()
-    else:
-        g, c = module.groups, module.in_channels // module.groups
-        k = c // first.shape[1]
-        j = first.shape[0] // (g * k)
-        a = first.detach().reshape(g, k, j, c // k, *first.shape[2:])
-        b = second.detach().reshape(g, -1, k, j, *second.shape[2:])
-        axes = "xyz"[: len(module.kernel_size)]
-        # one of the two has side 1 along each axis: the product broadcasts to the whole kernel
-        both = [x for x in axes]
-        upper = [x.upper() for x in axes]
-        product = torch.einsum(f"gfkj{''.join(upper)},gkjc{''.join(both)}->gfkc{''.join(upper)}{''.join(both)}", b, a)
-        module.weight.data = product.reshape(module.weight.shape[0], c, *module.kernel_size)
-    if module.bias is not None and isinstance(decoder.bias, Tensor):
-        module.bias.data = decoder.bias.detach().clone()
+        spread = torch.block_diag(*rows.chunk(module.in_features // rows.shape[1]))
+        return second @ spread
+    g, c = module.groups, module.in_channels // module.groups
+    k = c // first.shape[1]
+    a = first.reshape(g, k, -1, c // k, *first.shape[2:])
+    b = second.reshape(g, -1, k, a.shape[2], *second.shape[2:])
+    lower = "xyz"[: len(module.kernel_size)]
+    upper = lower.upper()
+    # one of the two has side 1 along each axis, so that the pairs of axes are the kernel in its own order
+    pairs = "".join(f"{big}{small}" for big, small in zip(upper, lower, strict=True))
+    product = torch.einsum(f"gfkj{upper},gkjc{lower}->gfkc{pairs}", b, a)
+    return product.reshape(module.out_channels, c, *module.kernel_size)
+
+
+def taken_together(model: nn.Module, original: nn.Module) -> nn.Module:
+    """A copy of `original` with the weights, biases and everything else that a decomposed network stands for."""
+    out = copy.deepcopy(original)
+    modules = prunable_layers(out)
+    state = model.state_dict()
+    for name, choice in choices_of(model, original).items():
+        if choice is None:
+            continue
+        weight = multiplied(state.pop(f"{name}.encoder.weight"), state.pop(f"{name}.decoder.weight"), modules[name])
+        state[f"{name}.weight"] = weight
+        if modules[name].bias is not None:
+            state[f"{name}.bias"] = state.pop(f"{name}.decoder.bias")
+    out.load_state_dict(state)
+    return out.eval()
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
@@ -187,19 +201,28 @@ def load_reference(path: str | os.PathLike[str]) -> nn.Module:
     return load_decomposed(NETWORKS[str(info["network"])](shape, n_classes, mean=blank, std=blank), path)
 
 
-def _choice_of(name: str, weight: Tensor, module: Prunable, path: str | os.PathLike[str]) -> Choice:
+def choice_of_shape(shape: tuple[int, ...], module: Prunable) -> Choice | None:
+    """Scheme, slices and ranks of a layer whose encoder's weight has this shape; None where it can be none of its."""
     if isinstance(module, nn.Linear):
-        c, g, kernel = module.in_features, 1, ()
+        c, g = module.in_features, 1
+        kernel: tuple[int, ...] = ()
     else:
         c, g, kernel = module.in_channels // module.groups, module.groups, tuple(module.kernel_size)
-    k, remainder = divmod(c, weight.shape[1])
-    own = tuple(weight.shape[2:]) if kernel else ()
+    k, remainder = divmod(c, shape[1])
+    own = shape[2:] if kernel else ()
     schemes: tuple[Scheme, ...] = (0, 1, 2, 3)
     for scheme in schemes:
         wanted = tuple(s if scheme == 0 or scheme == axis + 1 else 1 for axis, s in enumerate(kernel))
-        if wanted == own and not remainder and k and weight.shape[0] % (g * k) == 0:
-            return Choice(scheme, k, weight.shape[0] // (g * k))
-    raise UsageError(f"{path} does not fit the network: {name}.encoder.weight has shape {tuple(weight.shape)}")
+        if wanted == own and not remainder and k and shape[0] % (g * k) == 0:
+            return Choice(scheme, k, shape[0] // (g * k))
+    return None
+
+
+def _choice_of(name: str, weight: Tensor, module: Prunable, source: object) -> Choice:
+    choice = choice_of_shape(tuple(weight.shape), module)
+    if choice is None:
+        raise UsageError(f"{source} does not fit the network: {name}.encoder.weight has shape {tuple(weight.shape)}")
+    return choice
 
 
 def n_parameters(model: nn.Module) -> int:

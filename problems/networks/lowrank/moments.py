@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from problems.networks.lowrank.layers import Layer
-from problems.networks.prunable import Prunable, hooked, kernel_windows, prunable_layers
+from problems.networks.prunable import Prunable, hooked, padded, prunable_layers
 
 _CHUNK = 64
 
@@ -49,10 +50,25 @@ def patches(module: Prunable, groups: int, x: Tensor, positions: Tensor | None =
         rows = x.reshape(len(x), -1, x.shape[-1])
         rows = rows if positions is None else rows[:, positions]
         return rows.flatten(0, 1).T[None]
-    windows = (w.flatten(2) for _, w in kernel_windows(module, x))
-    taken = torch.stack([w if positions is None else w[:, :, positions] for w in windows], dim=2)
-    n, c, places, p = taken.shape
-    return taken.permute(1, 2, 0, 3).reshape(groups, c // groups * places, n * p)
+    room = padded(module, x)
+    sides = room.shape[2:]
+    # rows of channels, so that one position of all channels is one copy
+    rows = room.movedim(1, -1).reshape(len(x), -1, x.shape[1])
+    taken = rows[:, _places(module, sides, positions).reshape(-1)]
+    n, c = taken.shape[0], taken.shape[2]
+    n_places = math.prod(module.kernel_size)
+    split = taken.reshape(n, n_places, -1, c).permute(3, 1, 0, 2)
+    return split.reshape(groups, c // groups * n_places, -1)
+
+
+def _places(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, sides: Sequence[int], positions: Tensor | None) -> Tensor:
+    """(places of the kernel, p) int64: where in the padded, flat map each output position meets each of them."""
+    starts, offsets = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    for side, kernel, stride, spread in zip(sides, module.kernel_size, module.stride, module.dilation, strict=True):
+        n_out = (side - spread * (kernel - 1) - 1) // stride + 1
+        starts = (starts[:, None] * side + torch.arange(n_out) * stride).reshape(-1)
+        offsets = (offsets[:, None] * side + torch.arange(kernel) * spread).reshape(-1)
+    return offsets[:, None] + (starts if positions is None else starts[positions])
 
 
 def sampled_positions(layer: Layer, n_images: int, *, seed: int = 0) -> Tensor:

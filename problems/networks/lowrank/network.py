@@ -109,10 +109,10 @@ class DecomposableNetwork:
             self._known[name, k] = DataFactors(self.weights[name], self.by_name[name], self.metrics[name], k)
         return self._known[name, k]
 
-    def factors(self, name: str, choice: Choice, *, on_data: bool) -> Factors:
-        """The factors of a layer: optimal on data (scheme 0 only), or the SVD's."""
+    def factors(self, name: str, choice: Choice, *, on_data: bool, solve: bool = True) -> Factors:
+        """The factors of a layer: optimal on data (scheme 0 only), or the SVD's; `solve` as in `DataFactors.at`."""
         if on_data and choice.scheme == 0:
-            return self.data_factors(name, choice.k).at(choice.j)
+            return self.data_factors(name, choice.k).at(choice.j, solve=solve)
         return svd_factors(self.weights[name], self.by_name[name], choice.scheme, choice.k, choice.j)
 
     # -- decomposed forms -------------------------------------------------------------------------
@@ -140,7 +140,8 @@ class DecomposableNetwork:
         for name, choice in choices.items():
             if choice is None:
                 continue
-            factors = self.factors(name, choice, on_data=on_data)
+            # a decoder that is refitted need not be solved for before
+            factors = self.factors(name, choice, on_data=on_data, solve=compensation != "refit")
             parts[name] = Part(choice, factors, self._bias(name, choice, factors, on_data=on_data))
             self._put(modules[name], name, parts[name])
         if compensation != "none":

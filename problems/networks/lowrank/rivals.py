@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
 from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import BYTES, SIZES, Choice, ChoiceTable, Size
+from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
 from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
 from problems.networks.lowrank.ladder import Ladder
 from problems.networks.lowrank.layers import Layer
 from problems.networks.lowrank.network import DecomposableNetwork
+from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.lowrank.spectra import option_key, singular_values
-from problems.networks.prunable import prunable_layers
 
 Choices = dict[str, Choice | None]
-
-DECOMPOSITIONS = (
-    "uniform SVD",
-    "SVD energy, Frobenius",
-    "SVD energy, nuclear",
-    "SVD energy, spectral",
-    "PCA",
-    "L-Rank",
-)
-PRUNINGS = ("FT", "PFP", "magnitude")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,50 +205,3 @@ def _loss(variances: np.ndarray, rank: int) -> float:
     """Relative loss of kept variance when the last of `rank` directions goes."""
     kept = float(variances[:rank].sum())
     return float(variances[rank - 1]) / kept if kept > 0 else 0.0
-
-
-def pruned_sizes(network: DecomposableNetwork, model: nn.Module, *, is_structured: bool) -> dict[Size, int]:
-    """What a network with zeros has to store and compute.
-
-    Args:
-        network: The original.
-        model: With zeros in place of pruned weights.
-        is_structured: Whether whole filters go: then weights that no longer touch the outputs, because what they
-            read is always zero or what they write is never read, are not counted either.
-    """
-    from problems.networks.lowrank.filters import live_weights
-
-    live = (
-        live_weights(network, model)
-        if is_structured
-        else {name: np.count_nonzero(m.weight.detach().numpy()) for name, m in _modules(network, model).items()}
-    )
-    gone = {layer.name: layer.parameters - live[layer.name] for layer in network.layers}
-    parameters = network.whole.parameters - sum(gone.values())
-    macs = network.whole.macs - sum(gone[layer.name] * layer.positions for layer in network.layers)
-    return {"parameters": int(parameters), "macs": int(macs), "bytes": int(BYTES * parameters)}
-
-
-def _modules(network: DecomposableNetwork, model: nn.Module) -> dict[str, nn.Module]:
-    modules = prunable_layers(model)
-    return {layer.name: modules[layer.name] for layer in network.layers}
-
-
-def layer_errors(network: DecomposableNetwork, model: nn.Module) -> dict[str, float]:
-    """Spectral norm of each layer's change, relative to that of the layer: for networks that are no decompositions."""
-    out = {}
-    for name, module in _modules(network, model).items():
-        before = network.weights[name].reshape(len(network.weights[name]), -1).astype(np.float64)
-        after = module.weight.detach().double().numpy().reshape(before.shape)  # type: ignore[union-attr,operator]
-        norm = float(np.linalg.norm(before, 2))
-        out[name] = float(np.linalg.norm(before - after, 2)) / norm if norm else 0.0
-    return out
-
-
-def with_statistics(model: nn.Module, images: torch.Tensor) -> nn.Module:
-    """A copy of a network with its batch-norm statistics computed anew on images."""
-    from problems.networks.lowrank.calibration import run_calibrated
-
-    model = copy.deepcopy(model)
-    run_calibrated(model, images)
-    return model.eval()

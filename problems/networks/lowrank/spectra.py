@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from opt.errors import UsageError
 from problems.networks.checkpoints import write_whole
 from problems.networks.lowrank.layers import Layer, Scheme, sliced, unfold
 from problems.networks.sources import cache_folder
@@ -122,8 +124,6 @@ def kept_tables(
 
     A file that can't be read is made anew; a folder that can't be written costs the work the next time.
     """
-    from opt.errors import UsageError
-
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "spectra"
     name = hashlib.sha256(f"{_VERSION}|{kind}|{digest}".encode()).hexdigest()[:24]
     path = folder / f"{kind.split('|')[0]}-{name}.safetensors"
@@ -133,10 +133,8 @@ def kept_tables(
         except (SafetensorError, OSError):
             pass  # damaged: made anew below
     tables = make()
-    try:
+    with contextlib.suppress(UsageError):  # a full disk must not cost the tables
         write_whole(path, save(tables))
-    except UsageError:
-        pass  # a full disk must not cost the tables
     return tables
 
 
