@@ -92,13 +92,13 @@ def one_shot(dataset: Dataset, name: str, n_parents: int, out: Path) -> None:
             loss, accuracy = evaluate(model, images, test.labels, batch_size=100)
             whole = network.whole
             rows.add(
-                **dict(
-                    zip(
-                        FIELDS,
-                        (parent, "parent", "none", "parameters", 1.0, whole.parameters, whole.macs),
-                        strict=False,
-                    )
-                ),
+                parent=parent,
+                method="parent",
+                compensation="none",
+                limited="parameters",
+                budget=1.0,
+                parameters=whole.parameters,
+                macs=whole.macs,
                 accuracy=accuracy,
                 loss=loss,
                 seconds=0.0,

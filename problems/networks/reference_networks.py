@@ -55,7 +55,7 @@ def default_schedule(name: str, dataset: Dataset) -> Schedule:
     schedule = SCHEDULES[name]
     if len(dataset.train) >= 10_000:
         return schedule
-    return dataclasses.replace(schedule, batch_size=32, epochs=3 * schedule.epochs)
+    return dataclasses.replace(schedule, batch_size=32, epochs=2 * schedule.epochs)
 
 
 def trained_network(

@@ -29,6 +29,7 @@ PROBLEM_FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob(
 SMALLER: dict[str, dict[str, Any]] = {
     "ecomp": {"hidden": 16, "parent_epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10.0},
     "threshold": {"epochs": 4},
+    "alds": {"n_search": 200, "rival_budgets": 2},
 }
 
 # Other settings of a problem file, where they take other ways through it.
@@ -37,6 +38,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "ecomp",
         {"refit": False, "crossover": "block", "mutation": "noise", "initial": "l1", "size": "width", "batch_size": 60},
     ),
+    "alds-accuracy": (
+        "alds",
+        {"goal": "both", "measure": "data", "size": "both", "compensation": "refit", "n_calibration": 64},
+    ),
+    "alds-budget": ("alds", {"budget": 0.3, "schemes": "all", "measure": "frobenius", "size": "macs"}),
     "threshold-layers": ("threshold", {"layers": "*", "score": "std", "size": "both"}),
     "threshold-channels": ("threshold", {"layers": "conv*", "scope": "channel", "score": "rms", "size": "macs"}),
     "threshold-published": ("threshold", {"scale": "threshold", "initial": "log", "crossover": "mean"}),

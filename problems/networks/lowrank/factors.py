@@ -84,11 +84,7 @@ class DataFactors:
             target = root @ self._matrix[group].T
             # rank 1 of every slice first, then rank 2 ...: any number of ranks is a leading part
             encoders = spread(self._encoder[group * k : (group + 1) * k]).swapaxes(0, 1).reshape(k * full, -1)
-            basis, triangle = np.linalg.qr(root @ encoders.T)
-            diagonal = np.abs(np.diagonal(triangle))
-            is_real = diagonal > _TINY * max(diagonal.max(initial=0.0), np.finfo(float).tiny)
-            explained = np.zeros(k * full)
-            explained[: len(diagonal)] = np.square(basis.T @ target).sum(axis=1) * is_real
+            explained = _explained(root @ encoders.T, target)
             energy = float(np.square(target).sum())
             gained = np.concatenate([[0.0], np.cumsum(explained.reshape(full, k).sum(axis=1))])
             left += np.maximum(energy - gained, 0.0)
@@ -118,6 +114,28 @@ class DataFactors:
             solved = _solve(right @ whole.T, right @ self._matrix[group].T)
             decoder[group] = solved.T.reshape(-1, k, j).swapaxes(0, 1)
         return Factors(encoder, decoder.reshape(g * k, -1, j))
+
+
+def _explained(columns: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(n,) sum of squares of the target, (m, t), that each column, (m, n), holds and those before it do not."""
+    basis, triangle = np.linalg.qr(columns)
+    diagonal = np.abs(np.diagonal(triangle))
+    explained = np.zeros(columns.shape[1])
+    tiny = _TINY * max(float(np.linalg.norm(columns, axis=0).max(initial=0.0)), np.finfo(float).tiny)
+    if (diagonal > tiny).all():
+        explained[: len(diagonal)] = np.square(basis.T @ target).sum(axis=1)
+        return explained
+    # a column that depends on those before it has no direction of its own: one after another, and it is left out
+    found = np.zeros((columns.shape[0], 0))
+    for i in range(columns.shape[1]):
+        rest = columns[:, i]
+        for _ in range(2):
+            rest = rest - found @ (found.T @ rest)
+        length = float(np.linalg.norm(rest))
+        if length > tiny:
+            found = np.column_stack([found, rest / length])
+            explained[i] = float(np.square(rest @ target / length).sum())
+    return explained
 
 
 def spread(encoder: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from problems.networks.lowrank.choices import BYTES, Size
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.prunable import Prunable, prunable_layers
 
-_PROBES = 8
+_PROBES = 64
 
 
 def pruned_sizes(network: DecomposableNetwork, model: nn.Module, *, is_structured: bool) -> dict[Size, int]:
@@ -38,8 +38,8 @@ def pruned_sizes(network: DecomposableNetwork, model: nn.Module, *, is_structure
 def live_weights(network: DecomposableNetwork, model: nn.Module) -> dict[str, int]:
     """Weights of each layer that still count: not zero, and with an influence on the outputs.
 
-    An influence is a gradient of a random sum of the outputs other than zero on a few images of noise; a weight
-    that has none in the original network either (a unit that noise does not reach) is counted.
+    An influence is a gradient of a random sum of the outputs other than zero on calibration images; a weight that has
+    none in the original network either (a unit that is never active) is counted.
     """
     used = _has_gradient(network, model)
     reference = _has_gradient(network, network.model)
@@ -57,7 +57,7 @@ def _has_gradient(network: DecomposableNetwork, model: nn.Module) -> dict[str, T
     for name in network.by_name:
         modules[name].weight.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand((_PROBES, *network.calibration.shape[1:]), generator=generator)
+    images = network.calibration[:_PROBES]
     with torch.enable_grad():
         logits = model(images)
         (logits * torch.rand(logits.shape, generator=generator)).sum().backward()
