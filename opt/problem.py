@@ -120,7 +120,7 @@ class CompressionProblem(Problem):
     objectives: Sequence[Objective] = ()
 
     own_algorithms: Sequence[AlgorithmSpec] = ()
-    """Algorithms that only this task has: found by `--algo NAME` beside the registered ones, shown by `FILE.py --list`."""
+    """Algorithms that only this task has: found by `--algo NAME` beside the registered, shown by `FILE.py --list`."""
 
     def __init__(
         self,

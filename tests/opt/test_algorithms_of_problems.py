@@ -18,7 +18,7 @@ from opt.errors import UsageError
 
 FILE = '''
 from sample_problems import Bowl
-from test_own_algorithms import own_specs
+from test_algorithms_of_problems import own_specs
 
 
 class Own(Bowl):
@@ -55,7 +55,7 @@ def file(tmp_path, monkeypatch):
     path = tmp_path / "own.py"
     path.write_text(FILE)
     yield str(path)
-    sys.modules.pop("test_own_algorithms", None)
+    sys.modules.pop("test_algorithms_of_problems", None)
 
 
 def test_own_algorithm_is_found_with_its_problem_only():
