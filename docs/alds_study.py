@@ -1,9 +1,9 @@
 """The study behind docs/alds.md: every method on every parent, without retraining and with it.
 
-python docs/alds_study.py one-shot --network resnet20 --parents 5 --out study     every method at every budget
-python docs/alds_study.py search   --network resnet20 --parents 5 --out study     accuracy as an objective
-python docs/alds_study.py retrain  --network resnet20 --parents 3 --out study     with a short retraining
-python docs/alds_study.py report   --out study                                    tables and pictures
+    python docs/alds_study.py one-shot --network resnet20 --out study     every method at every budget
+    python docs/alds_study.py search   --network resnet20 --out study     accuracy as an objective
+    python docs/alds_study.py retrain  --network lenet5 --epochs 1,2      with a short retraining
+    python docs/alds_study.py report   --out study                        tables and pictures
 
 Each writes a row a network into study/KIND-NETWORK.csv as it goes, and goes on where it was stopped.
 """
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +26,29 @@ from torch import nn
 import opt
 from problems.alds import ALDS
 from problems.figures.alds import draw_trade_off, results_table
-from problems.networks.checkpoints import save_network
+from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, load_dataset
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Size
 from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
 from problems.networks.lowrank.heuristic import PublishedHeuristic
 from problems.networks.lowrank.ladder import Ladder
+from problems.networks.lowrank.materialise import load_decomposed, taken_together
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import Method, PruneRetrain, retrained
 from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.lowrank.rivals import decomposition_allocators
-from problems.networks.reference_networks import default_schedule, trained_network
+from problems.networks.reference_networks import build_network, default_schedule, trained_network
 from problems.networks.training import evaluate
 
 BUDGETS = (0.5, 0.3, 0.2, 0.1)
 PRECISION: dict[str, Any] = {"lenet5": "float32", "resnet20": "bfloat16", "vgg": "bfloat16"}
 
-N_TEST = 2_000
-N_CALIBRATION = 512
+N_TEST = {"lenet5": 2_000, "resnet20": 1_000, "vgg": 1_000}
+N_CALIBRATION = 256
 SEARCH_IMAGES = 1_000
-SEARCH_CALIBRATION = 256
+
+SEARCHES = (*(("parameters", b) for b in BUDGETS), ("macs", 0.5), ("macs", 0.3))
 
 
 class Rows:
@@ -73,17 +76,27 @@ class Rows:
         print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
 
 
-def parents(dataset: Dataset, name: str, n: int) -> Iterator[tuple[int, nn.Module]]:
-    for seed in range(n):
+Networks = Iterator[tuple[int, nn.Module]]
+
+
+def parents(
+    dataset: Dataset, name: str, seeds: Sequence[int], checkpoint: str | None = None
+) -> Iterator[tuple[int, nn.Module]]:
+    if checkpoint is not None:
+        model = build_network(name, dataset)
+        load_weights(model, checkpoint)
+        yield 0, model.eval()
+        return
+    for seed in seeds:
         yield seed, trained_network(dataset, name, seed=seed, precision=PRECISION[name])[0].eval()
 
 
-def one_shot(dataset: Dataset, name: str, n_parents: int, out: Path) -> None:
+def one_shot(dataset: Dataset, name: str, networks: Networks, out: Path) -> None:
     rows = Rows(out / f"one-shot-{name}.csv", ("parent", "method", "compensation", "limited", "budget"))
-    test = dataset.test.subset(slice(0, N_TEST))
+    test = dataset.test.subset(slice(0, N_TEST[name]))
     images = test.images.contiguous(memory_format=torch.channels_last)
     calibration = dataset.train.subset(slice(0, N_CALIBRATION)).images
-    for parent, model in parents(dataset, name, n_parents):
+    for parent, model in networks:
         network = DecomposableNetwork(model, calibration)
         limits: dict[Size, tuple[str, ...]] = {
             "parameters": (),
@@ -188,55 +201,57 @@ def methods(network: DecomposableNetwork, size: Size) -> dict[str, tuple[Maker, 
     return found
 
 
-def search(dataset: Dataset, name: str, n_parents: int, out: Path, n_eval: int) -> None:
-    """NSGA-II on error, parameters and multiply-adds; the best on the search split within each budget is tested."""
+def search(dataset: Dataset, name: str, networks: Networks, out: Path, n_eval: int) -> None:
+    """NSGA-II on error and size within each budget; the best on the search split is tested."""
     rows = Rows(out / f"search-{name}.csv", ("parent", "limited", "budget"))
-    for parent, model in parents(dataset, name, n_parents):
-        if rows.has(parent=parent, limited="macs", budget=BUDGETS[-1]):
-            continue
+    test = dataset.test.subset(slice(0, N_TEST[name]))
+    images = test.images.contiguous(memory_format=torch.channels_last)
+    for parent, model in networks:
         checkpoint = out / "parents" / f"{name}-{parent}.safetensors"
         save_network(model, checkpoint)
-        start = time.process_time()
-        problem = ALDS(
-            data=dataset.name,
-            network=name,  # type: ignore[arg-type]
-            checkpoint=str(checkpoint),
-            n_search=SEARCH_IMAGES,
-            n_test=N_TEST,
-            goal="accuracy",
-            measure="data",
-            size="both",
-            compensation="refit",
-            n_calibration=SEARCH_CALIBRATION,
-            rivals=False,
-        )
-        run = opt.minimize(problem, "nsga2", seed=parent, n_eval=n_eval, pop_size=20, out=out / "runs", verbose=False)
-        seconds = time.process_time() - start
-        front = run.front
-        for limited in ("parameters", "macs"):
-            for budget in BUDGETS:
-                within = front[front[limited] <= budget]
-                if within.empty:
-                    continue
-                best = within.loc[within["error"].idxmin()]
-                rows.add(
-                    parent=parent,
-                    method="search",
-                    compensation="refit",
-                    limited=limited,
-                    budget=budget,
-                    parameters=int(best["n_parameters"]),
-                    macs=int(best["n_macs"]),
-                    accuracy=best["test_accuracy"],
-                    loss=best["test_loss"],
-                    seconds=round(seconds, 1),
-                )
+        for limited, budget in SEARCHES:
+            if rows.has(parent=parent, limited=limited, budget=budget):
+                continue
+            start = time.process_time()
+            problem = ALDS(
+                data=dataset.name,
+                network=name,  # type: ignore[arg-type]
+                checkpoint=str(checkpoint),
+                n_search=SEARCH_IMAGES,
+                n_test=100,
+                goal="accuracy",
+                measure="data",
+                size=limited,  # type: ignore[arg-type]
+                budget=budget,
+                compensation="refit",
+                n_calibration=N_CALIBRATION,
+                rivals=False,
+            )
+            run = opt.minimize(problem, "nsga2", seed=parent, n_eval=n_eval, pop_size=8, out=out / "runs", keep=200)
+            best = run.front.loc[run.front["error"].idxmin()]
+            found = load_decomposed(model, run.path / "solutions" / f"{best['id']}.safetensors")
+            dense = taken_together(found, model)
+            loss, accuracy = evaluate(dense, images, test.labels, batch_size=100)
+            rows.add(
+                parent=parent,
+                method="search",
+                compensation="refit",
+                limited=limited,
+                budget=budget,
+                parameters=int(best["n_parameters"]),
+                macs=int(best["n_macs"]),
+                accuracy=accuracy,
+                loss=loss,
+                seconds=round(time.process_time() - start, 1),
+            )
 
 
-def retrain(dataset: Dataset, name: str, n_parents: int, out: Path, epochs: float, n_images: int | None) -> None:
+def retrain(
+    dataset: Dataset, name: str, networks: Networks, out: Path, epochs: Sequence[float], n_images: int | None
+) -> None:
     """Every budget from the original, with the published allocation and with ours, and a short retraining."""
-    rows = Rows(out / f"retrain-{name}.csv", ("parent", "method", "budget"))
-    test = dataset.test.subset(slice(0, N_TEST))
+    rows = Rows(out / f"retrain-{name}.csv", ("parent", "method", "budget", "epochs"))
+    test = dataset.test.subset(slice(0, N_TEST[name]))
     train = dataset.train if n_images is None else dataset.train.subset(slice(0, n_images))
     schedule = default_schedule(name, dataset)
     calibration = dataset.train.subset(slice(0, N_CALIBRATION)).images
@@ -246,46 +261,57 @@ def retrain(dataset: Dataset, name: str, n_parents: int, out: Path, epochs: floa
         "exact, paper's error": Method("exact"),
         "least sum of errors on data, refit": Method("data-sum", compensation="refit"),
     }
-    for parent, model in parents(dataset, name, n_parents):
-        for method, how in chosen.items():
-            for budget in BUDGETS:
-                if rows.has(parent=parent, method=method, budget=budget):
-                    continue
-                start = time.process_time()
-                pipeline = PruneRetrain(
-                    model, calibration, how, schedule, start_epoch=schedule.epochs - epochs, precision=PRECISION[name]
-                )
-                result = retrained(pipeline, budget, train, seed=parent)
-                loss, accuracy = evaluate(result.fast, test.images, test.labels, batch_size=100)
-                rows.add(
-                    parent=parent, method=method, budget=budget, parameters=result.sizes["parameters"],
-                    macs=result.sizes["macs"], before=result.accuracy_before(test), accuracy=accuracy, loss=loss,
-                    epochs=epochs, images=len(train), seconds=round(time.process_time() - start, 1),
-                )  # fmt: skip
+    for parent, model in networks:
+        for length, (method, how), budget in itertools.product(epochs, chosen.items(), BUDGETS):
+            if rows.has(parent=parent, method=method, budget=budget, epochs=length):
+                continue
+            start = time.process_time()
+            pipeline = PruneRetrain(
+                model, calibration, how, schedule, start_epoch=schedule.epochs - length, precision=PRECISION[name]
+            )
+            result = retrained(pipeline, budget, train, seed=parent)
+            loss, accuracy = evaluate(result.fast, test.images, test.labels, batch_size=100)
+            rows.add(
+                parent=parent,
+                method=method,
+                budget=budget,
+                parameters=result.sizes["parameters"],
+                macs=result.sizes["macs"],
+                before=result.accuracy_before(test),
+                accuracy=accuracy,
+                loss=loss,
+                epochs=length,
+                images=len(train),
+                seconds=round(time.process_time() - start, 1),
+            )
 
 
 def report(out: Path) -> None:
     for path in sorted(out.glob("one-shot-*.csv")):
         name = path.stem.removeprefix("one-shot-")
         frames = [pd.read_csv(p) for p in (path, out / f"search-{name}.csv") if p.is_file()]
-        frame = pd.concat(frames, ignore_index=True)
+        keys = ["parent", "method", "compensation", "limited", "budget"]
+        frame = pd.concat(frames, ignore_index=True).drop_duplicates(keys)
         for limited in ("parameters", "macs"):
             print(f"\n### {name}, without retraining, {limited} kept\n")
             print(results_table(frame, limited, BUDGETS))
         print("written:", draw_trade_off(frame, out / f"trade-off-{name}.png", title=name))
     for path in sorted(out.glob("retrain-*.csv")):
-        print(f"\n### {path.stem.removeprefix('retrain-')}, retrained\n")
-        print(results_table(pd.read_csv(path).assign(compensation="none", limited="parameters"), "parameters", BUDGETS))
+        frame = pd.read_csv(path).assign(compensation="none", limited="parameters")
+        for length, rows in frame.groupby("epochs"):
+            print(f"\n### {path.stem.removeprefix('retrain-')}, {length:g} epochs on {rows['images'].max()} images\n")
+            print(results_table(rows, "parameters", BUDGETS))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=("one-shot", "search", "retrain", "report"))
     parser.add_argument("--network", default="lenet5", choices=tuple(PRECISION))
-    parser.add_argument("--parents", type=int, default=5)
+    parser.add_argument("--parents", default="0,1,2,3,4", help="seeds of the parents")
     parser.add_argument("--data", default="fashion-mnist")
-    parser.add_argument("--n-eval", type=int, default=80)
-    parser.add_argument("--epochs", type=float, default=1.0, help="length of a retraining, the end of the schedule")
+    parser.add_argument("--n-eval", type=int, default=20)
+    parser.add_argument("--epochs", default="1", help="lengths of a retraining, the end of the schedule, as 0.5,1,2")
+    parser.add_argument("--checkpoint", default=None, help="one parent from a file instead of trained ones")
     parser.add_argument("--images", type=int, default=None, help="training images of a retraining, by default all")
     parser.add_argument("--out", type=Path, default=Path("study"))
     asked = parser.parse_args()
@@ -294,12 +320,14 @@ def main() -> None:
         report(asked.out)
         return
     dataset = load_dataset(asked.data)
+    networks = parents(dataset, asked.network, [int(s) for s in asked.parents.split(",")], asked.checkpoint)
     if asked.kind == "one-shot":
-        one_shot(dataset, asked.network, asked.parents, asked.out)
+        one_shot(dataset, asked.network, networks, asked.out)
     elif asked.kind == "search":
-        search(dataset, asked.network, asked.parents, asked.out, asked.n_eval)
+        search(dataset, asked.network, networks, asked.out, asked.n_eval)
     else:
-        retrain(dataset, asked.network, asked.parents, asked.out, asked.epochs, asked.images)
+        lengths = [float(part) for part in asked.epochs.split(",")]
+        retrain(dataset, asked.network, networks, asked.out, lengths, asked.images)
 
 
 if __name__ == "__main__":

@@ -155,15 +155,16 @@ class ALDS(CompressionProblem):
 
     def operators(self) -> Operators:
         """Optima of random budgets, crossover by layer, steps of ranks and slices, repair to the budget."""
-        high = self.ladder.largest if self.budget is None else self.budget
-        low = min(max(self.ladder.smallest, 0.02 * self.ladder.largest), high)
-        # largest error first; the sum spreads what is lost otherwise, which the network's accuracy may prefer
-        ways = [self._way(self.table, "max")]
+        # a search of accuracy looks where networks are neither whole nor useless, or just below its budget
+        high: float = self.ladder.largest if self.goal == "bound" else 0.8 * self.ladder.largest
+        low: float = max(self.ladder.smallest, 0.02 * self.ladder.largest if self.budget is None else 0.6 * self.budget)
+        if self.budget is not None:
+            high, low = self.budget, min(low, self.budget)
+        ways = [self._way(self.table, "max" if self.goal == "bound" else "sum")]
         if self.goal != "bound":
-            ways.append(self._way(self.table, "sum"))
-            if self.measure != "spectral":
-                schemes = sorted({scheme for options in self.table.options for scheme, _ in options})
-                ways.append(self._way(self.lowrank.table("spectral", schemes), "max"))
+            # what the accuracy prefers is not known beforehand: the sum of errors, or the largest of the paper's
+            schemes = sorted({scheme for options in self.table.options for scheme, _ in options})
+            ways.append(self._way(self.lowrank.table("spectral", schemes), "max"))
         sampling = BudgetSampling(ways, low, high, self.table.n_layers)
         mutation = RankMutation(self.table.top, self.table.rank_size[self.budget_size])
         repair = None

@@ -10,8 +10,8 @@ import numpy as np
 class BudgetSampling:
     """Each candidate is an optimum for a budget of its own, layers' errors weighted by log-normal factors.
 
-    The first of a population are optima with all weights 1, budgets evenly spread in their logarithm, by each of
-    the given ways in turn.
+    The first of a population are optima with all weights 1, budgets evenly spread in their logarithm from the largest
+    down, by each of the given ways in turn.
 
     Args:
         allocate: Ways to allocate: `(budget, weights or None) -> x`, (2 layers,) int64.
@@ -39,7 +39,7 @@ class BudgetSampling:
         """(n, 2 layers) int64."""
         n_seeded = int(self.seeded * n)
         X = []
-        for i, budget in enumerate(np.geomspace(self.low, self.high, n_seeded + 2)[1:-1]):
+        for i, budget in enumerate(np.geomspace(self.high, self.low, n_seeded)):
             X.append(self.allocate[i % len(self.allocate)](float(budget), None))
         while len(X) < n:
             way = self.allocate[int(rng.integers(len(self.allocate)))]

@@ -18,6 +18,7 @@ from problems.networks.prunable import hooked, prunable_layers
 
 _BISECTIONS = 14
 _SENSITIVITY_IMAGES = 64
+_SENSITIVITY_SAMPLES = 32_768
 
 
 def magnitude_pruning(network: DecomposableNetwork, budget: float, *, size: Size = "parameters") -> nn.Module:
@@ -69,9 +70,9 @@ def provable_filter_pruning(
     """Input channels of least sensitivity are removed, as many a layer as an error budget common to all allows.
 
     The sensitivity of channel c is the largest share that it has in any of the next layer's pre-activations on data,
-    the positive and the negative part apart. A layer's number of channels for an error budget eps is the expected
-    number of different ones in about S / eps^2 draws in proportion to sensitivity (S their sum); those of the
-    highest sensitivity are kept. eps is found for the budget. The first layer's inputs, the image, stay.
+    the positive and the negative part apart. A layer's number of channels for an error budget eps is
+    the expected number of different ones in about S / eps^2 draws in proportion to sensitivity (S their sum); those of
+    the highest sensitivity are kept. eps is found for the budget. The first layer's inputs, the image, stay.
 
     Source: Liebenwein et al. 2020, arXiv:1911.07412, sec. 3 (sensitivity) and 4 (budget; constants of the sample size
     are the same for all layers and go into eps).
@@ -94,7 +95,11 @@ def provable_filter_pruning(
 
 
 def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]:
-    """(c,) largest relative contribution of each input channel, for every layer without groups but the first."""
+    """(c,) largest relative contribution of each input channel, for every layer without groups but the first.
+
+    A contribution is a share of the sum over an image's positions. On single positions, as published, nearly every
+    channel of a convolution once is the only active one, with a share of 1, and channels cannot be told apart.
+    """
     model, modules = network.model, prunable_layers(network.model)
     chosen = {layer.name: layer for layer in network.layers[1:] if layer.groups == 1}
     images = network.calibration[:_SENSITIVITY_IMAGES]
@@ -102,17 +107,17 @@ def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]
 
     def see(name: str, x: Tensor) -> None:
         layer, module = chosen[name], modules[name]
-        positions = sampled_positions(layer, 8 * len(images))
-        inputs = patches(module, 1, x, positions)[0]
+        positions = sampled_positions(layer, _SENSITIVITY_SAMPLES // len(images))
         c = layer.n_in
         weight = module.weight.detach().reshape(layer.n_out, c, -1)
-        inputs = inputs.reshape(c, -1, inputs.shape[1])[:, :, :2048]
+        inputs = patches(module, 1, x, positions)[0].reshape(c, weight.shape[2], -1)
         best = torch.zeros(c)
         for row in weight:
-            # (c, samples) of one filter, positive and negative parts of its sum
-            parts = torch.einsum("cq,cqs->cs", row, inputs)
+            # (c, images, positions) of one filter, the positive and the negative part of its sum apart
+            parts = torch.einsum("cq,cqs->cs", row, inputs).unflatten(1, (len(images), -1))
             for signed in (parts.clamp_min(0), (-parts).clamp_min(0)):
-                share = signed / signed.sum(dim=0).clamp_min(1e-12)
+                of_image = signed.sum(dim=2)
+                share = of_image / of_image.sum(dim=0).clamp_min(1e-12)
                 best = torch.maximum(best, share.amax(dim=1))
         found[name] = best.double().numpy()
 
