@@ -115,6 +115,13 @@ def test_file_is_loaded_onto_the_original(network, images, tmp_path):
         assert torch.equal(loaded(images), model(images))
     assert {n: c for n, c in choices_of(loaded, network.model).items() if n in choices} == choices
     state = model.state_dict()
+    from safetensors.numpy import save as save_arrays
+
+    # as a run writes its solutions: arrays without axes get one
+    arrays = {k: np.ascontiguousarray(v.numpy()) for k, v in state.items()}
+    (tmp_path / "solution.safetensors").write_bytes(save_arrays(arrays))
+    with torch.no_grad():
+        assert torch.equal(load_decomposed(network.model, tmp_path / "solution.safetensors")(images), model(images))
     state["wide.encoder.weight"] = torch.zeros(3, 5, 2, 2)
     from safetensors.torch import save_file
 
