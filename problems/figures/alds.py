@@ -15,7 +15,10 @@ import pandas as pd
 from scipy import stats
 
 LABELS = {"none": "", "batch-norm": " + batch norm", "refit": " + refit"}
-_STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
+_LINES = {"none": ":", "batch-norm": "--", "refit": "-"}
+_MARKERS = "os^DvPX*<>hpd"
+# the dark half of tab20 first: ten well told apart, then their light ones
+_COLOURS = (*range(0, 20, 2), *range(1, 20, 2))
 
 
 def results_table(frame: pd.DataFrame, limited: str, budgets: Sequence[float]) -> str:
@@ -68,8 +71,9 @@ def draw_trade_off(frame: pd.DataFrame, path: Path, *, title: str) -> Path:
     groups = list(rows.groupby(["method", "compensation"], sort=False))
     colours = plt.get_cmap("tab20")
     figure, axes = plt.subplots(1, 2, figsize=(13, 6.2), sharey=True, layout="constrained")
-    for number, ((method, compensation), group) in enumerate(groups):
-        is_ours = compensation != "none" or method == "search"
+    names = list(dict.fromkeys(method for (method, _), _ in groups))
+    for (method, compensation), group in groups:
+        number = names.index(method)
         for axis, size in zip(axes, ("parameters", "macs"), strict=True):
             per_budget = group.groupby("budget")
             x = per_budget[size].mean().to_numpy() / whole[size]
@@ -81,10 +85,11 @@ def draw_trade_off(frame: pd.DataFrame, path: Path, *, title: str) -> Path:
                 x[order],
                 y[order],
                 yerr=half.to_numpy()[order],
-                fmt=_STYLES[number % len(_STYLES)],
-                color=colours(number % 20),
+                linestyle=_LINES[str(compensation)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                color="black" if method == "search" else colours(_COLOURS[number % len(_COLOURS)]),
                 label=f"{method}{LABELS[str(compensation)]}",
-                linewidth=2.4 if method == "search" else 1.6 if is_ours else 1.0,
+                linewidth=2.2 if method == "search" else 1.4,
                 markersize=5,
                 capsize=2,
             )
@@ -96,6 +101,7 @@ def draw_trade_off(frame: pd.DataFrame, path: Path, *, title: str) -> Path:
         axis.minorticks_off()
         axis.set_xlabel(f"{size} [fraction]")
         axis.grid(alpha=0.3)
+        axis.set_ylim(0.0, 1.0)
     axes[0].set_ylabel("accuracy on the test images")
     figure.suptitle(title)
     handles, labels = axes[0].get_legend_handles_labels()
