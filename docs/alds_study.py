@@ -1,7 +1,7 @@
 """The study behind docs/alds.md: every method on every parent, without retraining and with it.
 
     python docs/alds_study.py one-shot --network resnet20 --out study     every method at every budget
-    python docs/alds_study.py search   --network resnet20 --out study     accuracy as an objective
+    python docs/alds_study.py search   --network resnet20 --out study     loss as an objective
     python docs/alds_study.py retrain  --network lenet5 --epochs 1,2      with a short retraining
     python docs/alds_study.py report   --out study                        tables and pictures
 
@@ -46,7 +46,7 @@ PRECISION: dict[str, Any] = {"lenet5": "float32", "resnet20": "bfloat16", "vgg":
 
 N_TEST = {"lenet5": 2_000, "resnet20": 1_000, "vgg": 1_000}
 N_CALIBRATION = 256
-SEARCH_IMAGES = 1_000
+SEARCH_IMAGES = {"lenet5": 10_000, "resnet20": 1_000, "vgg": 1_000}
 
 SEARCHES = (*(("parameters", b) for b in BUDGETS), ("macs", 0.5), ("macs", 0.3))
 
@@ -202,7 +202,7 @@ def methods(network: DecomposableNetwork, size: Size) -> dict[str, tuple[Maker, 
 
 
 def search(dataset: Dataset, name: str, networks: Networks, out: Path, n_eval: int) -> None:
-    """NSGA-II on error and size within each budget; the best on the search split is tested."""
+    """NSGA-II on cross-entropy and size within each budget; the best on the search split is tested."""
     rows = Rows(out / f"search-{name}.csv", ("parent", "limited", "budget"))
     test = dataset.test.subset(slice(0, N_TEST[name]))
     images = test.images.contiguous(memory_format=torch.channels_last)
@@ -217,9 +217,9 @@ def search(dataset: Dataset, name: str, networks: Networks, out: Path, n_eval: i
                 data=dataset.name,
                 network=name,  # type: ignore[arg-type]
                 checkpoint=str(checkpoint),
-                n_search=SEARCH_IMAGES,
+                n_search=SEARCH_IMAGES[name],
                 n_test=100,
-                goal="accuracy",
+                goal="loss",
                 measure="data",
                 size=limited,  # type: ignore[arg-type]
                 budget=budget,
@@ -228,7 +228,7 @@ def search(dataset: Dataset, name: str, networks: Networks, out: Path, n_eval: i
                 rivals=False,
             )
             run = opt.minimize(problem, "nsga2", seed=parent, n_eval=n_eval, pop_size=8, out=out / "runs", keep=200)
-            best = run.front.loc[run.front["error"].idxmin()]
+            best = run.front.loc[run.front["loss"].idxmin()]
             found = load_decomposed(model, run.path / "solutions" / f"{best['id']}.safetensors")
             dense = taken_together(found, model)
             loss, accuracy = evaluate(dense, images, test.labels, batch_size=100)

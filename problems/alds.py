@@ -28,7 +28,7 @@ from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.reference_networks import build_network, trained_network
 from problems.networks.training import evaluate
 
-Goal = Literal["bound", "accuracy", "both"]
+Goal = Literal["bound", "accuracy", "loss", "both"]
 
 UNCOMPRESSED = "uncompressed network"
 
@@ -57,7 +57,9 @@ class ALDS(CompressionProblem):
         n_test: Test images to measure on, the first of them; by default all.
         layers: Layers to decompose, shell patterns of names separated by commas; by default all that can be.
         goal: What a search sees beside the size: the largest relative error of a layer (bound), the decomposed
-            network's error on the search split (accuracy), or both.
+            network's share of wrong answers on the search split (accuracy), its cross-entropy there (loss; of few
+            images it tells networks apart where shares of wrong answers tie or differ by chance), or bound and
+            accuracy (both).
         measure: Error of a layer: the paper's (spectral), times sqrt(k), the true residual's, Frobenius, nuclear, or
             that of its outputs on calibration images (data); the last also chooses the factors.
         schemes: How a kernel is shared between the factors: wholly in the first (spatial, as in the paper), or any
@@ -190,10 +192,11 @@ class ALDS(CompressionProblem):
         """Objectives of (n, n_var) allocations, (n, n_obj) float64; with a budget also (n, 1) constraint values."""
         X = np.asarray(X, dtype=np.int64)
         columns: dict[str, np.ndarray] = {s: self.table.sizes(X, s) / self.table.total(s) for s in self.sizes}
-        if self.goal != "accuracy":
+        if self.goal in ("bound", "both"):
             columns["bound"] = self.table.errors(X).max(axis=1)
         if self.goal != "bound":
-            columns["error"] = np.array([1 - _measured(self.compressed(x).dense, self._search)[1] for x in X])
+            measured = np.array([_measured(self.compressed(x).dense, self._search) for x in X]).reshape(-1, 2)
+            columns |= {"loss": measured[:, 0], "error": 1 - measured[:, 1]}
         F = np.column_stack([columns[o.name] for o in self.objectives])
         if self.budget is None:
             return F
@@ -224,7 +227,7 @@ class ALDS(CompressionProblem):
         """Sizes of the network, and of each layer its slices and rank, "k x j", or "whole"."""
         X = np.asarray(x, dtype=np.int64)[None]
         row: dict[str, Any] = {f"n_{s}": int(self.table.sizes(X, s)[0]) for s in SIZES}
-        if self.goal == "accuracy":
+        if self.goal in ("accuracy", "loss"):
             row["bound"] = float(self.table.errors(X).max())
         row["decomposed"] = int((~self.table.is_whole(self.table.canonical(X))).sum())
         return row | {f"ranks_{name}": _text(c) for name, c in self.table.choices(x).items()}
@@ -284,10 +287,11 @@ class ALDS(CompressionProblem):
         F, tests, rows = [], [], []
         for rival in rivals:
             columns: dict[str, float] = {s: rival.sizes[s] / self.table.total(s) for s in SIZES}
-            if self.goal != "accuracy":
+            if self.goal in ("bound", "both"):
                 columns["bound"] = self._bound(rival)
             if self.goal != "bound":
-                columns["error"] = 1 - _measured(rival.model, self._search)[1]
+                loss, accuracy = _measured(rival.model, self._search)
+                columns |= {"loss": loss, "error": 1 - accuracy}
                 tests.append(self._tested(rival.model))
             F.append([columns[o.name] for o in self.objectives])
             rows.append({f"n_{s}": int(rival.sizes[s]) for s in SIZES})
@@ -322,7 +326,8 @@ def _objectives(goal: Goal, sizes: Sequence[Size]) -> tuple[Objective, ...]:
     error = Objective("error", minimise, unit="fraction", weight=1.0, worst=1.0)
     macs = Objective("macs", minimise, unit="fraction of multiply-adds", weight=0.5, worst=1.0)
     size_bytes = Objective("bytes", minimise, unit="fraction of bytes", weight=0.5, worst=1.0)
-    first = {"bound": (bound,), "accuracy": (error,), "both": (error, bound)}[goal]
+    loss = Objective("loss", minimise, unit="nats", weight=1.0)
+    first = {"bound": (bound,), "accuracy": (error,), "loss": (loss,), "both": (error, bound)}[goal]
     by_name: Mapping[Size, Objective] = {"parameters": parameters, "macs": macs, "bytes": size_bytes}
     return (*first, *(by_name[s] for s in sizes))
 

@@ -42,6 +42,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "alds",
         {"goal": "both", "measure": "data", "size": "both", "compensation": "refit", "n_calibration": 64},
     ),
+    "alds-loss": ("alds", {"goal": "loss", "compensation": "batch-norm"}),
     "alds-budget": ("alds", {"budget": 0.3, "schemes": "all", "measure": "frobenius", "size": "macs"}),
     "threshold-layers": ("threshold", {"layers": "*", "score": "std", "size": "both"}),
     "threshold-channels": ("threshold", {"layers": "conv*", "scope": "channel", "score": "rms", "size": "macs"}),
