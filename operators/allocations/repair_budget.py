@@ -13,7 +13,7 @@ class BudgetRepair:
     """Allocations above a budget are brought to it; those within it stay as they are.
 
     All ranks are lowered by one common factor, the largest that fits; what is then left of the budget is
-    given back rank by rank, in the order of what the layers have lost. Where even one rank in every slice is too much,
+    given back rank by rank, in the order of what the layers have lost, until no rank fits. Where even one rank in every slice is too much,
     the layers that gain most by it get their smallest option first.
 
     Args:
@@ -71,21 +71,24 @@ class BudgetRepair:
         left = self.budget - self.sizes(X).sum(axis=1)
         for i in range(len(X)):
             lost = 1 - ranks[i] / wanted[i]
-            for layer in np.argsort(-lost, kind="stable"):
-                self._grow(X, i, int(layer), int(wanted[i, layer]), left)
+            order = [int(layer) for layer in np.argsort(-lost, kind="stable")]
+            # every layer one rank a round, until no rank that is wanted fits any more
+            while any([self._grow(X, i, layer, int(wanted[i, layer]), left) for layer in order]):
+                pass
         return X
 
-    def _grow(self, X: np.ndarray, i: int, layer: int, wanted: int, left: np.ndarray) -> None:
+    def _grow(self, X: np.ndarray, i: int, layer: int, wanted: int, left: np.ndarray) -> bool:
         """One more rank, where it is wanted and fits; `left`, (n,), is what remains of the budget."""
         if X[i, 2 * layer + 1] >= wanted:
-            return
+            return False
         before = self.sizes(X[i : i + 1])[0, layer]
         X[i, 2 * layer + 1] += 1
         more = self.sizes(X[i : i + 1])[0, layer] - before
         if more > left[i]:
             X[i, 2 * layer + 1] -= 1
-        else:
-            left[i] -= more
+            return False
+        left[i] -= more
+        return True
 
     def _scaled(self, wanted: np.ndarray, factor: np.ndarray) -> np.ndarray:
         return np.maximum(1, (wanted * factor[:, None]).astype(np.int64))
