@@ -12,9 +12,9 @@ _STEPS = 40
 class BudgetRepair:
     """Allocations above a budget are brought to it; those within it stay as they are.
 
-    All ranks are lowered by one common factor, the largest that fits; what is then left of the budget is
-    given back rank by rank, in the order of what the layers have lost, until no rank fits. Where even one rank in every slice is too much,
-    the layers that gain most by it get their smallest option first.
+    All ranks are lowered by one common factor, the largest that fits; what is then left of the budget is given back
+    rank by rank, in the order of what the layers have lost, until no rank fits. Where even one rank in every slice is
+    too much, the layers that gain most by it get their smallest option first.
 
     Args:
         sizes: `(X) -> (n, layers)` sizes of the layers of (n, 2 layers) allocations.
@@ -73,7 +73,7 @@ class BudgetRepair:
             lost = 1 - ranks[i] / wanted[i]
             order = [int(layer) for layer in np.argsort(-lost, kind="stable")]
             # every layer one rank a round, until no rank that is wanted fits any more
-            while any([self._grow(X, i, layer, int(wanted[i, layer]), left) for layer in order]):
+            while sum(self._grow(X, i, layer, int(wanted[i, layer]), left) for layer in order):
                 pass
         return X
 
