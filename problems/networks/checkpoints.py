@@ -66,6 +66,8 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
             "give a checkpoint of this network."
         )
     for name, tensor in tensors.items():
+        if not own[name].ndim and tensor.numel() == 1:
+            tensors[name] = tensor = tensor.reshape(())  # a count of batches: some writers keep no array without axes
         if tensor.shape != own[name].shape:
             raise UsageError(
                 f"{path} does not fit {type(model).__name__}: {name} must have shape {tuple(own[name].shape)}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from torch import nn
 
 from opt.errors import UsageError
 from problems.networks.checkpoints import load_metadata, load_weights, save_network
-from problems.networks.data import Dataset
+from problems.networks.data import Dataset, Split
 from problems.networks.lenet5 import LeNet5
 from problems.networks.mobilenet import MobileNetV2
 from problems.networks.models import FullyConnected
@@ -76,7 +77,8 @@ def trained_parent(
         "validation": validation,
     }
     widths = (dataset.n_inputs, *widths, dataset.n_classes)
-    return _kept(dataset, asked, lambda: FullyConnected(widths, seed=seed), cache_dir=cache_dir, progress=progress)
+    build = functools.partial(FullyConnected, widths, seed=seed)
+    return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress)
 
 
 def trained_snowfall(
@@ -120,7 +122,8 @@ def trained_snowfall(
         "validation": 0.0,
     }
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    return _kept(dataset, asked, lambda: Snowfall(shape, n_classes, seed=seed), cache_dir=cache_dir, progress=progress)
+    make = functools.partial(Snowfall, shape, n_classes, seed=seed)
+    return kept_network(dataset, asked, make, cache_dir=cache_dir, progress=progress)
 
 
 def trained_lenet5(
@@ -154,10 +157,9 @@ def trained_lenet5(
     """
     asked = _asked("lenet5-int8", dataset, seed, epochs, batch_size, lr, validation)
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    return _kept(
-        dataset, asked, lambda: LeNet5(shape, n_classes, seed=seed), fit=train_quantised, cache_dir=cache_dir,
-        progress=progress,
-    )  # fmt: skip
+    build = functools.partial(LeNet5, shape, n_classes, seed=seed)
+    fit = functools.partial(_fit, train_quantised, dataset.train, asked, progress)
+    return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress, fit=fit)
 
 
 def trained_mobilenet(
@@ -196,10 +198,10 @@ def trained_mobilenet(
     asked = _asked("mobilenetv2-int8", dataset, seed, epochs, batch_size, lr, validation)
     asked |= {"width": width, "n_images": n_images}
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    return _kept(
-        dataset, asked, lambda: MobileNetV2(shape, n_classes, width=width, seed=seed), fit=train_quantised,
-        n_images=n_images, cache_dir=cache_dir, progress=progress,
-    )  # fmt: skip
+    build = functools.partial(MobileNetV2, shape, n_classes, width=width, seed=seed)
+    images = dataset.train if n_images is None else dataset.train.subset(slice(0, n_images))
+    fit = functools.partial(_fit, train_quantised, images, asked, progress)
+    return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress, fit=fit)
 
 
 def _asked(
@@ -219,17 +221,28 @@ def _asked(
     }
 
 
-def _kept(
+def kept_network(
     dataset: Dataset,
     asked: dict[str, object],
     build: Callable[[], Network],
     *,
-    fit: Callable[..., History] = train,
-    n_images: int | None = None,
     cache_dir: str | os.PathLike[str] | None,
     progress: bool,
+    fit: Callable[[Network], dict[str, object]] | None = None,
 ) -> tuple[Network, dict[str, object]]:
-    """The network that `asked` describes, read from the cache or built and trained by `fit` on the first images."""
+    """The network that `asked` describes, read from the cache or built and trained.
+
+    Args:
+        dataset: Its train split is trained on.
+        asked: Everything that makes the network, plain values; the cache's key.
+        build: Makes the network before training.
+        cache_dir: As in `trained_parent`.
+        progress: As in `train`.
+        fit: Trains the network in place and tells about it; None takes `train` with the options in `asked`.
+
+    Returns:
+        The network and its info, as `trained_parent`.
+    """
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "parents"
     path = folder / f"{Path(dataset.name).name}-{key}.safetensors"
@@ -237,17 +250,14 @@ def _kept(
     cached = _read_cached(model, path, asked)
     if cached is not None:
         return model, {**cached, "path": str(path), "from_cache": True}
-    options: dict[str, Any] = {k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")}
-    split = dataset.train if n_images is None else dataset.train.subset(slice(0, n_images))
-    history = fit(model, split, progress=progress, **options)
+    told = _fit(train, dataset.train, asked, progress, model) if fit is None else fit(model)
     loss, accuracy = evaluate(model, dataset.search.images, dataset.search.labels)
     info = {
         "key": key,
         "asked": asked,
         "accuracy": accuracy,
         "loss": loss,
-        "n_epochs": len(history.epochs),
-        "best_epoch": history.best,
+        **told,
     }
     written: str | None = str(path)
     try:
@@ -255,6 +265,15 @@ def _kept(
     except UsageError:
         written = None  # the network itself is there; a full disk must not cost it
     return model, {**info, "path": written, "from_cache": False}
+
+
+def _fit(
+    fit: Callable[..., History], images: Split, asked: dict[str, object], progress: bool, model: nn.Module
+) -> dict[str, object]:
+    """Train with the options in `asked`; what is told about it."""
+    options: dict[str, Any] = {k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")}
+    history = fit(model, images, progress=progress, **options)
+    return {"n_epochs": len(history.epochs), "best_epoch": history.best}
 
 
 def _read_cached(model: nn.Module, path: Path, asked: dict[str, object]) -> dict[str, object] | None:

@@ -130,7 +130,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """While open, torch computes on one thread."""
+    """While open, torch runs on one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -32,6 +32,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "masks": {"width": 0.1, "final_epochs": 2, "n_images": 150},
     "cgp": {"epochs": 2},
     "cgp_layers": {"epochs": 2, "generations": 300, "rows": 8, "cols": 8, "thresholds": "0,5,20"},
+    "alds": {"n_search": 200, "rival_budgets": 2},
 }
 
 # Other settings of a problem file, where they take other ways through it.
@@ -40,6 +41,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "ecomp",
         {"refit": False, "crossover": "block", "mutation": "noise", "initial": "l1", "size": "width", "batch_size": 60},
     ),
+    "alds-accuracy": (
+        "alds",
+        {"goal": "both", "measure": "data", "size": "both", "compensation": "refit", "n_calibration": 64},
+    ),
+    "alds-loss": ("alds", {"goal": "loss", "compensation": "batch-norm"}),
+    "alds-budget": ("alds", {"budget": 0.3, "schemes": "all", "measure": "frobenius", "size": "macs"}),
     "threshold-layers": ("threshold", {"layers": "*", "score": "std", "size": "both"}),
     "threshold-channels": ("threshold", {"layers": "conv*", "scope": "channel", "score": "rms", "size": "macs"}),
     "masks-free": ("masks", {"sparsity": None, "size": "macs", "start": "magsign", "references": "magsign,snip"}),

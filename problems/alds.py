@@ -1,0 +1,350 @@
+"""ALDS: low-rank decomposition of convolutions and linear layers, one budget shared among the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from operators.allocations import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
+from opt.errors import UsageError
+from opt.front import EXACT_FRONT
+from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
+from problems.networks.checkpoints import load_weights
+from problems.networks.data import Dataset, Split, load_dataset
+from problems.networks.lowrank.algorithms import OWN_ALGORITHMS
+from problems.networks.lowrank.calibration import Compensation
+from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
+from problems.networks.lowrank.ladder import Aggregate, Ladder
+from problems.networks.lowrank.layers import Scheme
+from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
+from problems.networks.lowrank.pruned_network import layer_errors
+from problems.networks.lowrank.rivals import Rival, rival_curves
+from problems.networks.lowrank.spectra import Measure
+from problems.networks.own_model import check_answers, network_of_choice
+from problems.networks.reference_networks import build_network, trained_network
+from problems.networks.training import evaluate
+
+Goal = Literal["bound", "accuracy", "loss", "both"]
+
+UNCOMPRESSED = "uncompressed network"
+
+_RECENT_BYTES = 400_000_000
+
+
+class ALDS(CompressionProblem):
+    """Slices and ranks of every layer's low-rank decomposition: how large the network is, how much it loses.
+
+    A layer's input channels are cut into k slices, and each slice's part of the weight is replaced by two factors of
+    rank j: a grouped convolution and a 1 x 1 convolution. Two integer variables a layer, its number of slices (from
+    those that divide its channels) and its rank, the highest of which leaves the layer as it is. Errors of all choices
+    are looked up in a table; the optimum of the largest error for every size is known and stands beside every
+    search. `--algo alds` is the published heuristic, `--algo alds-exact` that optimum.
+
+    Args:
+        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
+        data_dir: Folder with the data set's files; by default the usual places, then a download.
+        network: Network to compress: lenet5, resnet20 or vgg, trained once for each seed and then kept.
+        model: A network of your own instead, as package.module:function without arguments.
+        checkpoint: Weights of the network, a safetensors file; by default it is trained.
+        model_seed: Seed of the network's weights and training; same-as-run makes each run compress another network.
+        epochs: Epochs of training a network of your own.
+        split_seed: Seed of the split of the training images into those for training and those for search.
+        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
+        n_test: Test images to measure on, the first of them; by default all.
+        layers: Layers to decompose, shell patterns of names separated by commas; by default all that can be.
+        goal: What a search sees beside the size: the largest relative error of a layer (bound), the decomposed
+            network's share of wrong answers on the search split (accuracy), its cross-entropy there (loss; of few
+            images it tells networks apart where shares of wrong answers tie or differ by chance), or bound and
+            accuracy (both).
+        measure: Error of a layer: the paper's (spectral), times sqrt(k), the true residual's, Frobenius, nuclear, or
+            that of its outputs on calibration images (data); the last also chooses the factors.
+        schemes: How a kernel is shared between the factors: wholly in the first (spatial, as in the paper), or any
+            of the four ways (all).
+        size: Second objective: parameters, multiply-adds (macs) or bytes kept, or parameters and multiply-adds (both).
+        budget: Largest size, as a fraction of the network (the first of two sizes); by default none.
+        compensation: What the calibration images, without labels, give back to a decomposed network: nothing, its
+            batch-norm statistics, or these and each decoder's least-squares fit to the original's outputs (refit).
+        n_calibration: Training images for what is measured on data.
+        rivals: Whether rival methods stand beside the front: uniform SVD, one energy for all layers, PCA, L-Rank; and,
+            where accuracy is searched, filters by norm (FT), PFP and weights by magnitude.
+        rival_budgets: Points of each rival's curve.
+    """
+
+    own_algorithms = OWN_ALGORITHMS
+
+    objectives: Sequence[Objective] = (
+        Objective("bound", minimise, unit="largest relative error of a layer", weight=1.0, worst=1.0),
+        Objective("parameters", minimise, unit="fraction of parameters", weight=0.5, worst=1.0),
+    )
+
+    def __init__(
+        self,
+        *,
+        data: str = "digits",
+        data_dir: str | None = None,
+        network: Literal["lenet5", "resnet20", "vgg"] = "lenet5",
+        model: str | None = None,
+        checkpoint: str | None = None,
+        model_seed: int = 0,
+        epochs: int = 5,
+        split_seed: int = 0,
+        n_search: int | None = None,
+        n_test: int | None = None,
+        layers: str | None = None,
+        goal: Goal = "bound",
+        measure: Measure = "spectral",
+        schemes: Literal["spatial", "all"] = "spatial",
+        size: Literal["parameters", "macs", "bytes", "both"] = "parameters",
+        budget: float | None = None,
+        compensation: Compensation = "none",
+        n_calibration: int = 512,
+        rivals: bool = True,
+        rival_budgets: int = 8,
+    ) -> None:
+        least = {"epochs": (epochs, 1), "n_calibration": (n_calibration, 2), "model_seed": (model_seed, 0)}
+        least |= {"n_test": (1 if n_test is None else n_test, 1), "rival_budgets": (rival_budgets, 1)}
+        for name, (value, low) in least.items():
+            if value < low:
+                raise UsageError(f"{name} must be at least {low}, got {value}.")
+        if measure == "data" and schemes == "all":
+            raise UsageError("measure data knows the spatial scheme only; leave schemes at spatial, or take frobenius")
+        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
+        self.model = _network(self.dataset, network, model, checkpoint, model_seed, epochs).requires_grad_(False)
+        calibration = self.dataset.train.subset(slice(0, n_calibration)).images
+        check_answers(self.model, calibration[:2], self.dataset.n_classes)
+        self.goal, self.measure, self.compensation = goal, measure, compensation
+        self.lowrank = DecomposableNetwork(self.model, calibration, patterns=layers)
+        used: tuple[Scheme, ...] = (0, 1, 2, 3) if schemes == "all" else (0,)
+        self.table = self.lowrank.table(measure, used)
+        if not self.table.n_layers:
+            raise UsageError("no layer is smaller when decomposed; choose others with --problem.layers")
+        self.sizes: tuple[Size, ...] = ("parameters", "macs") if size == "both" else (size,)
+        self.budget_size: Size = self.sizes[0]
+        self.ladder = Ladder(self.table, self.budget_size)
+        self.budget = None if budget is None else self._checked_budget(budget)
+        self.objectives = _objectives(goal, self.sizes)
+        self._search = _without(self.dataset.search)
+        test = self.dataset.test if n_test is None else self.dataset.test.subset(slice(0, n_test))
+        self._test = _without(test)
+        self._n_rivals = rival_budgets if rivals else 0
+        # what the search has evaluated is tested, described and saved soon after
+        self._recent: dict[bytes, Decomposition] = {}
+        self._n_recent = max(1, _RECENT_BYTES // (12 * self.lowrank.whole.parameters))
+        n_options = np.array([len(options) for options in self.table.options])
+        xu = np.column_stack([n_options - 1, self.table.top.max(axis=1)]).reshape(-1)
+        super().__init__(
+            n_var=2 * self.table.n_layers,
+            representation="integer",
+            xl=np.tile([0, 1], self.table.n_layers),
+            xu=xu,
+            n_ieq_constr=0 if self.budget is None else 1,
+        )
+
+    def _checked_budget(self, budget: float) -> int:
+        total, least = self.table.total(self.budget_size), self.ladder.smallest
+        if not least / total <= budget <= 1:
+            raise UsageError(
+                f"budget must be a fraction of the {self.budget_size} from {least / total:.4g}, the smallest "
+                f"decomposition of these layers, to 1, got {budget}"
+            )
+        return int(budget * total)
+
+    # -- search -------------------------------------------------------------------------------------
+
+    def operators(self) -> Operators:
+        """Optima of random budgets, crossover by layer, steps of ranks and slices, repair to the budget."""
+        # a search of accuracy looks where networks are neither whole nor useless, or just below its budget
+        high: float = self.ladder.largest if self.goal == "bound" else 0.8 * self.ladder.largest
+        low: float = max(self.ladder.smallest, 0.02 * self.ladder.largest if self.budget is None else 0.6 * self.budget)
+        if self.budget is not None:
+            high, low = self.budget, min(low, self.budget)
+        ways = [self._way(self.table, "max" if self.goal == "bound" else "sum")]
+        if self.goal != "bound":
+            # what the accuracy prefers is not known beforehand: the sum of errors, or the largest of the paper's
+            schemes = sorted({scheme for options in self.table.options for scheme, _ in options})
+            ways.append(self._way(self.lowrank.table("spectral", schemes), "max"))
+        sampling = BudgetSampling(ways, low, high, self.table.n_layers)
+        mutation = RankMutation(self.table.top, self.table.rank_size[self.budget_size])
+        repair = None
+        if self.budget is not None:
+            rest = self.table.rest[self.budget_size]
+            repair = BudgetRepair(self._layer_sizes, self.table.top, self.budget - rest)
+        return Operators(sampling=sampling, crossover=LayerCrossover(), mutation=mutation, repair=repair)
+
+    def _way(self, table: ChoiceTable, aggregate: Aggregate) -> Callable[[float, np.ndarray | None], np.ndarray]:
+        plain = Ladder(table, self.budget_size, aggregate=aggregate)
+
+        def allocate(budget: float, weights: np.ndarray | None) -> np.ndarray:
+            if weights is None:
+                return plain.allocate(budget)
+            return Ladder(table, self.budget_size, aggregate=aggregate, weights=weights).allocate(budget)
+
+        return allocate
+
+    def _layer_sizes(self, X: np.ndarray) -> np.ndarray:
+        return self.table.layer_sizes(X, self.budget_size)
+
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        """Objectives of (n, n_var) allocations, (n, n_obj) float64; with a budget also (n, 1) constraint values."""
+        X = np.asarray(X, dtype=np.int64)
+        columns: dict[str, np.ndarray] = {s: self.table.sizes(X, s) / self.table.total(s) for s in self.sizes}
+        if self.goal in ("bound", "both"):
+            columns["bound"] = self.table.errors(X).max(axis=1)
+        if self.goal != "bound":
+            measured = np.array([_measured(self.compressed(x).dense, self._search) for x in X]).reshape(-1, 2)
+            columns |= {"loss": measured[:, 0], "error": 1 - measured[:, 1]}
+        F = np.column_stack([columns[o.name] for o in self.objectives])
+        if self.budget is None:
+            return F
+        return F, (self.table.sizes(X, self.budget_size)[:, None] - self.budget) / self.table.total(self.budget_size)
+
+    def compressed(self, x: np.ndarray) -> Decomposition:
+        """The decomposition of an allocation, (n_var,), compensated as the problem asks."""
+        key = self.fingerprint(x)
+        if key not in self._recent:
+            if len(self._recent) >= self._n_recent:
+                del self._recent[next(iter(self._recent))]
+            self._recent[key] = self.lowrank.compress(
+                self.table.choices(x), on_data=self.measure == "data", compensation=self.compensation
+            )
+        return self._recent[key]
+
+    # -- solutions ----------------------------------------------------------------------------------
+
+    def fingerprint(self, x: np.ndarray) -> bytes:
+        """The network's identity: ranks no higher than needed, one option for a layer left as it is."""
+        return self.table.identity(np.asarray(x, dtype=np.int64)[None])[0].tobytes()
+
+    def data_fingerprint(self) -> str:
+        """Digest of the data set's images and labels."""
+        return self.dataset.fingerprint
+
+    def describe(self, x: np.ndarray) -> dict[str, Any]:
+        """Sizes of the network, and of each layer its slices and rank, "k x j", or "whole"."""
+        X = np.asarray(x, dtype=np.int64)[None]
+        row: dict[str, Any] = {f"n_{s}": int(self.table.sizes(X, s)[0]) for s in SIZES}
+        if self.goal in ("accuracy", "loss"):
+            row["bound"] = float(self.table.errors(X).max())
+        row["decomposed"] = int((~self.table.is_whole(self.table.canonical(X))).sum())
+        return row | {f"ranks_{name}": _text(c) for name, c in self.table.choices(x).items()}
+
+    def decode(self, x: np.ndarray) -> nn.Module:
+        """The decomposed network: ordinary layers, two in place of one."""
+        return self.compressed(x).materialise()
+
+    def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """The state of `decode(x)`; `load_decomposed` makes the network of it again."""
+        return {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
+
+    def test(self, x: np.ndarray) -> dict[str, float]:
+        """Accuracy and loss on the test set."""
+        return self._tested(self.compressed(x).dense)
+
+    def _tested(self, model: nn.Module) -> dict[str, float]:
+        loss, accuracy = _measured(model, self._test)
+        return {"accuracy": accuracy, "loss": loss}
+
+    # -- what is known ------------------------------------------------------------------------------
+
+    def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> np.ndarray | None:
+        """Every optimum of the largest error over one size, (m, 2); None where accuracy or two sizes count."""
+        if self.goal != "bound" or len(self.sizes) > 1:
+            return None
+        errors, sizes = self.ladder.front()
+        is_within = sizes <= (self.ladder.largest if self.budget is None else self.budget)
+        return np.column_stack([errors, sizes / self.table.total(self.budget_size)])[is_within]
+
+    def references(self) -> list[Reference]:
+        """The uncompressed network, optima of the largest error, and rival methods over budgets."""
+        known = [Reference(UNCOMPRESSED, X=self.table.whole_row()[None])]
+        if self.budget is not None:
+            known = []
+        high = self.ladder.largest if self.budget is None else self.budget
+        if self.goal != "bound" or len(self.sizes) > 1:
+            budgets = np.geomspace(max(self.ladder.smallest, 0.05 * self.ladder.largest), high, max(2, self._n_rivals))
+            known.append(Reference("least largest error", X=np.unique(self.ladder.allocate_many(budgets), axis=0)))
+        else:
+            sizes = self.ladder.front()[1]
+            X = self.ladder.allocate_many(sizes[sizes <= high], spend=False)
+            F = self.evaluate(X)
+            known.append(Reference(EXACT_FRONT, F=F if self.budget is None else F[0]))
+        if not self._n_rivals:
+            return known
+        low = max(self.ladder.smallest, 0.05 * self.ladder.largest)
+        curves = rival_curves(
+            self.lowrank,
+            np.geomspace(low, min(high, 0.9 * self.ladder.largest), self._n_rivals),
+            size=self.budget_size,
+            with_pruning=self.goal != "bound",
+        )
+        return known + [self._rival_reference(name, rivals) for name, rivals in curves.items() if rivals]
+
+    def _rival_reference(self, name: str, rivals: Sequence[Rival]) -> Reference:
+        F, tests, rows = [], [], []
+        for rival in rivals:
+            columns: dict[str, float] = {s: rival.sizes[s] / self.table.total(s) for s in SIZES}
+            if self.goal in ("bound", "both"):
+                columns["bound"] = self._bound(rival)
+            if self.goal != "bound":
+                loss, accuracy = _measured(rival.model, self._search)
+                columns |= {"loss": loss, "error": 1 - accuracy}
+                tests.append(self._tested(rival.model))
+            F.append([columns[o.name] for o in self.objectives])
+            rows.append({f"n_{s}": int(rival.sizes[s]) for s in SIZES})
+        return Reference(name, F=np.array(F), test=tests or None, parameters=rows)
+
+    def _bound(self, rival: Rival) -> float:
+        """The largest error of a layer: the problem's measure, or the paper's where the rival is no decomposition."""
+        if rival.choices is not None and self.measure != "data":
+            try:
+                x = self.table.row(rival.choices)
+            except ValueError:
+                pass
+            else:
+                return float(self.table.errors(x[None]).max())
+        return float(max(layer_errors(self.lowrank, rival.model).values()))
+
+
+def _network(
+    dataset: Dataset, name: str, model: str | None, checkpoint: str | None, seed: int, epochs: int
+) -> nn.Module:
+    if model is not None:
+        return network_of_choice(dataset, model=model, checkpoint=checkpoint, seed=seed, epochs=epochs)
+    if checkpoint is None:
+        return trained_network(dataset, name, seed=seed)[0].eval()
+    network = build_network(name, dataset)
+    load_weights(network, checkpoint)
+    return network.eval()
+
+
+def _objectives(goal: Goal, sizes: Sequence[Size]) -> tuple[Objective, ...]:
+    bound, parameters = ALDS.objectives
+    error = Objective("error", minimise, unit="fraction", weight=1.0, worst=1.0)
+    macs = Objective("macs", minimise, unit="fraction of multiply-adds", weight=0.5, worst=1.0)
+    size_bytes = Objective("bytes", minimise, unit="fraction of bytes", weight=0.5, worst=1.0)
+    loss = Objective("loss", minimise, unit="nats", weight=1.0)
+    first = {"bound": (bound,), "accuracy": (error,), "loss": (loss,), "both": (error, bound)}[goal]
+    by_name: Mapping[Size, Objective] = {"parameters": parameters, "macs": macs, "bytes": size_bytes}
+    return (*first, *(by_name[s] for s in sizes))
+
+
+def _without(split: Split) -> Split:
+    """The split with its images in the layout in which convolutions are fastest."""
+    images = split.images.contiguous(memory_format=torch.channels_last)
+    fast = Split(split.pixels, split.labels, split.white)
+    fast.__dict__["images"] = images
+    return fast
+
+
+def _measured(model: nn.Module, split: Split) -> tuple[float, float]:
+    return evaluate(model, split.images, split.labels, batch_size=100)
+
+
+def _text(choice: Choice | None) -> str:
+    if choice is None:
+        return "whole"
+    return f"{choice.k} x {choice.j}" + (f" scheme {choice.scheme}" if choice.scheme else "")

@@ -1,0 +1,172 @@
+"""Rivals that prune: filters by norm (FT), filters by sensitivity on data (PFP), weights by magnitude."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from problems.networks.lowrank.choices import BYTES, Size
+from problems.networks.lowrank.layers import Layer
+from problems.networks.lowrank.moments import patches, sampled_positions
+from problems.networks.lowrank.network import DecomposableNetwork
+from problems.networks.lowrank.pruned_network import pruned_sizes
+from problems.networks.prunable import hooked, prunable_layers
+
+_BISECTIONS = 14
+_SENSITIVITY_IMAGES = 64
+_SENSITIVITY_SAMPLES = 32_768
+
+
+def magnitude_pruning(network: DecomposableNetwork, budget: float, *, size: Size = "parameters") -> nn.Module:
+    """The weights of least magnitude over all layers become zero, as many as the budget of non-zeros asks."""
+    weights = np.concatenate([np.abs(w).reshape(-1) for w in network.weights.values()])
+    costs = np.concatenate(
+        [
+            np.full(layer.parameters, layer.positions if size == "macs" else BYTES if size == "bytes" else 1)
+            for layer in network.layers
+        ]
+    )
+    total = {"parameters": network.whole.parameters, "macs": network.whole.macs, "bytes": network.whole.size_bytes}
+    order = np.argsort(weights, kind="stable")
+    excess = total[size] - budget
+    n = int(np.searchsorted(np.cumsum(costs[order]), excess)) + 1 if excess > 0 else 0
+    is_gone = np.zeros(len(weights), dtype=bool)
+    is_gone[order[:n]] = True
+    model = copy.deepcopy(network.model)
+    modules, start = prunable_layers(model), 0
+    for layer in network.layers:
+        mask = torch.from_numpy(is_gone[start : start + layer.parameters])
+        weight = modules[layer.name].weight
+        weight.data[mask.reshape(weight.shape)] = 0.0
+        start += layer.parameters
+    return model.eval()
+
+
+def filter_thresholding(network: DecomposableNetwork, budget: float, *, size: Size = "parameters") -> nn.Module | None:
+    """Filters whose norm is below one share of their layer's largest are removed; the share is found for the budget.
+
+    The last layer, whose filters are the classes, stays whole; so does the largest filter of every layer.
+
+    Source: Li et al. 2017, arXiv:1608.08710, with one relative threshold for all layers as in Liebenwein et al. 2021.
+    """
+    relative = {}
+    for layer in network.layers[:-1]:
+        norms = np.linalg.norm(network.weights[layer.name].reshape(layer.n_out, -1), axis=1)
+        relative[layer.name] = norms / max(float(norms.max()), 1e-30)
+
+    def at(threshold: float) -> nn.Module:
+        return without_filters(network, {name: r < threshold for name, r in relative.items()})
+
+    return _fitting(network, at, budget, size)
+
+
+def provable_filter_pruning(
+    network: DecomposableNetwork, budget: float, *, size: Size = "parameters"
+) -> nn.Module | None:
+    """Input channels of least sensitivity are removed, as many a layer as an error budget common to all allows.
+
+    The sensitivity of channel c is the largest share that it has in any of the next layer's pre-activations on data,
+    the positive and the negative part apart. A layer's number of channels for an error budget eps is
+    the expected number of different ones in about S / eps^2 draws in proportion to sensitivity (S their sum); those of
+    the highest sensitivity are kept. eps is found for the budget. The first layer's inputs, the image, stay.
+
+    Source: Liebenwein et al. 2020, arXiv:1911.07412, sec. 3 (sensitivity) and 4 (budget; constants of the sample size
+    are the same for all layers and go into eps).
+    """
+    sensitivity = channel_sensitivities(network)
+
+    def at(error: float) -> nn.Module:
+        model = copy.deepcopy(network.model)
+        modules = prunable_layers(model)
+        for name, s in sensitivity.items():
+            total = float(s.sum())
+            n_draws = total / error**2
+            expected = float((1 - (1 - s / total) ** n_draws).sum()) if total > 0 else len(s)
+            kept = int(np.clip(np.rint(expected), 1, len(s)))
+            gone = np.argsort(-s, kind="stable")[kept:]
+            _columns(modules[name].weight, network.by_name[name])[:, torch.from_numpy(gone)] = 0.0
+        return model.eval()
+
+    return _fitting(network, lambda t: at(float(np.exp(6 * t - 4))), budget, size)
+
+
+def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]:
+    """(c,) largest relative contribution of each input channel, for every layer without groups but the first.
+
+    A contribution is a share of the sum over an image's positions. On single positions, as published, nearly every
+    channel of a convolution once is the only active one, with a share of 1, and channels cannot be told apart.
+    """
+    model, modules = network.model, prunable_layers(network.model)
+    chosen = {layer.name: layer for layer in network.layers[1:] if layer.groups == 1}
+    images = network.calibration[:_SENSITIVITY_IMAGES]
+    found: dict[str, np.ndarray] = {}
+
+    def see(name: str, x: Tensor) -> None:
+        layer, module = chosen[name], modules[name]
+        positions = sampled_positions(layer, _SENSITIVITY_SAMPLES // len(images))
+        c = layer.n_in
+        weight = module.weight.detach().reshape(layer.n_out, c, -1)
+        inputs = patches(module, 1, x, positions)[0].reshape(c, weight.shape[2], -1)
+        best = torch.zeros(c)
+        for row in weight:
+            # (c, images, positions) of one filter, the positive and the negative part of its sum apart
+            parts = torch.einsum("cq,cqs->cs", row, inputs).unflatten(1, (len(images), -1))
+            for signed in (parts.clamp_min(0), (-parts).clamp_min(0)):
+                of_image = signed.sum(dim=2)
+                share = of_image / of_image.sum(dim=0).clamp_min(1e-12)
+                best = torch.maximum(best, share.amax(dim=1))
+        found[name] = best.double().numpy()
+
+    with hooked({name: modules[name] for name in chosen}, see), torch.no_grad():
+        model(images)
+    return found
+
+
+def without_filters(network: DecomposableNetwork, gone: Mapping[str, np.ndarray]) -> nn.Module:
+    """A copy of the network with filters set to zero, their biases and batch-norm channels too.
+
+    Args:
+        network: The original, left alone.
+        gone: By layer, (f,) bool.
+    """
+    model = copy.deepcopy(network.model)
+    modules = prunable_layers(model)
+    for name, is_gone in gone.items():
+        mask, module = torch.from_numpy(np.asarray(is_gone)), modules[name]
+        module.weight.data[mask] = 0.0
+        if module.bias is not None:
+            module.bias.data[mask] = 0.0
+        norm = network.by_name[name].norm
+        if norm is not None:
+            batch_norm = model.get_submodule(norm)
+            for tensor in (batch_norm.weight, batch_norm.bias, batch_norm.running_mean):
+                if isinstance(tensor, Tensor):
+                    tensor.data[mask] = 0.0
+    return model.eval()
+
+
+def _columns(weight: Tensor, layer: Layer) -> Tensor:
+    """(f, c, ...) view of a weight."""
+    return weight.data.reshape(layer.n_out, layer.n_in, -1)
+
+
+def _fitting(
+    network: DecomposableNetwork, at: Callable[[float], nn.Module], budget: float, size: Size
+) -> nn.Module | None:
+    """The mildest of a family of prunings, parameter 0 to 1, that stays within the budget; None where none does."""
+    low, high = 0.0, 1.0
+    best = at(high)
+    if pruned_sizes(network, best, is_structured=True)[size] > budget:
+        return None
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        model = at(middle)
+        if pruned_sizes(network, model, is_structured=True)[size] <= budget:
+            high, best = middle, model
+        else:
+            low = middle
+    return best

@@ -1,0 +1,257 @@
+"""Compress, retrain, and again: the published pipeline over a schedule of ratios, for any way to allocate."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from opt.errors import UsageError
+from problems.networks.data import Split
+from problems.networks.lowrank.calibration import Compensation
+from problems.networks.lowrank.choices import SIZES, Choice, Size
+from problems.networks.lowrank.composed import to_composed, to_pairs
+from problems.networks.lowrank.heuristic import PublishedHeuristic
+from problems.networks.lowrank.ladder import Ladder
+from problems.networks.lowrank.materialise import taken_together
+from problems.networks.lowrank.network import DecomposableNetwork
+from problems.networks.lowrank.rivals import decomposition_allocators
+from problems.networks.schedule import Schedule
+from problems.networks.sgd import Precision, train_sgd
+from problems.networks.training import evaluate
+
+Allocation = Literal["alds", "exact", "data-max", "data-sum", "pca", "l-rank", "uniform"]
+Mode = Literal["retrain", "cascade", "cascade-rewind"]
+Spacing = Literal["geometric", "linear", "harmonic", "cubic"]
+
+Choices = dict[str, Choice | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """How a network is decomposed for a budget.
+
+    Args:
+        allocation: The published heuristic (alds), the exact least maximum of the paper's error (exact) or of the
+            error on data (data-max), the least sum of squared errors on data (data-sum), PCA, L-Rank, uniform SVD.
+        compensation: What calibration images give back before retraining.
+    """
+
+    allocation: Allocation
+    compensation: Compensation = "none"
+
+    @property
+    def on_data(self) -> bool:
+        """Whether the factors are those that are optimal on data."""
+        return self.allocation in ("data-max", "data-sum", "pca")
+
+    def allocate(self, network: DecomposableNetwork, budget: float, size: Size, seed: int) -> Choices:
+        """Slices and ranks for a budget.
+
+        Raises:
+            UsageError: The budget is too small for the method.
+        """
+        found: Choices | None = None
+        if self.allocation == "alds":
+            table = network.table("spectral")
+            x = PublishedHeuristic(table, size).allocate(budget, np.random.default_rng(seed))
+            found = None if x is None else table.choices(x)
+        elif self.allocation in ("exact", "data-max", "data-sum"):
+            table = network.table("spectral" if self.allocation == "exact" else "data")
+            ladder = Ladder(table, size, aggregate="sum" if self.allocation == "data-sum" else "max")
+            found = table.choices(ladder.allocate(budget)) if budget >= ladder.smallest else None
+        else:
+            name = {"pca": "PCA", "l-rank": "L-Rank", "uniform": "uniform SVD"}[self.allocation]
+            found = decomposition_allocators(network, size)[name](budget)
+        if found is None:
+            raise UsageError(f"{self.allocation} finds no decomposition of {budget:.0f} {size} or fewer; keep more")
+        return found
+
+
+def keep_ratios(spacing: Spacing, first: float, last: float, n: int) -> np.ndarray:
+    """(n,) shares of the network to keep, from `first` down to `last`.
+
+    Args:
+        spacing: Equal factors (geometric), equal steps (linear), equal steps of 1 / ratio (harmonic), or of its cube
+            root (cubic).
+        first: Largest share kept.
+        last: Least.
+        n: How many.
+    """
+    if not 0 < last <= first <= 1 or n < 1:
+        raise UsageError(f"keep ratios must fall from first to last within 0 < r <= 1, got {first} to {last}, {n}")
+    if spacing == "geometric":
+        return np.geomspace(first, last, n)
+    if spacing == "linear":
+        return np.linspace(first, last, n)
+    if spacing == "harmonic":
+        return 1 / np.linspace(1 / first, 1 / last, n)
+    return np.linspace(first ** (1 / 3), last ** (1 / 3), n) ** 3
+
+
+@dataclasses.dataclass(frozen=True)
+class PruneRetrain:
+    """What is compressed and how it is retrained.
+
+    Args:
+        original: The trained network.
+        calibration: (n, ...) images for what is measured on data.
+        method: How it is decomposed.
+        schedule: The training schedule.
+        start_epoch: Point of it that retraining begins at; its end trains nothing.
+        precision: As in `train_sgd`.
+        augment: As in `train_sgd`.
+        size: What ratios are of.
+    """
+
+    original: nn.Module
+    calibration: Tensor
+    method: Method
+    schedule: Schedule
+    start_epoch: float
+    precision: Precision = "float32"
+    augment: bool = False
+    size: Size = "parameters"
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressed:
+    """One network of the pipeline.
+
+    Args:
+        keep_ratio: The share that was asked for.
+        before: Before retraining, in the form that is quick to evaluate.
+        fast: After retraining, likewise.
+        model: After retraining, of ordinary layers.
+        choices: Of each layer.
+        sizes: Of the network.
+    """
+
+    keep_ratio: float
+    before: nn.Module
+    fast: nn.Module
+    model: nn.Module
+    choices: Choices
+    sizes: dict[Size, int]
+
+    def accuracy_before(self, split: Split) -> float:
+        """Accuracy before retraining."""
+        return evaluate(self.before, split.images, split.labels, batch_size=100)[1]
+
+
+def retrained(
+    pipeline: PruneRetrain,
+    keep_ratio: float,
+    train: Split,
+    *,
+    seed: int,
+    start: nn.Module | None = None,
+    rewound: nn.Module | None = None,
+) -> Compressed:
+    """Decompose for one ratio and retrain.
+
+    Args:
+        pipeline: What and how.
+        keep_ratio: Share of the original's size to keep.
+        train: Images to retrain on.
+        seed: Of the heuristic's draws and of the order of the images.
+        start: Network of the original's shape whose slices and ranks are chosen; None for the original.
+        rewound: Network of the same shape whose weights are then decomposed instead; None for `start`.
+    """
+    source = DecomposableNetwork(start or pipeline.original, pipeline.calibration)
+    budget = keep_ratio * source.table().total(pipeline.size)
+    choices = pipeline.method.allocate(source, budget, pipeline.size, seed)
+    weights = source if rewound is None else DecomposableNetwork(rewound, pipeline.calibration)
+    decomposition = weights.compress(
+        choices, on_data=pipeline.method.on_data, compensation=pipeline.method.compensation
+    )
+    table = source.table()
+    x = table.row(choices)[None]
+    trainable = to_composed(decomposition.materialise(), pipeline.original)
+    if pipeline.start_epoch < pipeline.schedule.epochs:
+        train_sgd(
+            trainable,
+            train,
+            pipeline.schedule,
+            seed=seed,
+            start_epoch=pipeline.start_epoch,
+            precision=pipeline.precision,
+            augment=pipeline.augment,
+        )
+    trainable.eval().requires_grad_(False)
+    return Compressed(
+        keep_ratio,
+        decomposition.dense,
+        trainable,
+        to_pairs(trainable, pipeline.original),
+        choices,
+        {s: int(table.sizes(x, s)[0]) for s in SIZES},
+    )
+
+
+def run_pipeline(
+    pipeline: PruneRetrain,
+    ratios: Sequence[float] | np.ndarray,
+    train: Split,
+    *,
+    seed: int,
+    mode: Mode = "retrain",
+    rewind_to: nn.Module | None = None,
+) -> Iterator[Compressed]:
+    """One network for each ratio, largest first.
+
+    Args:
+        pipeline: What and how.
+        ratios: Shares of the original's size, falling.
+        train: Images to retrain on.
+        seed: As in `retrained`.
+        mode: Each from the original (retrain), each from the one before it (cascade), or slices and ranks chosen on
+            the one before while the weights are those of early in training (cascade-rewind).
+        rewind_to: The original's network with the weights of `start_epoch`, for cascade-rewind.
+    """
+    if mode == "cascade-rewind" and rewind_to is None:
+        raise ValueError("mode cascade-rewind needs rewind_to, the network as it was at start_epoch.")
+    start = None
+    for ratio in ratios:
+        made = retrained(
+            pipeline,
+            float(ratio),
+            train,
+            seed=seed,
+            start=start,
+            rewound=rewind_to if mode == "cascade-rewind" else None,
+        )
+        if mode != "retrain":
+            start = taken_together(made.model, pipeline.original)
+        yield made
+
+
+def largest_reductions(
+    rows: Sequence[dict[str, float]], *, base: float, deltas: Sequence[float] = (0.0, 0.005, 0.01, 0.02, 0.03)
+) -> dict[float, float | None]:
+    """For each loss of accuracy the largest reduction of parameters whose mean loss stays within it.
+
+    Args:
+        rows: `keep_ratio`, `accuracy` and `kept` (the share that was reached) of every network of every repetition.
+        base: Mean accuracy of the uncompressed networks.
+        deltas: Losses of accuracy, as fractions.
+
+    Returns:
+        By delta 1 - kept, the mean over repetitions; None where no ratio stays within it.
+    """
+    grouped = {
+        ratio: list(group)
+        for ratio, group in itertools.groupby(
+            sorted(rows, key=lambda r: r["keep_ratio"]), key=lambda r: r["keep_ratio"]
+        )
+    }
+    mean: Callable[[list[dict[str, float]], str], float] = lambda g, key: float(np.mean([r[key] for r in g]))  # noqa: E731
+    out: dict[float, float | None] = {}
+    for delta in deltas:
+        within = [1 - mean(g, "kept") for g in grouped.values() if base - mean(g, "accuracy") <= delta + 1e-12]
+        out[delta] = max(within, default=None)
+    return out

@@ -1,0 +1,170 @@
+"""Errors of every choice of slices and rank of a layer, from its weights alone, and kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from opt.errors import UsageError
+from problems.networks.checkpoints import write_whole
+from problems.networks.lowrank.layers import Layer, Scheme, sliced, unfold
+from problems.networks.sources import cache_folder
+
+Measure = Literal["spectral", "spectral-sqrt", "residual", "frobenius", "nuclear", "data"]
+WEIGHT_MEASURES: tuple[Measure, ...] = ("spectral", "spectral-sqrt", "residual", "frobenius", "nuclear")
+
+# Part of the name of every file kept: raise it when a measure changes.
+_VERSION = 1
+
+
+def option_key(layer: str, scheme: int, k: int) -> str:
+    """Name of the arrays of a layer with k slices."""
+    return f"{layer}|scheme={scheme}|k={k}"
+
+
+def singular_values(weight: np.ndarray, layer: Layer, scheme: Scheme, k: int) -> np.ndarray:
+    """(g k, full rank) float64 singular values of every slice, descending."""
+    return np.linalg.svd(sliced(unfold(weight.astype(np.float64), layer, scheme), k), compute_uv=False)
+
+
+def weight_errors(weight: np.ndarray, layer: Layer, scheme: Scheme, measure: Measure) -> dict[int, np.ndarray]:
+    """Relative errors of a layer for every number of slices and every rank.
+
+    Args:
+        weight: Of the layer.
+        layer: Its description.
+        scheme: How the kernel is shared between the factors.
+        measure: `spectral` is the paper's, the largest sigma_{j+1} of a slice by the sigma_1 of the whole matrix;
+            `spectral-sqrt` that times sqrt(k), a bound of the spectral norm of the whole residual; `residual` this norm
+            itself; `frobenius` the residual's Frobenius norm by that of the matrix; `nuclear` the sums of singular
+            values that are dropped and that there are.
+
+    Returns:
+        For each k an array (full rank + 1,): entry j is the error when j ranks of every slice are kept, the
+        last is 0. Where the layer has groups, the largest of their errors (of all groups together for sums).
+    """
+    whole = singular_values(weight, layer, scheme, 1)
+    out = {}
+    for k in layer.slices:
+        values = whole if k == 1 else singular_values(weight, layer, scheme, k)
+        out[k] = _of_values(measure, values, whole, weight, layer, scheme, k)
+    return out
+
+
+def _of_values(
+    measure: Measure,
+    values: np.ndarray,
+    whole: np.ndarray,
+    weight: np.ndarray,
+    layer: Layer,
+    scheme: Scheme,
+    k: int,
+) -> np.ndarray:
+    if measure in ("spectral", "spectral-sqrt"):
+        errors = _over(values.max(axis=0), whole.max())
+        return np.append(errors * (np.sqrt(k) if measure == "spectral-sqrt" else 1.0), 0.0)
+    if measure == "residual":
+        return _residual_norms(weight, layer, scheme, k, float(whole.max()))
+    power = 2 if measure == "frobenius" else 1
+    dropped = np.cumsum((values**power).sum(axis=0)[::-1])[::-1]
+    # a slice's own sum, so that nothing kept is an error of exactly 1
+    errors = _over(dropped, dropped[0])
+    return np.append(np.sqrt(errors) if measure == "frobenius" else errors, 0.0)
+
+
+def _over(values: np.ndarray, largest: float) -> np.ndarray:
+    return values / largest if largest > 0 else np.zeros_like(values)
+
+
+def _residual_norms(weight: np.ndarray, layer: Layer, scheme: Scheme, k: int, largest: float) -> np.ndarray:
+    """Spectral norm of the whole residual, by rank: the root of the largest eigenvalue of R R^T."""
+    blocks = sliced(unfold(weight.astype(np.float64), layer, scheme), k)
+    left, values, _ = np.linalg.svd(blocks, full_matrices=False)
+    full = values.shape[1]
+    errors = np.zeros(full + 1)
+    scaled = (left * values[:, None, :]).reshape(layer.groups, k, left.shape[1], full)
+    gram = np.zeros((layer.groups, left.shape[1], left.shape[1]))
+    for j in range(full - 1, -1, -1):
+        column = scaled[..., j]
+        gram += np.einsum("gkr,gks->grs", column, column)
+        errors[j] = np.sqrt(max(0.0, np.linalg.eigvalsh(gram)[:, -1].max()))
+    return errors / largest if largest > 0 else errors
+
+
+Tables = dict[str, np.ndarray]
+
+
+def weights_digest(weights: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of named arrays: names, shapes, bytes."""
+    digest = hashlib.sha256()
+    for name, array in weights.items():
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def kept_tables(
+    kind: str, digest: str, make: Callable[[], Tables], *, cache_dir: str | os.PathLike[str] | None = None
+) -> Tables:
+    """Arrays by name, read from the cache folder or made and kept there.
+
+    Args:
+        kind: What they are: a measure and whatever else decides them.
+        digest: Of the weights (and of the data, where they depend on it).
+        make: Makes them.
+        cache_dir: Folder; None takes `spectra` in the cache folder (`$OPT_CACHE_DIR`, else ~/.cache/opt-compress).
+
+    A file that can't be read is made anew; a folder that can't be written costs the work the next time.
+    """
+    folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "spectra"
+    name = hashlib.sha256(f"{_VERSION}|{kind}|{digest}".encode()).hexdigest()[:24]
+    path = folder / f"{kind.split('|')[0]}-{name}.safetensors"
+    if path.is_file():
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError):
+            pass  # damaged: made anew below
+    tables = make()
+    with contextlib.suppress(UsageError):  # a full disk must not cost the tables
+        write_whole(path, save(tables))
+    return tables
+
+
+def error_tables(
+    weights: Mapping[str, np.ndarray],
+    layers: list[Layer],
+    *,
+    measure: Measure = "spectral",
+    schemes: tuple[Scheme, ...] = (0,),
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Tables:
+    """`weight_errors` of all layers, by `option_key`; computed once for given weights, then read from disk.
+
+    Args:
+        weights: Of each layer, by its name.
+        layers: Their descriptions.
+        measure: One of `WEIGHT_MEASURES`.
+        schemes: Those to tabulate, where a layer has them.
+        cache_dir: As in `kept_tables`.
+    """
+    own = {layer.name: weights[layer.name] for layer in layers}
+    kind = f"{measure}|{schemes}|{[(layer.name, layer.groups, layer.slices) for layer in layers]}"
+
+    def make() -> Tables:
+        return {
+            option_key(layer.name, scheme, k): errors
+            for layer in layers
+            for scheme in schemes
+            if scheme in layer.schemes
+            for k, errors in weight_errors(own[layer.name], layer, scheme, measure).items()
+        }
+
+    return kept_tables(kind, weights_digest(own), make, cache_dir=cache_dir)

@@ -1,0 +1,123 @@
+"""Networks by name, trained once for a data set and kept: LeNet-5, ResNet-20, a small VGG."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from opt.errors import UsageError, nearest
+from problems.networks.checkpoints import save_network
+from problems.networks.data import Dataset
+from problems.networks.lenet_padded import PaddedLeNet5
+from problems.networks.parents import kept_network
+from problems.networks.preparation import channel_statistics
+from problems.networks.resnet import ResNet
+from problems.networks.schedule import Schedule
+from problems.networks.sgd import Precision, train_sgd
+from problems.networks.vgg import SmallVGG
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}
+"""Classes by the name on the command line."""
+
+SCHEDULES: dict[str, Schedule] = {
+    "lenet5": Schedule(epochs=8, lr=0.05, batch_size=64, weight_decay=5e-4, warm_up=0.5, decay="linear"),
+    "resnet20": Schedule(epochs=5, lr=0.2, batch_size=128, weight_decay=5e-4, warm_up=1.0, decay="linear"),
+    "vgg": Schedule(epochs=4, lr=0.1, batch_size=128, weight_decay=5e-4, warm_up=1.0, decay="linear"),
+}
+"""Trainings short enough for one core, on sets of 50,000 images: 1, 4 and 8 minutes."""
+
+# Part of the key of every cached network: raise it when training changes what it makes.
+_VERSION = 1
+
+
+def build_network(name: str, dataset: Dataset, *, seed: int = 0) -> nn.Module:
+    """An untrained network for a data set.
+
+    Args:
+        name: One of `NETWORKS`.
+        dataset: Gives the shape of the images, their statistics and the number of classes.
+        seed: Of the initial weights.
+
+    Raises:
+        UsageError: Unknown name.
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"network must be one of {', '.join(NETWORKS)}, got {name!r}{nearest(name, NETWORKS)}.")
+    mean, std = channel_statistics(dataset)
+    return NETWORKS[name](dataset.input_shape, dataset.n_classes, mean=mean, std=std, seed=seed)
+
+
+def default_schedule(name: str, dataset: Dataset) -> Schedule:
+    """The schedule of `SCHEDULES`, with smaller batches and more epochs where there are few images."""
+    schedule = SCHEDULES[name]
+    if len(dataset.train) >= 10_000:
+        return schedule
+    return dataclasses.replace(schedule, batch_size=32, epochs=2 * schedule.epochs)
+
+
+def trained_network(
+    dataset: Dataset,
+    name: str,
+    *,
+    seed: int = 0,
+    schedule: Schedule | None = None,
+    precision: Precision = "float32",
+    augment: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    keep_epochs: str | os.PathLike[str] | None = None,
+) -> tuple[nn.Module, dict[str, object]]:
+    """A network trained on the train split, from the cache if the same one was trained before.
+
+    Args:
+        dataset: Its train split is trained on.
+        name: One of `NETWORKS`.
+        seed: Of the initial weights and of the training.
+        schedule: As in `train_sgd`; None takes `default_schedule`.
+        precision: As in `train_sgd`.
+        augment: As in `train_sgd`.
+        cache_dir: As in `trained_parent`.
+        progress: As in `train_sgd`.
+        keep_epochs: Folder for the weights after each epoch, `epoch-N.safetensors`, to rewind to; only written when
+            the network is trained, not when it comes from the cache.
+
+    Returns:
+        The network in evaluation mode and its info, as `trained_parent`.
+
+    Raises:
+        UsageError: Unknown name.
+    """
+    used = schedule or default_schedule(name, dataset)
+    asked: dict[str, object] = {
+        "version": _VERSION,
+        "network": name,
+        "fingerprint": dataset.fingerprint,
+        "seed": seed,
+        "schedule": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(used).items()},
+        "precision": precision,
+        "augment": augment,
+    }
+
+    def fit(model: nn.Module) -> dict[str, object]:
+        def keep(number: int) -> None:
+            if keep_epochs is not None:
+                save_network(model, Path(keep_epochs) / f"epoch-{number}.safetensors", metadata={"epoch": number})
+
+        history = train_sgd(
+            model,
+            dataset.train,
+            used,
+            seed=seed,
+            precision=precision,
+            augment=augment,
+            progress=progress,
+            after_epoch=keep,
+        )
+        return {"n_epochs": len(history), "train_loss": history[-1].train_loss}
+
+    build = lambda: build_network(name, dataset, seed=seed)  # noqa: E731 - named for the call below
+    return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress, fit=fit)

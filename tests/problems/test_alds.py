@@ -1,0 +1,306 @@
+"""ALDS as a problem: exact front, published heuristic, budget, accuracy, references, own networks, the pipeline."""
+
+from __future__ import annotations
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import opt
+from opt.archive import nondominated
+from opt.errors import UsageError
+from opt.front import EXACT_FRONT
+from problems.alds import ALDS, UNCOMPRESSED
+from problems.networks.data import load_dataset
+from problems.networks.lowrank import prune_retrain
+from problems.networks.lowrank.algorithms import read_budgets
+from problems.networks.lowrank.materialise import load_decomposed, load_reference, n_parameters
+from problems.networks.lowrank.pipeline import keep_ratios, largest_reductions
+from problems.networks.reference_networks import NETWORKS, build_network, trained_network
+from problems.networks.schedule import Schedule
+from problems.networks.sgd import train_sgd
+from problems.networks.training import evaluate
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_and_cache(tmp_path_factory):
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def problem(one_thread_and_cache):
+    return ALDS(n_search=200)
+
+
+class Tiny(nn.Module):
+    """One convolution and a linear layer on rows of features."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, padding=1)
+        self.mix = nn.Linear(8, 8)
+        self.head = nn.Linear(384, 10)
+
+    def forward(self, x):
+        return self.head(self.mix(torch.relu(self.conv(x))).flatten(1))
+
+
+def tiny():
+    return Tiny()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def importable():
+    assert __name__ in sys.modules
+
+
+def test_no_search_beats_the_exact_front(problem, tmp_path, no_plots):
+    front = problem.pareto_front()
+    front = front[np.argsort(-front[:, 0])]
+    assert (np.diff(front[:, 0]) < 0).all() and (np.diff(front[:, 1]) > 0).all()
+    assert len(nondominated(front)) == len(front)
+    run = opt.minimize(problem, "nsga2", n_gen=8, pop_size=20, seed=1, out=tmp_path)
+    F = run.front[["bound", "parameters"]].to_numpy()
+    for f in F:
+        best = front[front[:, 1] <= f[1] + 1e-12, 0].min()
+        assert f[0] >= best - 1e-12
+    assert run.manifest["igd_plus"] < 0.05
+
+
+def test_published_heuristic_against_the_exact_optimum(problem, tmp_path, no_plots):
+    options = {"budgets": "0.1:0.9:6"}
+    published = opt.minimize(problem, "alds", n_gen=30, out=tmp_path, n_starts=5, **options)
+    exact = opt.minimize(problem, "alds-exact", n_gen=30, out=tmp_path, **options)
+    assert published.manifest["stop_reason"] == "the algorithm ended by itself"
+    assert published.manifest["n_gen"] == 5 and exact.manifest["n_gen"] == 1 and exact.manifest["n_eval"] == 6
+    for _, row in published.front.iterrows():
+        at_all = problem.pareto_front()
+        assert row["bound"] >= at_all[at_all[:, 1] <= row["parameters"] + 1e-12, 0].min() - 1e-12
+    budgets = np.geomspace(0.1, 0.9, 6)
+    for (_, row), budget in zip(exact.front.sort_values("parameters").iterrows(), budgets, strict=True):
+        assert row["parameters"] <= budget
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0.5,0.25", [0.5, 0.25]), ("0.1:0.4:3", [0.1, 0.2, 0.4]), ("1", [1.0])]
+)
+def test_budgets_are_read(text, expected):
+    np.testing.assert_allclose(read_budgets(text), expected)
+
+
+@pytest.mark.parametrize("text", ["", "0", "1.5", "a", "0.1:0.5", "0:1:3", "-1", "nan", "0.1:0.5:0"])
+def test_budgets_out_of_range_are_refused(text):
+    with pytest.raises(UsageError, match="budgets must be fractions"):
+        read_budgets(text)
+
+
+def test_budget_below_the_smallest_network_is_refused(problem, tmp_path):
+    with pytest.raises(UsageError, match=r"--algo.budgets must be at least 0\.0\d+ of the parameters"):
+        opt.minimize(problem, "alds", budgets="0.0001", out=tmp_path)
+    with pytest.raises(UsageError, match="budget must be a fraction of the parameters from"):
+        ALDS(n_search=200, budget=0.001)
+
+
+def test_own_algorithms_are_for_this_problem_only(tmp_path):
+    import sample_problems as samples
+
+    with pytest.raises(UsageError, match="unknown algorithm 'alds'"):
+        opt.minimize(samples.Steps(), "alds", out=tmp_path)
+
+
+def test_budget_is_kept_by_every_candidate(tmp_path, no_plots):
+    problem = ALDS(n_search=200, budget=0.3, rivals=False)
+    operators, rng = problem.operators(), np.random.default_rng(0)
+    wild = rng.integers(problem.xl, problem.xu + 1, size=(60, problem.n_var))
+    wild.setflags(write=False)
+    repaired = operators.repair(wild)
+    _, G = problem.evaluate(repaired)
+    assert (G <= 0).all() and (problem.evaluate(wild)[1] > 0).any()
+    sizes = problem.table.sizes(repaired, "parameters")
+    was_over = problem.evaluate(wild)[1][:, 0] > 0
+    np.testing.assert_array_equal(repaired[~was_over], wild[~was_over])
+    # most of the budget is used: what is left is less than a rank of the largest layer
+    left = problem.budget - sizes[was_over]
+    assert np.median(left) < problem.table.rank_size["parameters"].max() and (left >= 0).all()
+    run = opt.minimize(problem, "nsga2", n_gen=3, pop_size=10, out=tmp_path)
+    assert (run.front["n_parameters"] <= 0.3 * problem.table.total("parameters")).all()
+    assert (problem.pareto_front()[:, 1] <= 0.3).all()
+
+
+def test_accuracy_is_that_of_the_decoded_network():
+    problem = ALDS(n_search=200, goal="both", measure="data", size="both", compensation="refit", rivals=False)
+    assert [o.name for o in problem.objectives] == ["error", "bound", "parameters", "macs"]
+    X = problem.operators().sampling(6, np.random.default_rng(0))
+    F = problem.evaluate(X)
+    search, test = problem.dataset.search, problem.dataset.test
+    for x, f in zip(X, F, strict=True):
+        model = problem.decode(x)
+        assert f[0] == pytest.approx(1 - evaluate(model, search.images, search.labels)[1], abs=0.0051)
+        assert problem.test(x)["accuracy"] == pytest.approx(evaluate(model, test.images, test.labels)[1], abs=0.003)
+        assert f[2] == n_parameters(model) / problem.lowrank.whole.parameters
+    assert problem.pareto_front() is None
+
+
+def test_references_are_the_published_rivals(problem):
+    known = {r.name: r for r in problem.references()}
+    assert {UNCOMPRESSED, EXACT_FRONT, "uniform SVD", "PCA", "L-Rank", "SVD energy, spectral"} <= set(known)
+    front = problem.pareto_front()
+    for name, reference in known.items():
+        if reference.F is None:
+            continue
+        for bound, size in reference.F:
+            if name != "PCA":  # other factors than the table's
+                assert bound >= front[front[:, 1] <= size + 1e-12, 0].min() - 1e-9, name
+    accuracy = {r.name for r in ALDS(n_search=200, goal="accuracy", rival_budgets=2).references()}
+    assert {"FT", "PFP", "magnitude", "least largest error"} <= accuracy
+
+
+def test_whole_network_is_the_original(problem):
+    x = problem.table.whole_row()
+    F = problem.evaluate(x[None])
+    assert F.tolist() == [[0.0, 1.0]]
+    test = problem.dataset.test
+    assert problem.test(x)["accuracy"] == evaluate(problem.model, test.images, test.labels)[1]
+
+
+@pytest.mark.parametrize("measure", ["spectral-sqrt", "residual", "frobenius", "nuclear"])
+def test_every_measure_has_its_exact_front(measure):
+    problem = ALDS(n_search=200, measure=measure, schemes="all", rivals=False)
+    front = problem.pareto_front()
+    X = problem.operators().sampling(40, np.random.default_rng(0))
+    for bound, size in problem.evaluate(X):
+        assert bound >= front[front[:, 1] <= size + 1e-12, 0].min() - 1e-12
+
+
+def test_own_network_with_layers_on_sequences(tmp_path):
+    problem = ALDS(model=f"{__name__}:tiny", n_search=200, epochs=1, layers="mix,head", rivals=False)
+    assert problem.table.options[0] == [(0, 1)], "a layer on rows of features is not sliced"
+    x = problem.ladder.allocate(problem.ladder.smallest)
+    assert problem.decode(x)(problem.dataset.test.images[:3]).shape == (3, 10)
+    with pytest.raises(UsageError, match="layers pattern 'nose' fits no layer"):
+        ALDS(model=f"{__name__}:tiny", n_search=200, epochs=1, layers="nose")
+
+
+def test_bad_options_are_told():
+    for options, message in (
+        ({"measure": "data", "schemes": "all"}, "measure data knows the spatial scheme only"),
+        ({"n_calibration": 1}, "n_calibration must be at least 2"),
+        ({"n_test": 0}, "n_test must be at least 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            ALDS(**options)
+
+
+# -- networks by name, training, pipeline ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "size"), [("lenet5", 81_194), ("resnet20", 272_474), ("vgg", 288_746)])
+def test_networks_have_the_published_size(name, size):
+    from problems.networks.reference_networks import NETWORKS
+
+    shape = (1, 28, 28) if name != "vgg" else (3, 32, 32)
+    model = NETWORKS[name](shape, 10, mean=[0.5] * shape[0], std=[0.25] * shape[0], seed=1).eval()
+    assert n_parameters(model) == size
+    with torch.no_grad():
+        assert model(torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))).shape == (2, 10)
+
+
+def test_all_networks_are_built_for_small_images():
+    dataset = load_dataset("digits")
+    for name in NETWORKS:
+        assert build_network(name, dataset)(dataset.test.images[:2]).shape == (2, 10)
+    with pytest.raises(UsageError, match="did you mean 'lenet5'"):
+        build_network("lenet", dataset)
+
+
+def test_training_is_wound_back_and_repeats():
+    dataset = load_dataset("digits")
+    schedule = Schedule(epochs=3, lr=0.1, batch_size=100, warm_up=1.0, decay="linear")
+    assert schedule.lr_at(0.5) == pytest.approx(0.05) and schedule.lr_at(2.0) == pytest.approx(0.05)
+    steps = Schedule(epochs=10, milestones=(4.0, 8.0))
+    assert [steps.lr_at(e) for e in (0, 4, 9)] == pytest.approx([0.1, 0.01, 0.001])
+    states = []
+    for _ in range(2):
+        model = build_network("lenet5", dataset, seed=1)
+        numbers = []
+        history = train_sgd(
+            model, dataset.train, schedule, seed=3, start_epoch=1.5, augment=True, after_epoch=numbers.append
+        )
+        assert numbers == [2, 3] and len(history) == 2
+        states.append(model.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    with pytest.raises(ValueError, match="start_epoch"):
+        train_sgd(model, dataset.train, schedule, seed=0, start_epoch=3)
+
+
+def test_spacings():
+    assert keep_ratios("geometric", 0.8, 0.2, 3) == pytest.approx([0.8, 0.4, 0.2])
+    assert keep_ratios("linear", 0.8, 0.2, 3) == pytest.approx([0.8, 0.5, 0.2])
+    assert keep_ratios("harmonic", 0.8, 0.2, 3) == pytest.approx([0.8, 0.32, 0.2])
+    assert keep_ratios("cubic", 1.0, 0.125, 3) == pytest.approx([1.0, 0.421875, 0.125])
+    with pytest.raises(UsageError, match="must fall from first to last"):
+        keep_ratios("linear", 0.2, 0.8, 3)
+
+
+def test_largest_reductions_are_means_over_repetitions():
+    rows = [
+        {"keep_ratio": 0.5, "kept": 0.49, "accuracy": 0.90},
+        {"keep_ratio": 0.5, "kept": 0.47, "accuracy": 0.91},
+        {"keep_ratio": 0.2, "kept": 0.20, "accuracy": 0.88},
+        {"keep_ratio": 0.2, "kept": 0.20, "accuracy": 0.90},
+    ]
+    found = largest_reductions(rows, base=0.91)
+    assert found[0.0] is None and found[0.005] == pytest.approx(0.52) and found[0.02] == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("mode", ["retrain", "cascade", "cascade-rewind"])
+def test_pipeline_writes_networks_that_load_in_one_line(mode, tmp_path, capsys):
+    arguments = ["--mode", mode, "--ratios", "0.5,0.2", "--method", "exact", "--out", str(tmp_path)]
+    assert prune_retrain.main([*arguments, "--n-train", "400"]) == 0
+    assert "largest reduction" in capsys.readouterr().out
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["keep_ratio"]) for r in rows] == [0.5, 0.2]
+    test = load_dataset("digits").test
+    for row in rows:
+        model = load_reference(tmp_path / row["checkpoint"])
+        assert n_parameters(model) == int(row["parameters"]) <= float(row["keep_ratio"]) * 81_194
+        accuracy = evaluate(model, test.images, test.labels)[1]
+        assert accuracy == pytest.approx(float(row["accuracy"]), abs=0.003)
+        assert accuracy > float(row["accuracy_before"]) - 0.05
+
+
+def test_solution_of_a_run_loads_onto_the_original(problem, tmp_path, no_plots):
+    run = opt.minimize(problem, "alds-exact", budgets="0.3", n_gen=2, out=tmp_path)
+    (row,) = [r for _, r in run.front.iterrows()]
+    model = load_decomposed(problem.model, run.path / "solutions" / f"{row['id']}.safetensors")
+    test = problem.dataset.test
+    assert evaluate(model, test.images, test.labels)[1] == pytest.approx(row["test_accuracy"], abs=0.003)
+
+
+def test_bad_arguments_of_the_pipeline_are_told(capsys):
+    assert prune_retrain.main(["--ratios", "2"]) == 2
+    assert "--ratios must be shares" in capsys.readouterr().err
+    assert prune_retrain.main(["--start-epoch", "99"]) == 2
+    assert prune_retrain.main(["--ratios", "0.001"]) == 2
+    assert "keep more" in capsys.readouterr().err
+
+
+def test_trained_network_comes_from_the_cache_unless_asked_differently(tmp_path):
+    dataset = load_dataset("digits")
+    short = Schedule(epochs=1, batch_size=200, decay="linear")
+    first = trained_network(dataset, "lenet5", schedule=short, cache_dir=tmp_path, progress=False)
+    again = trained_network(dataset, "lenet5", schedule=short, cache_dir=tmp_path, progress=False)
+    other = trained_network(dataset, "lenet5", seed=1, schedule=short, cache_dir=tmp_path, progress=False)
+    assert not first[1]["from_cache"] and again[1]["from_cache"] and not other[1]["from_cache"]
+    state = again[0].state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in first[0].state_dict().items())
