@@ -31,7 +31,7 @@ def train_sgd(
     progress: bool = False,
     after_epoch: Callable[[int], None] | None = None,
 ) -> list[Epoch]:
-    """Train in place on the cross-entropy by SGD with Nesterov's momentum, from `start_epoch` of the schedule to its end.
+    """Train in place by SGD with Nesterov's momentum, from `start_epoch` of the schedule to its end.
 
     Args:
         model: Maps images (n, c, h, w) in [0, 1] to logits; its present weights are the start.
