@@ -153,6 +153,8 @@ def search_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
             cells.make({"name": name, "seed": seed}, cell)
         for weights in ("given", "signed"):
             for name in CRITERIA:
+                if only and not any(o in f"{name}, {weights} weights" for o in only):
+                    continue
 
                 def cell(weights: str = weights, name: str = name, seed: int = seed) -> Row:
                     problem = Masks(data=DATA, model_seed=seed, weights=weights, references=name)
