@@ -26,7 +26,7 @@ from opt.errors import UsageError, nearest
 from opt.problem import CompressionProblem, CrossoverFunction, MutationFunction, Objective, Operators, Reference
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.energy import Verdict, memory_pj_per_byte, verdict
-from problems.circuits.grid import circuit_grid, cost_table, function_set
+from problems.circuits.grid import PUBLISHED, circuit_grid, cost_table, function_set
 from problems.circuits.network import NetworkName, int8_network
 from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
@@ -127,6 +127,7 @@ class CGP(CompressionProblem):
         names = _objective_names(objectives)
         self.functions = function_set(functions, multiplexer=task == "all_layers")
         self.costs: CostTable = cost_table(costs)
+        self._is_relative = costs == PUBLISHED
         self.memory, self.pj_per_byte = memory, memory_pj_per_byte(memory)
         for name, value, low in (("rows", rows, 1), ("cols", cols, 1), ("levels_back", levels_back, 1)):
             if value is not None and value < low:
@@ -178,6 +179,8 @@ class CGP(CompressionProblem):
             "depth": float(self.layout.cols),
         }
         units = _UNITS | {"error": _ERROR_UNITS[self.error]}
+        if self._is_relative:
+            units["energy_pj"] = "published relative units"
         # a tenth of the loading energy weighs as much as a hundredth of the error of giving zeros
         weights = {name: (1.0 if name == "error" else 0.1) / worst.get(name, 100.0) for name in names}
         return tuple(Objective(name, unit=units[name], weight=weights[name], worst=worst.get(name)) for name in names)

@@ -20,6 +20,7 @@ from opt.options import OptionParser
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
+from problems.circuits.grid import PUBLISHED
 from problems.circuits.saved import saved_genome
 
 DPI = 150
@@ -31,7 +32,11 @@ def circuit_figure(run: Run) -> Figure:
     """The circuit of the run's solution of least error, and of them of least energy."""
     row = _best(run)
     genome = saved_genome(run, str(row["id"]))
-    ax = draw(genome, title=f"{_name(run)}: mse {row['mse']:.3g}, {row['circuit_pj']:.3g} pJ, {row['n_gates']} gates")
+    relative = (run.manifest["problem"].get("parameters") or {}).get("costs") == PUBLISHED
+    unit = "in published relative units" if relative else "pJ"
+    ax = draw(
+        genome, title=f"{_name(run)}: mse {row['mse']:.3g}, {row['circuit_pj']:.3g} {unit}, {row['n_gates']} gates"
+    )
     figure = ax.figure
     assert isinstance(figure, Figure)
     return figure
