@@ -44,11 +44,11 @@ from problems.networks.training import evaluate
 BUDGETS = (0.5, 0.3, 0.2, 0.1)
 PRECISION: dict[str, Any] = {"lenet5": "float32", "resnet20": "bfloat16", "vgg": "bfloat16"}
 
-N_TEST = {"lenet5": 2_000, "resnet20": 1_000, "vgg": 1_000}
+N_TEST = 2_000
 N_CALIBRATION = 256
-SEARCH_IMAGES = {"lenet5": 10_000, "resnet20": 1_000, "vgg": 1_000}
+SEARCH_IMAGES = {"lenet5": 10_000, "resnet20": 2_000, "vgg": 2_000}
 
-SEARCHES = (*(("parameters", b) for b in BUDGETS), ("macs", 0.3))
+SEARCHES = tuple(itertools.product(("parameters", "macs"), BUDGETS))
 
 
 class Rows:
@@ -93,7 +93,7 @@ def parents(
 
 def one_shot(dataset: Dataset, name: str, networks: Networks, out: Path) -> None:
     rows = Rows(out / f"one-shot-{name}.csv", ("parent", "method", "compensation", "limited", "budget"))
-    test = dataset.test.subset(slice(0, N_TEST[name]))
+    test = dataset.test.subset(slice(0, N_TEST))
     images = test.images.contiguous(memory_format=torch.channels_last)
     calibration = dataset.train.subset(slice(0, N_CALIBRATION)).images
     for parent, model in networks:
@@ -204,7 +204,7 @@ def methods(network: DecomposableNetwork, size: Size) -> dict[str, tuple[Maker, 
 def search(dataset: Dataset, name: str, networks: Networks, out: Path, n_eval: int) -> None:
     """NSGA-II on cross-entropy and size within each budget; the best on the search split is tested."""
     rows = Rows(out / f"search-{name}.csv", ("parent", "limited", "budget"))
-    test = dataset.test.subset(slice(0, N_TEST[name]))
+    test = dataset.test.subset(slice(0, N_TEST))
     images = test.images.contiguous(memory_format=torch.channels_last)
     for parent, model in networks:
         checkpoint = out / "parents" / f"{name}-{parent}.safetensors"
@@ -251,7 +251,7 @@ def retrain(
 ) -> None:
     """Every budget from the original, with the published allocation and with ours, and a short retraining."""
     rows = Rows(out / f"retrain-{name}.csv", ("parent", "method", "budget", "epochs"))
-    test = dataset.test.subset(slice(0, N_TEST[name]))
+    test = dataset.test.subset(slice(0, N_TEST))
     train = dataset.train if n_images is None else dataset.train.subset(slice(0, n_images))
     schedule = default_schedule(name, dataset)
     calibration = dataset.train.subset(slice(0, N_CALIBRATION)).images
@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--network", default="lenet5", choices=tuple(PRECISION))
     parser.add_argument("--parents", default="0,1,2,3,4", help="seeds of the parents")
     parser.add_argument("--data", default="fashion-mnist")
-    parser.add_argument("--n-eval", type=int, default=20)
+    parser.add_argument("--n-eval", type=int, default=24)
     parser.add_argument("--epochs", default="1", help="lengths of a retraining, the end of the schedule, as 0.5,1,2")
     parser.add_argument("--checkpoint", default=None, help="one parent from a file instead of trained ones")
     parser.add_argument("--images", type=int, default=None, help="training images of a retraining, by default all")

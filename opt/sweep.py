@@ -20,7 +20,7 @@ import inspect
 import itertools
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -121,7 +121,25 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
             axes |= {f"algo.{k}": v for k, v in algo_own.items()}
             more = [t for t in overriding if _is_for(t, spec, specs) and _is_of(t, cls, classes)]
             settings += _grid(problem, algo, axes, more, cls, spec)
-    return settings
+    return _told_apart(settings)
+
+
+def _told_apart(settings: Sequence[Setting]) -> list[Setting]:
+    """The settings with `varying`: the options in which those of the same problem and algorithm differ."""
+    options = [dict(token.removeprefix("--").split("=", 1) for token in s.tokens) for s in settings]
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for setting, own in zip(settings, options, strict=True):
+        groups.setdefault((setting.problem, setting.algo), []).append(own)
+    found = []
+    for setting, own in zip(settings, options, strict=True):
+        others = groups[setting.problem, setting.algo]
+        differing = [
+            (name, value)
+            for name, value in own.items()
+            if name not in ("seed", "runs") and any(other.get(name) != value for other in others)
+        ]
+        found.append(replace(setting, varying=tuple(differing)))
+    return found
 
 
 def _grid(
@@ -131,7 +149,6 @@ def _grid(
     given = {token.partition("=")[0].removeprefix("--") for token in more}
     axes = {name: value for name, value in axes.items() if name not in given}
     choices = {name: _choices(name, value, cls, spec) for name, value in axes.items()}
-    several = [name for name, values in choices.items() if len(values) > 1]
     return [
         Setting(
             problem=problem,
@@ -139,11 +156,6 @@ def _grid(
             tokens=(
                 *(f"--{name}={as_text(name, value)}" for name, value in zip(choices, combination, strict=True)),
                 *more,
-            ),
-            varying=tuple(
-                (name, as_text(name, value))
-                for name, value in zip(choices, combination, strict=True)
-                if name in several and name not in ("seed", "runs")
             ),
         )
         for combination in itertools.product(*choices.values())

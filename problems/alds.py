@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,10 +23,12 @@ from problems.networks.lowrank.ladder import Aggregate, Ladder
 from problems.networks.lowrank.layers import Scheme
 from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
 from problems.networks.lowrank.pruned_network import layer_errors
+from problems.networks.lowrank.retraining import OWN_SCHEDULE, Retrained, Retraining
 from problems.networks.lowrank.rivals import Rival, rival_curves
 from problems.networks.lowrank.spectra import Measure
 from problems.networks.own_model import check_answers, network_of_choice
-from problems.networks.reference_networks import build_network, trained_network
+from problems.networks.reference_networks import build_network, default_schedule, trained_network
+from problems.networks.sgd import Precision
 from problems.networks.training import evaluate
 
 Goal = Literal["bound", "accuracy", "loss", "both"]
@@ -69,6 +72,10 @@ class ALDS(CompressionProblem):
         compensation: What the calibration images, without labels, give back to a decomposed network: nothing, its
             batch-norm statistics, or these and each decoder's least-squares fit to the original's outputs (refit).
         n_calibration: Training images for what is measured on data.
+        retrain: Epochs that every network is trained further before it is judged, the end of its training schedule;
+            0 for none. Rival methods are retrained alike.
+        n_retrain: Training images for it, the first of them; by default all.
+        precision: Of trainings: float32, or bfloat16, which takes half the time where the processor has it.
         rivals: Whether rival methods stand beside the front: uniform SVD, one energy for all layers, PCA, L-Rank; and,
             where accuracy is searched, filters by norm (FT), PFP and weights by magnitude.
         rival_budgets: Points of each rival's curve.
@@ -102,21 +109,38 @@ class ALDS(CompressionProblem):
         budget: float | None = None,
         compensation: Compensation = "none",
         n_calibration: int = 512,
+        retrain: float = 0.0,
+        n_retrain: int | None = None,
+        precision: Precision = "float32",
         rivals: bool = True,
         rival_budgets: int = 8,
     ) -> None:
         least = {"epochs": (epochs, 1), "n_calibration": (n_calibration, 2), "model_seed": (model_seed, 0)}
         least |= {"n_test": (1 if n_test is None else n_test, 1), "rival_budgets": (rival_budgets, 1)}
+        least |= {"n_retrain": (1 if n_retrain is None else n_retrain, 1)}
         for name, (value, low) in least.items():
             if value < low:
                 raise UsageError(f"{name} must be at least {low}, got {value}.")
         if measure == "data" and schemes == "all":
             raise UsageError("measure data knows the spatial scheme only; leave schemes at spatial, or take frobenius")
+        if retrain and goal == "bound":
+            raise UsageError("retrain is for the goals accuracy, loss and both; a bound needs no network")
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
-        self.model = _network(self.dataset, network, model, checkpoint, model_seed, epochs).requires_grad_(False)
+        self.model = _network(self.dataset, network, model, checkpoint, model_seed, epochs, precision)
+        self.model.requires_grad_(False)
         calibration = self.dataset.train.subset(slice(0, n_calibration)).images
         check_answers(self.model, calibration[:2], self.dataset.n_classes)
         self.goal, self.measure, self.compensation = goal, measure, compensation
+        self._retraining: Retraining | None = None
+        if retrain:
+            schedule = OWN_SCHEDULE if model is not None else default_schedule(network, self.dataset)
+            if not 0 < retrain <= schedule.epochs:
+                raise UsageError(
+                    f"retrain must lie between 0 and the schedule's {schedule.epochs} epochs, got {retrain}"
+                )
+            images = self.dataset.train if n_retrain is None else self.dataset.train.subset(slice(0, n_retrain))
+            start = schedule.epochs - retrain
+            self._retraining = Retraining(self.model, images, schedule, start, model_seed, precision=precision)
         self.lowrank = DecomposableNetwork(self.model, calibration, patterns=layers)
         used: tuple[Scheme, ...] = (0, 1, 2, 3) if schemes == "all" else (0,)
         self.table = self.lowrank.table(measure, used)
@@ -132,7 +156,7 @@ class ALDS(CompressionProblem):
         self._test = _without(test)
         self._n_rivals = rival_budgets if rivals else 0
         # what the search has evaluated is tested, described and saved soon after
-        self._recent: dict[bytes, Decomposition] = {}
+        self._recent: dict[bytes, Decomposition | Retrained] = {}
         self._n_recent = max(1, _RECENT_BYTES // (12 * self.lowrank.whole.parameters))
         n_options = np.array([len(options) for options in self.table.options])
         xu = np.column_stack([n_options - 1, self.table.top.max(axis=1)]).reshape(-1)
@@ -202,15 +226,16 @@ class ALDS(CompressionProblem):
             return F
         return F, (self.table.sizes(X, self.budget_size)[:, None] - self.budget) / self.table.total(self.budget_size)
 
-    def compressed(self, x: np.ndarray) -> Decomposition:
-        """The decomposition of an allocation, (n_var,), compensated as the problem asks."""
+    def compressed(self, x: np.ndarray) -> Decomposition | Retrained:
+        """The decomposition of an allocation, (n_var,), compensated and retrained as the problem asks."""
         key = self.fingerprint(x)
         if key not in self._recent:
             if len(self._recent) >= self._n_recent:
                 del self._recent[next(iter(self._recent))]
-            self._recent[key] = self.lowrank.compress(
+            made = self.lowrank.compress(
                 self.table.choices(x), on_data=self.measure == "data", compensation=self.compensation
             )
+            self._recent[key] = made if self._retraining is None else self._retraining.decomposed(made)
         return self._recent[key]
 
     # -- solutions ----------------------------------------------------------------------------------
@@ -281,7 +306,18 @@ class ALDS(CompressionProblem):
             size=self.budget_size,
             with_pruning=self.goal != "bound",
         )
+        if self._retraining is not None:
+            curves = {name: [self._retrained(name, rival) for rival in rivals] for name, rivals in curves.items()}
         return known + [self._rival_reference(name, rivals) for name, rivals in curves.items() if rivals]
+
+    def _retrained(self, name: str, rival: Rival) -> Rival:
+        assert self._retraining is not None
+        if rival.choices is None:
+            model = self._retraining.pruned(rival.model)
+        else:
+            made = self.lowrank.compress(rival.choices, on_data=name == "PCA")
+            model = self._retraining.decomposed(made).dense
+        return dataclasses.replace(rival, model=model)
 
     def _rival_reference(self, name: str, rivals: Sequence[Rival]) -> Reference:
         F, tests, rows = [], [], []
@@ -310,12 +346,18 @@ class ALDS(CompressionProblem):
 
 
 def _network(
-    dataset: Dataset, name: str, model: str | None, checkpoint: str | None, seed: int, epochs: int
+    dataset: Dataset,
+    name: str,
+    model: str | None,
+    checkpoint: str | None,
+    seed: int,
+    epochs: int,
+    precision: Precision,
 ) -> nn.Module:
     if model is not None:
         return network_of_choice(dataset, model=model, checkpoint=checkpoint, seed=seed, epochs=epochs)
     if checkpoint is None:
-        return trained_network(dataset, name, seed=seed)[0].eval()
+        return trained_network(dataset, name, seed=seed, precision=precision)[0].eval()
     network = build_network(name, dataset)
     load_weights(network, checkpoint)
     return network.eval()

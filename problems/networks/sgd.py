@@ -30,6 +30,7 @@ def train_sgd(
     augment: bool = False,
     progress: bool = False,
     after_epoch: Callable[[int], None] | None = None,
+    after_step: Callable[[], None] | None = None,
 ) -> list[Epoch]:
     """Train in place by SGD with Nesterov's momentum, from `start_epoch` of the schedule to its end.
 
@@ -43,6 +44,7 @@ def train_sgd(
         augment: Shift images by up to four pixels and mirror half of them.
         progress: A line an epoch on stderr.
         after_epoch: Called with the number of each finished epoch, from 1 on; the model is then in training mode.
+        after_step: Called after each step of the optimiser; may change weights.
 
     Returns:
         One record an epoch; the validation's fields are NaN. On one thread, so that a seed fixes the result.
@@ -84,6 +86,8 @@ def train_sgd(
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
+                if after_step is not None:
+                    after_step()
                 total, seen, at = total + loss.item() * len(batch), seen + len(batch), at + 1
             nan, number = float("nan"), at // n_batches
             history.append(Epoch(number, total / seen, nan, nan, time.perf_counter() - start))

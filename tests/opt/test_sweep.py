@@ -141,3 +141,15 @@ def test_command_line_goes_before_the_study_file(tmp_path):
 def test_bad_study_file_is_one_line(text, what):
     with pytest.raises(UsageError, match=what):
         study(text)
+
+
+def test_entries_of_one_problem_are_told_apart_by_what_only_one_of_them_has():
+    settings = study(
+        "problem:\n  - {file: task.py, kind: plain, depth: [1, 2]}\n  - {file: task.py, kind: odd}\n"
+        "algo: random\nruns: 2\n"
+    )
+    assert [dict(s.varying) for s in settings] == [
+        {"problem.kind": "plain", "problem.depth": "1"},
+        {"problem.kind": "plain", "problem.depth": "2"},
+        {"problem.kind": "odd"},
+    ]

@@ -304,3 +304,69 @@ def test_trained_network_comes_from_the_cache_unless_asked_differently(tmp_path)
     assert not first[1]["from_cache"] and again[1]["from_cache"] and not other[1]["from_cache"]
     state = again[0].state_dict()
     assert all(torch.equal(v, state[k]) for k, v in first[0].state_dict().items())
+
+
+def test_retraining_is_part_of_what_is_judged(problem, tmp_path, no_plots):
+    options = {"n_search": 200, "n_test": 200, "goal": "accuracy", "rival_budgets": 2}
+    retrained = ALDS(retrain=4, n_retrain=300, **options)
+    x = retrained.ladder.allocate(0.15 * retrained.ladder.largest)
+    plain = ALDS(rivals=False, **options)
+    before, after = plain.evaluate(x[None])[0, 0], retrained.evaluate(x[None])[0, 0]
+    assert after < before - 0.05
+    # the same network again, without what is remembered
+    retrained._recent.clear()
+    assert retrained.evaluate(x[None])[0, 0] == after
+    run = opt.minimize(retrained, "alds-exact", budgets="0.15", out=tmp_path, keep=1)
+    row = run.front.iloc[0]
+    loaded = load_decomposed(retrained.model, run.path / "solutions" / f"{row['id']}.safetensors")
+    test = retrained.dataset.test.subset(slice(0, 200))
+    assert evaluate(loaded, test.images, test.labels)[1] == pytest.approx(row["test_accuracy"])
+    # rivals are retrained alike: of each the smallest network gains
+    rivals = {r.name: r.test[0]["loss"] for r in retrained.references() if r.test}
+    untrained = {r.name: r.test[0]["loss"] for r in ALDS(**options).references() if r.test}
+    assert rivals.keys() == untrained.keys() >= {"PCA", "L-Rank", "FT", "PFP", "magnitude"}
+    assert all(rivals[name] < untrained[name] for name in rivals)
+
+
+def test_retraining_that_cannot_be_is_refused():
+    with pytest.raises(UsageError, match="retrain is for the goals accuracy, loss and both"):
+        ALDS(retrain=1)
+    with pytest.raises(UsageError, match="retrain must lie between 0 and the schedule's 16 epochs, got 17"):
+        ALDS(retrain=17, goal="accuracy")
+
+
+def test_exact_sum_of_errors_is_an_algorithm_too(problem, tmp_path, no_plots):
+    by_sum = opt.minimize(problem, "alds-exact", budgets="0.3", aggregate="sum", out=tmp_path)
+    largest = opt.minimize(problem, "alds-exact", budgets="0.3", out=tmp_path)
+    assert by_sum.front.loc[0, "bound"] > largest.front.loc[0, "bound"]
+    with pytest.raises(UsageError, match="aggregate must be max or sum, got 'mean'"):
+        opt.minimize(problem, "alds-exact", aggregate="mean", out=tmp_path)
+
+
+def test_only_the_best_start_is_evaluated_where_networks_are(tmp_path, no_plots):
+    told = ALDS(n_search=200, rivals=False)
+    measured = ALDS(n_search=200, rivals=False, goal="accuracy")
+    options = {"budgets": "0.3,0.15", "n_starts": 6, "seed": 4, "out": tmp_path}
+    run = opt.minimize(measured, "alds", n_gen=30, **options)
+    assert run.manifest["n_gen"] == 1 and run.manifest["n_eval"] == 2
+    best = opt.minimize(told, "alds", n_gen=30, **options).front.set_index("parameters")["bound"]
+    for _, row in run.front.iterrows():
+        assert row["bound"] == pytest.approx(best[best.index <= (0.3 if row["parameters"] > 0.15 else 0.15)].min())
+
+
+@pytest.mark.parametrize(("method", "curve"), [("pca", "PCA"), ("l-rank", "L-Rank"), ("uniform", "uniform SVD")])
+def test_rivals_are_algorithms_too(method, curve, tmp_path, no_plots):
+    problem = ALDS(n_search=200, goal="accuracy", measure="data", rival_budgets=2)
+    reference = {r.name: r for r in problem.references()}[curve]
+    budgets = ",".join(f"{f + 1e-6:.9f}" for f in reference.F[:, 1])
+    run = opt.minimize(problem, "alds-rival", method=method, budgets=budgets, out=tmp_path)
+    assert run.manifest["n_eval"] == 2
+    found = run.front.sort_values("parameters")[["error", "parameters"]].to_numpy()
+    assert found[:, 1] == pytest.approx(np.sort(reference.F[:, 1]))
+    if method == "pca":
+        np.testing.assert_allclose(found, reference.F[np.argsort(reference.F[:, 1])])
+
+
+def test_unknown_rival_is_refused(problem, tmp_path):
+    with pytest.raises(UsageError, match=r"method must be one of uniform, .*, got 'pcb'"):
+        opt.minimize(problem, "alds-rival", method="pcb", out=tmp_path)

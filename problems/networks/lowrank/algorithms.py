@@ -1,4 +1,4 @@
-"""The searches that only this task has: the published heuristic and the exact optimum, over a schedule of budgets."""
+"""The searches that only this task has: published heuristic, exact optimum, rivals, over a schedule of budgets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.registry import AlgorithmSpec
-from opt.errors import UsageError
+from opt.errors import UsageError, nearest
 from opt.problem import CompressionProblem
 from problems.networks.lowrank.choices import ChoiceTable, Size
 from problems.networks.lowrank.heuristic import N_ITERATIONS, N_STARTS, PublishedHeuristic
-from problems.networks.lowrank.ladder import Ladder
+from problems.networks.lowrank.ladder import Aggregate, Ladder
+from problems.networks.lowrank.rivals import decomposition_allocators
 
 DEFAULT_BUDGETS = "0.05:0.95:19"
+
+RIVALS = {
+    "uniform": "uniform SVD",
+    "frobenius": "SVD energy, Frobenius",
+    "nuclear": "SVD energy, nuclear",
+    "spectral": "SVD energy, spectral",
+    "pca": "PCA",
+    "l-rank": "L-Rank",
+}
+"""Names of the rivals' curves by the option `--algo.method`."""
 
 
 class HasTable(Protocol):
@@ -62,32 +73,44 @@ class ScheduledAllocation(Algorithm):
 
 
 class PublishedSearch(ScheduledAllocation):
-    """One start of the published heuristic a generation, for every budget."""
+    """The published heuristic for every budget.
 
-    def __init__(
-        self, table: ChoiceTable, size: Size, budgets: np.ndarray, *, n_starts: int, n_iterations: int
-    ) -> None:
-        super().__init__(n_starts)
-        self.table, self.size, self.budgets = table, size, budgets
-        self.heuristic = PublishedHeuristic(table, size, n_iterations=n_iterations)
+    Args:
+        heuristic: On the table of choices.
+        budgets: (n,) of the whole network.
+        n_starts: Starts for each budget.
+        is_told: Whether every start is evaluated, one a generation; else only the one of least bound for each budget,
+            in one generation.
+    """
+
+    def __init__(self, heuristic: PublishedHeuristic, budgets: np.ndarray, *, n_starts: int, is_told: bool) -> None:
+        super().__init__(n_starts if is_told else 1)
+        self.heuristic, self.budgets, self.n_starts, self.is_told = heuristic, budgets, n_starts, is_told
 
     def batch(self, number: int) -> np.ndarray:
-        """What start `number` finds for each budget; the network as it is, where it finds nothing."""
-        found = [self.heuristic.start(float(b), number, self.random_state) for b in self.budgets]
-        whole = self.table.whole_row()
+        """What is found for each budget; the network as it is, where nothing is."""
+        whole, rng = self.heuristic.table.whole_row(), self.random_state
+        if self.is_told:
+            found = [self.heuristic.start(float(b), number, rng) for b in self.budgets]
+        else:
+            found = [self.heuristic.allocate(float(b), rng, n_starts=self.n_starts) for b in self.budgets]
         return np.array([whole if x is None else x for x in found])
 
 
-class ExactSearch(ScheduledAllocation):
-    """The exact optimum of every budget, in one generation."""
+class GivenAllocations(ScheduledAllocation):
+    """Allocations that are known beforehand, in one generation.
 
-    def __init__(self, ladder: Ladder, budgets: np.ndarray) -> None:
+    Args:
+        X: (n, 2 layers) int64.
+    """
+
+    def __init__(self, X: np.ndarray) -> None:
         super().__init__(1)
-        self.ladder, self.budgets = ladder, budgets
+        self.X = X
 
     def batch(self, number: int) -> np.ndarray:
-        """The optima."""
-        return self.ladder.allocate_many(np.clip(self.budgets, self.ladder.smallest, None))
+        """All of them."""
+        return self.X
 
 
 def read_budgets(text: str) -> np.ndarray:
@@ -135,26 +158,53 @@ def published(
 
     Args:
         budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps.
-        n_starts: Starts, one a generation: 3, 5, 7, 9 slices for all layers, then drawn.
+        n_starts: Starts, one a generation: 3, 5, 7, 9 slices for all layers, then drawn. Where networks are
+            evaluated, only the start of least bound is, as published.
         n_iterations: Rounds of the two steps a start.
     """
     if n_starts < 1 or n_iterations < 0:
         raise UsageError(f"alds needs --algo.n_starts >= 1 and n_iterations >= 0, got {n_starts} and {n_iterations}")
     table, size, values = _sizes(problem, budgets)
-    return PublishedSearch(table, size, values, n_starts=n_starts, n_iterations=n_iterations)
+    heuristic = PublishedHeuristic(table, size, n_iterations=n_iterations)
+    is_told = getattr(problem, "goal", "bound") == "bound"
+    return PublishedSearch(heuristic, values, n_starts=n_starts, is_told=is_told)
 
 
-def exact(problem: CompressionProblem, *, budgets: str = DEFAULT_BUDGETS) -> Algorithm:
+def exact(problem: CompressionProblem, *, budgets: str = DEFAULT_BUDGETS, aggregate: Aggregate = "max") -> Algorithm:
     """The exact least maximum error for each budget, what is left of it spent on the other layers.
 
     Args:
         budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps.
+        aggregate: What is made least: the largest error of a layer (max), or the sum of squared errors (sum; at the
+            corners of the layers' convex hulls, within one step of it in between).
     """
+    if aggregate not in ("max", "sum"):
+        raise UsageError(f"aggregate must be max or sum, got {aggregate!r}")
     table, size, values = _sizes(problem, budgets)
-    return ExactSearch(Ladder(table, size), values)
+    ladder = Ladder(table, size, aggregate=aggregate)
+    return GivenAllocations(ladder.allocate_many(np.clip(values, ladder.smallest, None)))
+
+
+def rival(problem: CompressionProblem, *, method: str = "pca", budgets: str = DEFAULT_BUDGETS) -> Algorithm:
+    """A rival method's allocation for each budget, one slice a layer; budgets below its smallest network are left out.
+
+    Args:
+        method: uniform (the same share of every layer), frobenius, nuclear or spectral (one energy for all layers), pca
+            (on outputs; published with --problem.measure data), l-rank.
+        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps.
+    """
+    if method not in RIVALS:
+        raise UsageError(f"method must be one of {', '.join(RIVALS)}, got {method!r}{nearest(method, RIVALS)}")
+    table, size, values = _sizes(problem, budgets)
+    allocate = decomposition_allocators(problem.lowrank, size)[RIVALS[method]]
+    found = [table.row(choices) for b in values if (choices := allocate(float(b))) is not None]
+    if not found:
+        raise UsageError(f"{method} finds no decomposition within any of --algo.budgets; give larger ones")
+    return GivenAllocations(np.array(found))
 
 
 OWN_ALGORITHMS = (
     AlgorithmSpec("alds", published, "any", representations=("integer",)),
     AlgorithmSpec("alds-exact", exact, "any", representations=("integer",)),
+    AlgorithmSpec("alds-rival", rival, "any", representations=("integer",)),
 )

@@ -16,9 +16,11 @@ from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.prunable import hooked, prunable_layers
 
-_BISECTIONS = 14
-_SENSITIVITY_IMAGES = 64
-_SENSITIVITY_SAMPLES = 32_768
+_BISECTIONS = 18
+_SENSITIVITY_IMAGES = 128
+_SENSITIVITY_SAMPLES = 16_384
+_LEAST_SUM = 1.2e-7
+_FAILURE = 1e-16
 
 
 def magnitude_pruning(network: DecomposableNetwork, budget: float, *, size: Size = "parameters") -> nn.Module:
@@ -67,15 +69,14 @@ def filter_thresholding(network: DecomposableNetwork, budget: float, *, size: Si
 def provable_filter_pruning(
     network: DecomposableNetwork, budget: float, *, size: Size = "parameters"
 ) -> nn.Module | None:
-    """Input channels of least sensitivity are removed, as many a layer as an error budget common to all allows.
+    """Input channels of least sensitivity are removed, as many a layer as an error common to all layers allows.
 
-    The sensitivity of channel c is the largest share that it has in any of the next layer's pre-activations on data,
-    the positive and the negative part apart. A layer's number of channels for an error budget eps is
-    the expected number of different ones in about S / eps^2 draws in proportion to sensitivity (S their sum); those of
-    the highest sensitivity are kept. eps is found for the budget. The first layer's inputs, the image, stay.
+    A layer's number of channels for an error eps is the expected number of different ones in m draws in proportion to
+    sensitivity, m = 3 (6 + 2 eps) S a / eps^2, with S the sum of its sensitivities and
+    a = 6 log(8 (p + 1) q / delta) for p positions, q kernel entries and a probability of failure delta; those of the
+    highest sensitivity are kept. eps is found for the budget. The first layer's inputs, the image, stay.
 
-    Source: Liebenwein et al. 2020, arXiv:1911.07412, sec. 3 (sensitivity) and 4 (budget; constants of the sample size
-    are the same for all layers and go into eps).
+    Source: Liebenwein et al. 2020, arXiv:1911.07412, theorem 1 and sec. 4 (deterministic variant).
     """
     sensitivity = channel_sensitivities(network)
 
@@ -83,22 +84,32 @@ def provable_filter_pruning(
         model = copy.deepcopy(network.model)
         modules = prunable_layers(model)
         for name, s in sensitivity.items():
-            total = float(s.sum())
-            n_draws = total / error**2
-            expected = float((1 - (1 - s / total) ** n_draws).sum()) if total > 0 else len(s)
-            kept = int(np.clip(np.rint(expected), 1, len(s)))
-            gone = np.argsort(-s, kind="stable")[kept:]
-            _columns(modules[name].weight, network.by_name[name])[:, torch.from_numpy(gone)] = 0.0
+            layer = network.by_name[name]
+            gone = np.argsort(-s, kind="stable")[_kept_channels(s, error, layer) :]
+            _columns(modules[name].weight, layer)[:, torch.from_numpy(gone)] = 0.0
         return model.eval()
 
-    return _fitting(network, lambda t: at(float(np.exp(6 * t - 4))), budget, size)
+    return _fitting(network, lambda t: at(float(np.exp(16 * t - 4))), budget, size)
+
+
+def _kept_channels(sensitivity: np.ndarray, error: float, layer: Layer) -> int:
+    total, n_entries = float(sensitivity.sum()), layer.parameters // (layer.n_out * layer.n_in)
+    if total == 0:
+        return len(sensitivity)
+    scale = 6 * np.log(8 * (layer.positions + 1) * n_entries / _FAILURE)
+    n_draws = np.ceil(3 * (6 + 2 * error) * total * scale / error**2)
+    expected = np.ceil((1 - (1 - sensitivity / total) ** n_draws).sum())
+    return int(np.clip(expected, 1, len(sensitivity)))
 
 
 def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]:
     """(c,) largest relative contribution of each input channel, for every layer without groups but the first.
 
-    A contribution is a share of the sum over an image's positions. On single positions, as published, nearly every
-    channel of a convolution once is the only active one, with a share of 1, and channels cannot be told apart.
+    The sensitivity of a channel is the largest share that a single product of one of its inputs and a weight has of the
+    positive, or of the negative, part of a pre-activation: over kernel entries, filters, positions and images.
+
+    Source: Liebenwein et al. 2020, arXiv:1911.07412, sec. 3, with products of negative inputs apart from those of
+    positive ones.
     """
     model, modules = network.model, prunable_layers(network.model)
     chosen = {layer.name: layer for layer in network.layers[1:] if layer.groups == 1}
@@ -111,14 +122,14 @@ def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]
         c = layer.n_in
         weight = module.weight.detach().reshape(layer.n_out, c, -1)
         inputs = patches(module, 1, x, positions)[0].reshape(c, weight.shape[2], -1)
+        if bool((inputs < 0).any()):
+            inputs = torch.cat([inputs.clamp_min(0), (-inputs).clamp_min(0)], dim=2)
         best = torch.zeros(c)
         for row in weight:
-            # (c, images, positions) of one filter, the positive and the negative part of its sum apart
-            parts = torch.einsum("cq,cqs->cs", row, inputs).unflatten(1, (len(images), -1))
-            for signed in (parts.clamp_min(0), (-parts).clamp_min(0)):
-                of_image = signed.sum(dim=2)
-                share = of_image / of_image.sum(dim=0).clamp_min(1e-12)
-                best = torch.maximum(best, share.amax(dim=1))
+            for signed in (row.clamp_min(0), (-row).clamp_min(0)):
+                total = torch.einsum("cq,cqs->s", signed, inputs)
+                share = signed[:, :, None] * (inputs / torch.where(total > _LEAST_SUM, total, torch.inf))
+                best = torch.maximum(best, share.amax(dim=(1, 2)))
         found[name] = best.double().numpy()
 
     with hooked({name: modules[name] for name in chosen}, see), torch.no_grad():

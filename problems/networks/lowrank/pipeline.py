@@ -14,14 +14,14 @@ from opt.errors import UsageError
 from problems.networks.data import Split
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Choice, Size
-from problems.networks.lowrank.composed import to_composed, to_pairs
 from problems.networks.lowrank.heuristic import PublishedHeuristic
 from problems.networks.lowrank.ladder import Ladder
 from problems.networks.lowrank.materialise import taken_together
 from problems.networks.lowrank.network import DecomposableNetwork
+from problems.networks.lowrank.retraining import Retraining
 from problems.networks.lowrank.rivals import decomposition_allocators
 from problems.networks.schedule import Schedule
-from problems.networks.sgd import Precision, train_sgd
+from problems.networks.sgd import Precision
 from problems.networks.training import evaluate
 
 Allocation = Literal["alds", "exact", "data-max", "data-sum", "pca", "l-rank", "uniform"]
@@ -171,23 +171,21 @@ def retrained(
     )
     table = source.table()
     x = table.row(choices)[None]
-    trainable = to_composed(decomposition.materialise(), pipeline.original)
-    if pipeline.start_epoch < pipeline.schedule.epochs:
-        train_sgd(
-            trainable,
-            train,
-            pipeline.schedule,
-            seed=seed,
-            start_epoch=pipeline.start_epoch,
-            precision=pipeline.precision,
-            augment=pipeline.augment,
-        )
-    trainable.eval().requires_grad_(False)
+    retraining = Retraining(
+        pipeline.original,
+        train,
+        pipeline.schedule,
+        pipeline.start_epoch,
+        seed,
+        precision=pipeline.precision,
+        augment=pipeline.augment,
+    )
+    trained = retraining.decomposed(decomposition)
     return Compressed(
         keep_ratio,
         decomposition.dense,
-        trainable,
-        to_pairs(trainable, pipeline.original),
+        trained.dense,
+        trained.materialise(),
         choices,
         {s: int(table.sizes(x, s)[0]) for s in SIZES},
     )

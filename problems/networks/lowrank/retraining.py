@@ -1,0 +1,97 @@
+"""Compressed networks trained further: the end of the schedule that their original was trained with."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from problems.networks.data import Split
+from problems.networks.lowrank.composed import to_composed, to_pairs
+from problems.networks.lowrank.network import Decomposition
+from problems.networks.schedule import Schedule
+from problems.networks.sgd import Precision, train_sgd
+
+OWN_SCHEDULE = Schedule(epochs=20, lr=0.05, batch_size=64, weight_decay=5e-4, decay="linear")
+"""What a network of a user's own is taken to have been trained with, when the end of a schedule is asked for."""
+
+
+class Retrained:
+    """A decomposed network after retraining, in two forms.
+
+    Args:
+        dense: Its factors multiplied before they are applied; quick to evaluate.
+        original: The network that was decomposed.
+    """
+
+    def __init__(self, dense: nn.Module, original: nn.Module) -> None:
+        self.dense, self.original = dense, original
+
+    def materialise(self) -> nn.Module:
+        """The network of ordinary layers, two in place of each decomposed one, in evaluation mode."""
+        return to_pairs(self.dense, self.original)
+
+
+@dataclasses.dataclass(frozen=True)
+class Retraining:
+    """How compressed networks are trained further.
+
+    Args:
+        original: The network that they are made from.
+        data: Images and labels to train on.
+        schedule: The training schedule.
+        start_epoch: Point of it that retraining begins at; its end trains nothing.
+        seed: Of the order of the images.
+        precision: As in `train_sgd`.
+        augment: As in `train_sgd`.
+
+    Source: Renda et al. 2020, arXiv:2003.02389 ("learning-rate rewinding").
+    """
+
+    original: nn.Module
+    data: Split
+    schedule: Schedule
+    start_epoch: float
+    seed: int
+    precision: Precision = "float32"
+    augment: bool = False
+
+    def decomposed(self, decomposition: Decomposition) -> Retrained:
+        """A decomposition with its factors trained; the one given stays as it is."""
+        model = to_composed(decomposition.materialise(), self.original)
+        self._train(model, {})
+        return Retrained(model.eval().requires_grad_(False), self.original)
+
+    def pruned(self, model: nn.Module) -> nn.Module:
+        """A copy of a pruned network with the rest of its weights trained; what pruning made zero stays zero."""
+        model = copy.deepcopy(model).requires_grad_(True)
+        before = dict(self.original.named_parameters())
+        gone = {
+            name: (parameter.detach() == 0) & (before[name].detach() != 0)
+            for name, parameter in model.named_parameters()
+        }
+        self._train(model, {name: mask for name, mask in gone.items() if bool(mask.any())})
+        return model.eval().requires_grad_(False)
+
+    def _train(self, model: nn.Module, gone: dict[str, Tensor]) -> None:
+        if self.start_epoch >= self.schedule.epochs:
+            return
+        parameters = dict(model.named_parameters())
+
+        def hold() -> None:
+            with torch.no_grad():
+                for name, mask in gone.items():
+                    parameters[name][mask] = 0.0
+
+        train_sgd(
+            model,
+            self.data,
+            self.schedule,
+            seed=self.seed,
+            start_epoch=self.start_epoch,
+            precision=self.precision,
+            augment=self.augment,
+            after_step=hold if gone else None,
+        )
