@@ -126,7 +126,7 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
 
 def _told_apart(settings: Sequence[Setting]) -> list[Setting]:
     """The settings with `varying`: the options in which those of the same problem and algorithm differ."""
-    options = [dict(token.removeprefix("--").split("=", 1) for token in s.tokens) for s in settings]
+    options = [dict(token.removeprefix("--").split("=", 1) for token in s.tokens if "=" in token) for s in settings]
     groups: dict[tuple[str, str], list[dict[str, str]]] = {}
     for setting, own in zip(settings, options, strict=True):
         groups.setdefault((setting.problem, setting.algo), []).append(own)
