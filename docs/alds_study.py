@@ -4,8 +4,9 @@
     python docs/alds_study.py search   --network resnet20 --out study     loss as an objective
     python docs/alds_study.py retrain  --network lenet5 --epochs 1,2      with a short retraining
     python docs/alds_study.py report   --out study                        tables and pictures
+    python docs/alds_study.py amounts  --study runs/alds-retraining       those of docs/alds-retraining.yaml
 
-Each writes a row a network into study/KIND-NETWORK.csv as it goes, and goes on where it was stopped.
+Each of the first three writes a row a network into study/KIND-NETWORK.csv as it goes, and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import nn
 
 import opt
 from problems.alds import ALDS
-from problems.figures.alds import draw_trade_off, results_table
+from problems.figures.alds import draw_amounts, draw_trade_off, results_table
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, load_dataset
 from problems.networks.lowrank.calibration import Compensation
@@ -303,9 +304,47 @@ def report(out: Path) -> None:
             print(results_table(rows, "parameters", BUDGETS))
 
 
+AMOUNTS_METHODS = {
+    ("spectral", "alds"): "ALDS",
+    ("spectral", "alds-exact"): "least sum of the paper's errors",
+    ("spectral", "alds-rival"): "PCA's ranks, SVD factors",
+    ("data", "alds"): "ALDS on data + refit",
+    ("data", "alds-exact"): "least sum of errors on data + refit",
+    ("data", "alds-rival"): "PCA + refit",
+}
+
+
+def amounts(study: Path) -> None:
+    """Of each run of the study the network of least error on the search split within each budget."""
+    rows = []
+    for folder in sorted(path for path in study.iterdir() if (path / "manifest.json").is_file()):
+        run = opt.load_run(folder)
+        options = run.manifest["problem"]["parameters"]
+        for budget in BUDGETS:
+            within = run.front[run.front["parameters"] <= budget]
+            if len(within):
+                best = within.loc[within["error"].idxmin()]
+                rows.append(
+                    {
+                        "parent": run.manifest["seed"],
+                        "method": AMOUNTS_METHODS[options["measure"], run.manifest["algo"]["name"]],
+                        "compensation": "none",
+                        "limited": "parameters",
+                        "budget": budget,
+                        "epochs": options["retrain"],
+                        "accuracy": best["test_accuracy"],
+                    }
+                )
+    frame = pd.DataFrame(rows)
+    for length, group in frame.groupby("epochs"):
+        print(f"\n### {length:g} epochs of retraining\n")
+        print(results_table(group, "parameters", BUDGETS))
+    print("written:", draw_amounts(frame, study / "amounts.png"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("one-shot", "search", "retrain", "report"))
+    parser.add_argument("kind", choices=("one-shot", "search", "retrain", "report", "amounts"))
     parser.add_argument("--network", default="lenet5", choices=tuple(PRECISION))
     parser.add_argument("--parents", default="0,1,2,3,4", help="seeds of the parents")
     parser.add_argument("--data", default="fashion-mnist")
@@ -314,10 +353,14 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=None, help="one parent from a file instead of trained ones")
     parser.add_argument("--images", type=int, default=None, help="training images of a retraining, by default all")
     parser.add_argument("--out", type=Path, default=Path("study"))
+    parser.add_argument("--study", type=Path, default=Path("runs/alds-retraining"), help="for amounts")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     if asked.kind == "report":
         report(asked.out)
+        return
+    if asked.kind == "amounts":
+        amounts(asked.study)
         return
     dataset = load_dataset(asked.data)
     networks = parents(dataset, asked.network, [int(s) for s in asked.parents.split(",")], asked.checkpoint)

@@ -110,3 +110,42 @@ def draw_trade_off(frame: pd.DataFrame, path: Path, *, title: str) -> Path:
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
+
+
+def draw_amounts(frame: pd.DataFrame, path: Path) -> Path:
+    """Accuracy over epochs of retraining, a panel for each budget, a line a method; bars are 95 % intervals.
+
+    Args:
+        frame: As for `results_table`, and `epochs`.
+        path: Picture to write.
+    """
+    budgets = sorted(frame["budget"].unique(), reverse=True)
+    colours = plt.get_cmap("tab10")
+    figure, axes = plt.subplots(1, len(budgets), figsize=(3.4 * len(budgets), 4.2), layout="constrained", squeeze=False)
+    names = list(dict.fromkeys(frame["method"]))
+    for axis, budget in zip(axes[0], budgets, strict=True):
+        for number, name in enumerate(names):
+            group = frame[(frame["method"] == name) & (frame["budget"] == budget)].groupby("epochs")["accuracy"]
+            n = group.count()
+            half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * group.std().fillna(0.0) / np.sqrt(n)
+            axis.errorbar(
+                n.index.to_numpy() + 0.015 * (number - len(names) / 2),
+                group.mean(),
+                yerr=half,
+                marker=_MARKERS[number],
+                color=colours(number),
+                label=name,
+                linewidth=1.4,
+                markersize=5,
+                capsize=2,
+            )
+        axis.set_title(f"{100 * budget:g} % of parameters")
+        axis.set_xlabel("epochs of retraining")
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("accuracy on the test images")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

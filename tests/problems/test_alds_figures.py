@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from problems.figures.alds import draw_trade_off, interval, results_table
+from problems.figures.alds import draw_amounts, draw_trade_off, interval, results_table
 
 
 @pytest.fixture
@@ -54,3 +54,20 @@ def test_picture_shows_every_method(frame, tmp_path, monkeypatch):
     assert [t.get_text() for t in legend.get_texts()] == ["parent", "ALDS", "ALDS + refit"]
     left, right = figures[0].axes
     assert left.get_xlabel().startswith("parameters") and right.get_xlabel().startswith("multiply-adds")
+
+
+def test_picture_of_amounts_has_a_panel_for_each_budget(frame, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    rows = frame[frame["method"] == "ALDS"]
+    longer = rows.assign(epochs=2.0, accuracy=rows["accuracy"] + 0.04)
+    path = draw_amounts(pd.concat([rows.assign(epochs=0.0), longer]), tmp_path / "amounts.png")
+    assert path.stat().st_size > 10_000
+    assert [axis.get_title() for axis in figures[0].axes] == ["50 % of parameters", "20 % of parameters"]
+    (container,) = figures[0].axes[1].containers
+    y = container.lines[0].get_ydata()
+    assert len(y) == 2 and y[1] - y[0] == pytest.approx(0.04)
+    (legend,) = figures[0].legends
+    assert [t.get_text() for t in legend.get_texts()] == ["ALDS"]
