@@ -15,6 +15,8 @@ from opt.archive import nondominated
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from problems.alds import ALDS, UNCOMPRESSED
+from problems.networks.cifar import FOLDER as CIFAR_FOLDER
+from problems.networks.cifar import TEST_FILES, TRAIN_FILES
 from problems.networks.data import load_dataset
 from problems.networks.lowrank import prune_retrain
 from problems.networks.lowrank.algorithms import read_budgets
@@ -370,3 +372,23 @@ def test_rivals_are_algorithms_too(method, curve, tmp_path, no_plots):
 def test_unknown_rival_is_refused(problem, tmp_path):
     with pytest.raises(UsageError, match=r"method must be one of uniform, .*, got 'pcb'"):
         opt.minimize(problem, "alds-rival", method="pcb", out=tmp_path)
+
+
+def test_colour_images_of_cifar_files_are_compressed_too(tmp_path, no_plots):
+    rng, folder = np.random.default_rng(0), tmp_path / "data" / CIFAR_FOLDER
+    folder.mkdir(parents=True)
+    for name in (*TRAIN_FILES, *TEST_FILES):
+        labels = rng.integers(0, 10, (12, 1), dtype=np.uint8)
+        # a class has a brightness of its own
+        pixels = np.clip(25 * labels + rng.integers(0, 20, (12, 3072)), 0, 255).astype(np.uint8)
+        (folder / name).write_bytes(np.hstack([labels, pixels]).tobytes())
+    options = {"data": "cifar10", "data_dir": str(tmp_path / "data"), "network": "vgg", "n_search": 12}
+    problem = ALDS(goal="accuracy", measure="data", compensation="refit", n_calibration=40, rivals=False, **options)
+    assert problem.lowrank.layers[0].n_in == 3
+    run = opt.minimize(problem, "alds-exact", budgets="0.5,0.2", aggregate="sum", out=tmp_path)
+    assert run.manifest["n_eval"] == 2 and (run.front["parameters"] <= 0.5).all()
+    row = run.front.iloc[0]
+    loaded = load_decomposed(problem.model, run.path / "solutions" / f"{row['id']}.safetensors")
+    images = problem.dataset.test.images
+    with torch.no_grad():
+        assert loaded(images).shape == (12, 10)
