@@ -26,23 +26,23 @@ from operators.masks import (
 )
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
-from problems.networks.architectures import Init, build_architecture
-from problems.networks.channels import ChannelSpace
 from problems.networks.checkpoints import load_weights
-from problems.networks.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
 from problems.networks.data import Dataset, Split, load_dataset
-from problems.networks.logit_losses import MEASURES, Loss, slope_of
-from problems.networks.mask_space import MaskSpace, WeightSpace, with_masks, with_signed_constants
-from problems.networks.mask_training import briefly_trained
-from problems.networks.masked_dense import MaskedDense, dense_layers
-from problems.networks.masked_graph import MaskedGraph, settle_norms
+from problems.networks.masks.architectures import Init, build_architecture
+from problems.networks.masks.channels import ChannelSpace
+from problems.networks.masks.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
+from problems.networks.masks.dense import MaskedDense, dense_layers
+from problems.networks.masks.graph import MaskedGraph, settle_norms
+from problems.networks.masks.logit_losses import MEASURES, Loss, slope_of
+from problems.networks.masks.selection import MaskScope
+from problems.networks.masks.space import MaskSpace, WeightSpace, with_masks, with_signed_constants
+from problems.networks.masks.training import briefly_trained
+from problems.networks.masks.trajectories import trained_states
 from problems.networks.own_model import build_own_model, check_answers
 from problems.networks.prunable import select_layers
 from problems.networks.schedule import Schedule
-from problems.networks.selection import MaskScope
 from problems.networks.sparse import SUFFIX
 from problems.networks.training import evaluate
-from problems.networks.trajectories import trained_states
 
 Level = Literal["weights", "filters"]
 Size = Literal["kept", "parameters", "macs"]

@@ -36,13 +36,13 @@ from opt.problem import (
     minimise,
 )
 from problems.networks.data import Dataset, Split, load_dataset
-from problems.networks.masking import Scope, ThresholdMasks
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers
-from problems.networks.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
-from problems.networks.scores import ScoreName, input_statistics, weight_scores
 from problems.networks.sparse import SUFFIX, sparse_bytes
 from problems.networks.staged import StagedNetwork
+from problems.networks.thresholds.masking import Scope, ThresholdMasks
+from problems.networks.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
+from problems.networks.thresholds.scores import ScoreName, input_statistics, weight_scores
 
 Size = Literal["weights", "macs", "both"]
 Scale = Literal["share", "threshold"]

@@ -21,10 +21,10 @@ from opt.run import Run, load_run
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
 from problems.networks.checkpoints import save_network
-from problems.networks.criterion_masks import check_criterion
-from problems.networks.mask_runs import NamedMask, masks_of
-from problems.networks.mask_training import Kept, train_mask
-from problems.networks.masked_sgd import Dropped
+from problems.networks.masks.criterion_masks import check_criterion
+from problems.networks.masks.runs import NamedMask, masks_of
+from problems.networks.masks.sgd import Dropped
+from problems.networks.masks.training import Kept, train_mask
 from problems.networks.schedule import Schedule
 
 CRITERIA = "random,magnitude,magsign"

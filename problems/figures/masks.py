@@ -19,9 +19,9 @@ from opt.options import OptionParser
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.masks import Masks
-from problems.networks.criterion_masks import check_criterion
-from problems.networks.mask_runs import NamedMask, masks_of
-from problems.networks.mask_similarity import (
+from problems.networks.masks.criterion_masks import check_criterion
+from problems.networks.masks.runs import NamedMask, masks_of
+from problems.networks.masks.similarity import (
     cosine_matrix,
     excess_matrix,
     jacobian_singular_values,
@@ -30,7 +30,7 @@ from problems.networks.mask_similarity import (
     mean_orthogonality,
     orthogonality,
 )
-from problems.networks.mask_space import with_masks
+from problems.networks.masks.space import with_masks
 
 DPI = 150
 CRITERIA = "random,magnitude,magsign,snip,synflow"

@@ -17,8 +17,8 @@ from opt.solve import main as solve
 from problems.figures.mask_training import curves_figure
 from problems.figures.mask_training import main as train
 from problems.figures.masks import main, similarity_figure
-from problems.networks.mask_runs import NamedMask, best_mask, problem_of
-from problems.networks.mask_similarity import (
+from problems.networks.masks.runs import NamedMask, best_mask, problem_of
+from problems.networks.masks.similarity import (
     cosine_matrix,
     excess_matrix,
     jacobian_singular_values,

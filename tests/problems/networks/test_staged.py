@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from problems.networks.accuracy import LabelBlocks
-from problems.networks.chain import RemovalChain
 from problems.networks.staged import StagedNetwork
+from problems.networks.thresholds.chain import RemovalChain
 
 
 @pytest.mark.parametrize("kind", ["random", "ties", "nan"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from problems.networks.chain import RemovalChain
-from problems.networks.masking import ThresholdMasks
 from problems.networks.prunable import Prunable
 from problems.networks.staged import StagedNetwork
+from problems.networks.thresholds.chain import RemovalChain
+from problems.networks.thresholds.masking import ThresholdMasks
 
 LARGEST_CHAIN = 20_000
 """Most weights of a last layer whose masks are all counted by cumulative updates."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from opt.errors import UsageError
 from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.data import Dataset
-from problems.networks.masked_sgd import train_masked
+from problems.networks.masks.sgd import train_masked
 from problems.networks.schedule import Schedule
 from problems.networks.sources import cache_folder
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from operators.masks.genome import MaskGenome
 from problems.networks.data import Split
-from problems.networks.exact import Derivative, ExactNetwork
+from problems.networks.masks.exact import Derivative, ExactNetwork
 from problems.networks.models import FullyConnected
 
 

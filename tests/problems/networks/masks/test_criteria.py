@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from opt.errors import UsageError
-from problems.networks.architectures import build_architecture
-from problems.networks.channels import ChannelSpace
-from problems.networks.criteria import MASK_CRITERIA, filter_scores
-from problems.networks.criterion_masks import CRITERIA, CriterionMasks
 from problems.networks.data import load_dataset
-from problems.networks.mask_space import WeightSpace
+from problems.networks.masks.architectures import build_architecture
+from problems.networks.masks.channels import ChannelSpace
+from problems.networks.masks.criteria import MASK_CRITERIA, filter_scores
+from problems.networks.masks.criterion_masks import CRITERIA, CriterionMasks
+from problems.networks.masks.selection import keep_highest, lottery_keep_counts
+from problems.networks.masks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
+from problems.networks.masks.space import WeightSpace
 from problems.networks.schedule import Schedule
-from problems.networks.selection import keep_highest, lottery_keep_counts
-from problems.networks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
 
 W_I = np.array([1.0, -1.0, 2.0, -0.5])
 W_F = np.array([3.0, 2.0, -1.0, -0.5])

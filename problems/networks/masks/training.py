@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from problems.networks.architectures import draw_weights
-from problems.networks.channels import ChannelSpace
 from problems.networks.data import Dataset, Split
-from problems.networks.mask_space import MaskSpace, with_masks, with_signed_constants
-from problems.networks.masked_sgd import Dropped, Trained, train_masked
+from problems.networks.masks.architectures import draw_weights
+from problems.networks.masks.channels import ChannelSpace
+from problems.networks.masks.sgd import Dropped, Trained, train_masked
+from problems.networks.masks.space import MaskSpace, with_masks, with_signed_constants
 from problems.networks.prunable import prunable_layers
 from problems.networks.schedule import Schedule
 

@@ -14,10 +14,10 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from operators.masks.genome import MaskGenome
-from problems.networks.channels import ChannelSpace
 from problems.networks.data import Split
-from problems.networks.exact import Derivative
-from problems.networks.mask_space import MaskSpace, with_masks
+from problems.networks.masks.channels import ChannelSpace
+from problems.networks.masks.exact import Derivative
+from problems.networks.masks.space import MaskSpace, with_masks
 from problems.networks.prunable import prunable_layers, run_layer
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -9,11 +9,11 @@ from torch import nn
 
 from operators.masks import MaskGenome
 from opt.errors import UsageError
-from problems.networks.architectures import ARCHITECTURES, build_architecture
-from problems.networks.channels import ChannelSpace
 from problems.networks.data import Split
-from problems.networks.mask_space import WeightSpace, with_masks
-from problems.networks.masked_graph import MaskedGraph, settle_norms
+from problems.networks.masks.architectures import ARCHITECTURES, build_architecture
+from problems.networks.masks.channels import ChannelSpace
+from problems.networks.masks.graph import MaskedGraph, settle_norms
+from problems.networks.masks.space import WeightSpace, with_masks
 
 SHAPE = (2, 12, 12)
 
