@@ -26,7 +26,7 @@ from torch import nn
 
 import opt
 from problems.alds import ALDS
-from problems.figures.alds import draw_amounts, draw_trade_off, results_table
+from problems.figures.alds import differences_table, draw_amounts, draw_trade_off, results_table
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, load_dataset
 from problems.networks.lowrank.calibration import Compensation
@@ -287,6 +287,18 @@ def retrain(
             )
 
 
+_SUM = "least sum of errors on data"
+DIFFERENCES = (
+    ((_SUM, "none"), ("PCA", "none")),
+    ((_SUM, "refit"), ("PCA", "none")),
+    ((_SUM, "refit"), ("PCA", "refit")),
+    ((_SUM, "refit"), ("ALDS", "none")),
+    (("search", "refit"), ("PCA", "none")),
+    (("search", "refit"), ("PCA", "refit")),
+    (("search", "refit"), (_SUM, "refit")),
+)
+
+
 def report(out: Path) -> None:
     for path in sorted(out.glob("one-shot-*.csv")):
         name = path.stem.removeprefix("one-shot-")
@@ -296,6 +308,8 @@ def report(out: Path) -> None:
         for limited in ("parameters", "macs"):
             print(f"\n### {name}, without retraining, {limited} kept\n")
             print(results_table(frame, limited, BUDGETS))
+        print(f"\n### {name}, differences on the same parents\n")
+        print(differences_table(frame, DIFFERENCES, BUDGETS))
         print("written:", draw_trade_off(frame, out / f"trade-off-{name}.png", title=name))
     for path in sorted(out.glob("retrain-*.csv")):
         frame = pd.read_csv(path).assign(compensation="none", limited="parameters")

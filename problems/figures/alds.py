@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,12 +45,45 @@ def results_table(frame: pd.DataFrame, limited: str, budgets: Sequence[float]) -
     return "\n".join(lines)
 
 
-def interval(values: pd.Series) -> str:
-    """Mean and half the width of its 95 % interval by Student's t, ".912 ± .004"."""
+def differences_table(
+    frame: pd.DataFrame, pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]], budgets: Sequence[float]
+) -> str:
+    """Differences of accuracy between methods on the same parents, with 95 % intervals of the mean, as Markdown.
+
+    Args:
+        frame: As for `results_table`.
+        pairs: (method, compensation) twice: the accuracy of the second is taken from that of the first.
+        budgets: Columns of the table.
+
+    Returns:
+        A row for each pair and each value of `limited`; pairs of which nothing is known are left out.
+    """
+    head = ["difference", *(f"{100 * b:g} %" for b in budgets)]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    keys = ["limited", "method", "compensation", "budget", "parent"]
+    known = frame[frame["method"] != "parent"].set_index(keys)["accuracy"].sort_index()
+    for limited, (a, b) in itertools.product(dict.fromkeys(frame["limited"]), pairs):
+        if not all((limited, *one) in known.index for one in (a, b)):
+            continue
+        cells = [
+            interval(known.loc[(limited, *a, budget)] - known.loc[(limited, *b, budget)], signed=True)
+            if (limited, *a, budget) in known.index and (limited, *b, budget) in known.index
+            else "-"
+            for budget in budgets
+        ]
+        names = [method + LABELS[compensation] for method, compensation in (a, b)]
+        size = {"macs": "multiply-adds"}.get(str(limited), str(limited))
+        lines.append(f"| {size}: {names[0]} against {names[1]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def interval(values: pd.Series, *, signed: bool = False) -> str:
+    """Mean and half the width of its 95 % interval by Student's t, ".912 ± .004", or with its sign, "+.012 ± .004"."""
+    values = values.dropna()
     n = len(values)
     if not n:
         return "-"
-    text = f"{values.mean():.3f}".lstrip("0")
+    text = f"{values.mean():+.3f}".replace("0.", ".", 1) if signed else f"{values.mean():.3f}".lstrip("0")
     if n < 2:
         return text
     half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from problems.figures.alds import draw_amounts, draw_trade_off, interval, results_table
+from problems.figures.alds import differences_table, draw_amounts, draw_trade_off, interval, results_table
 
 
 @pytest.fixture
@@ -71,3 +71,12 @@ def test_picture_of_amounts_has_a_panel_for_each_budget(frame, tmp_path, monkeyp
     assert len(y) == 2 and y[1] - y[0] == pytest.approx(0.04)
     (legend,) = figures[0].legends
     assert [t.get_text() for t in legend.get_texts()] == ["ALDS"]
+
+
+def test_differences_are_paired_by_parent(frame):
+    pairs = [(("ALDS", "refit"), ("ALDS", "none")), (("ALDS", "none"), ("PCA", "none"))]
+    lines = differences_table(frame, pairs, (0.5, 0.2, 0.1)).splitlines()
+    assert len(lines) == 3, "nothing is known of PCA"
+    assert lines[2] == "| parameters: ALDS + refit against ALDS | +.050 ± .000 | +.050 ± .000 | - |"
+    back = differences_table(frame, [pairs[0][::-1]], (0.5,)).splitlines()[2]
+    assert back == "| parameters: ALDS against ALDS + refit | -.050 ± .000 |"
