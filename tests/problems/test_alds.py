@@ -268,7 +268,8 @@ def test_largest_reductions_are_means_over_repetitions():
 def test_pipeline_writes_networks_that_load_in_one_line(mode, tmp_path, capsys):
     arguments = ["--mode", mode, "--ratios", "0.5,0.2", "--method", "exact", "--out", str(tmp_path)]
     assert prune_retrain.main([*arguments, "--n-train", "400"]) == 0
-    assert "largest reduction" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "largest reduction" in told and (tmp_path / "trade-off.png").stat().st_size > 10_000
     with (tmp_path / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(r["keep_ratio"]) for r in rows] == [0.5, 0.2]
@@ -279,6 +280,27 @@ def test_pipeline_writes_networks_that_load_in_one_line(mode, tmp_path, capsys):
         accuracy = evaluate(model, test.images, test.labels)[1]
         assert accuracy == pytest.approx(float(row["accuracy"]), abs=0.003)
         assert accuracy > float(row["accuracy_before"]) - 0.05
+
+
+@pytest.mark.parametrize("mode", ["retrain", "cascade"])
+def test_pipeline_goes_on_where_it_was_stopped(mode, tmp_path, capsys):
+    arguments = ["--mode", mode, "--method", "exact,pca", "--n-train", "200", "--repetitions", "2"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert prune_retrain.main([*arguments, "--ratios", "0.5,0.2", "--out", str(whole)]) == 0
+    assert prune_retrain.main([*arguments, "--ratios", "0.5", "--repetitions", "1", "--out", str(stopped)]) == 0
+    capsys.readouterr()
+    assert prune_retrain.main([*arguments, "--ratios", "0.5,0.2", "--out", str(stopped)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("(made before)") == 2 and "exact: largest" in told and "pca: largest" in told
+    for name in ("results.csv", *(p.name for p in whole.glob("*.safetensors"))):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    # other settings are another network
+    assert prune_retrain.main([*arguments, "--n-train", "150", "--ratios", "0.5", "--out", str(stopped)]) == 0
+    assert "(made before)" not in capsys.readouterr().out
+    # a damaged checkpoint is made again
+    (whole / "lenet5-pca-s0-keep0.5000.safetensors").write_bytes(b"cut")
+    assert prune_retrain.main([*arguments, "--ratios", "0.5,0.2", "--out", str(whole)]) == 0
+    assert capsys.readouterr().out.count("(made before)") == 6
 
 
 def test_solution_of_a_run_loads_onto_the_original(problem, tmp_path, no_plots):
@@ -293,6 +315,8 @@ def test_bad_arguments_of_the_pipeline_are_told(capsys):
     assert prune_retrain.main(["--ratios", "2"]) == 2
     assert "--ratios must be shares" in capsys.readouterr().err
     assert prune_retrain.main(["--start-epoch", "99"]) == 2
+    assert prune_retrain.main(["--method", "alds,pce"]) == 2
+    assert "got 'pce'; did you mean 'pca'" in capsys.readouterr().err
     assert prune_retrain.main(["--ratios", "0.001"]) == 2
     assert "keep more" in capsys.readouterr().err
 

@@ -199,6 +199,7 @@ def run_pipeline(
     seed: int,
     mode: Mode = "retrain",
     rewind_to: nn.Module | None = None,
+    start: nn.Module | None = None,
 ) -> Iterator[Compressed]:
     """One network for each ratio, largest first.
 
@@ -210,21 +211,23 @@ def run_pipeline(
         mode: Each from the original (retrain), each from the one before it (cascade), or slices and ranks chosen on
             the one before while the weights are those of early in training (cascade-rewind).
         rewind_to: The original's network with the weights of `start_epoch`, for cascade-rewind.
+        start: What the first of them is made from in a cascade, of ordinary layers, as `Compressed.model`; None for
+            the original.
     """
     if mode == "cascade-rewind" and rewind_to is None:
         raise ValueError("mode cascade-rewind needs rewind_to, the network as it was at start_epoch.")
-    start = None
+    before = None if start is None or mode == "retrain" else taken_together(start, pipeline.original)
     for ratio in ratios:
         made = retrained(
             pipeline,
             float(ratio),
             train,
             seed=seed,
-            start=start,
+            start=before,
             rewound=rewind_to if mode == "cascade-rewind" else None,
         )
         if mode != "retrain":
-            start = taken_together(made.model, pipeline.original)
+            before = taken_together(made.model, pipeline.original)
         yield made
 
 

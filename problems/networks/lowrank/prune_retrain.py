@@ -1,16 +1,15 @@
 """Compress a network to a schedule of sizes, retrain each, and say what was lost.
 
-    python -m problems.networks.lowrank.prune_retrain --network lenet5 --data fashion-mnist --mode cascade
+    python -m problems.networks.lowrank.prune_retrain --network lenet5 --data fashion-mnist --method alds,pca
 
-Writes results.csv and a checkpoint for each network, which `load_reference(path)` makes a network of again.
+Writes results.csv, a picture of accuracy over parameters and multiply-adds, and a checkpoint for each network, which
+`load_reference(path)` makes a network of again. The same command again goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,25 +19,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from opt import atomic
-from opt.errors import UsageError
+from opt.errors import UsageError, nearest
+from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
-from problems.networks.data import Dataset, load_dataset
+from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.calibration import Compensation
+from problems.networks.lowrank.materialise import load_reference
+from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import (
     Allocation,
-    Compressed,
     Method,
     Mode,
     PruneRetrain,
     Spacing,
     keep_ratios,
-    largest_reductions,
     run_pipeline,
 )
+from problems.networks.lowrank.pipeline_results import Results, in_words, reductions_in_words, trade_off
 from problems.networks.reference_networks import NETWORKS, build_network, default_schedule, trained_network
 from problems.networks.sgd import Precision
 from problems.networks.training import evaluate
+
+_N_CALIBRATION = 512
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--network", default="lenet5", choices=tuple(NETWORKS), help="network to compress")
     p.add_argument("--data", default="digits", help="data set, as for the problems")
     p.add_argument("--data-dir", default=None, help="folder of its files")
-    p.add_argument("--method", default="alds", choices=get_args(Allocation), help="how slices and ranks are chosen")
+    known = ", ".join(get_args(Allocation))
+    p.add_argument("--method", default="alds", help=f"how slices and ranks are chosen; one or several of {known}")
     p.add_argument("--compensation", default="none", choices=get_args(Compensation), help="before retraining")
     p.add_argument("--mode", default="retrain", choices=get_args(Mode), help="what each network is made from")
     p.add_argument("--spacing", default="geometric", choices=get_args(Spacing), help="of the ratios")
@@ -87,48 +90,75 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.mode == "cascade-rewind" and start_epoch != int(start_epoch):
         start_epoch = float(int(start_epoch))  # weights are kept after whole epochs
     train = dataset.train if asked.n_train is None else dataset.train.subset(slice(0, asked.n_train))
-    rows: list[dict[str, object]] = []
-    bases = []
+    methods = _methods(asked.method)
+    results = Results(asked.out)
     for seed in range(asked.seed, asked.seed + asked.repetitions):
         original, rewind_to = _original(asked, dataset, seed, int(start_epoch))
-        bases.append(evaluate(original, dataset.test.images, dataset.test.labels, batch_size=100)[1])
-        pipeline = PruneRetrain(
-            original,
-            dataset.train.subset(slice(0, 512)).images,
-            Method(asked.method, asked.compensation),
-            schedule,
-            start_epoch,
-            precision=asked.precision,
-        )
-        total = sum(p.numel() for p in original.parameters())
-        for made in run_pipeline(pipeline, ratios, train, seed=seed, mode=asked.mode, rewind_to=rewind_to):
-            path = asked.out / f"{asked.network}-s{seed}-keep{made.keep_ratio:.4f}.safetensors"
-            save_network(made.model, path, metadata=_metadata(asked, dataset, seed, made))
-            accuracy = evaluate(made.fast, dataset.test.images, dataset.test.labels, batch_size=100)[1]
-            rows.append(
-                {
-                    "seed": seed,
-                    "keep_ratio": made.keep_ratio,
-                    "kept": made.sizes["parameters"] / total,
-                    **{str(k): v for k, v in made.sizes.items()},
-                    "accuracy_before": made.accuracy_before(dataset.test),
-                    "accuracy": accuracy,
-                    "base_accuracy": bases[-1],
-                    "checkpoint": path.name,
-                }
-            )
-            print(
-                f"seed {seed}  kept {made.sizes['parameters'] / total:.3f}  before {rows[-1]['accuracy_before']:.4f}  "
-                f"after {accuracy:.4f}  of {bases[-1]:.4f}",
-                flush=True,
-            )
-            _write_csv(asked.out / "results.csv", rows)
-    numbers = [{k: float(r[k]) for k in ("keep_ratio", "kept", "accuracy")} for r in rows]  # type: ignore[arg-type]
-    print("largest reduction of parameters within a loss of accuracy:")
-    for delta, reduction in largest_reductions(numbers, base=float(np.mean(bases))).items():
-        print(f"  {100 * delta:3.1f} points  {'none' if reduction is None else f'{100 * reduction:.1f} %'}")
-    print(f"results: {asked.out / 'results.csv'}")
+        calibration = dataset.train.subset(slice(0, _N_CALIBRATION)).images
+        for method in methods:
+            how = Method(method, asked.compensation)
+            pipeline = PruneRetrain(original, calibration, how, schedule, start_epoch, precision=asked.precision)
+            _one_series(asked, dataset, pipeline, ratios, train, seed, rewind_to, results)
+    print("\n".join(reductions_in_words(results.rows)))
+    print(f"results: {results.path}")
+    print(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
     return 0
+
+
+def _one_series(
+    asked: argparse.Namespace,
+    dataset: Dataset,
+    pipeline: PruneRetrain,
+    ratios: np.ndarray,
+    train: Split,
+    seed: int,
+    rewind_to: nn.Module | None,
+    results: Results,
+) -> None:
+    """Every ratio of one method on one network; those that are there already are not made again."""
+    method, test = pipeline.method.allocation, dataset.test
+    base = evaluate(pipeline.original, test.images, test.labels, batch_size=100)[1]
+    whole = DecomposableNetwork(pipeline.original, pipeline.calibration).whole
+
+    def file_name(ratio: float) -> str:
+        return f"{asked.network}-{method}-s{seed}-keep{ratio:.4f}.safetensors"
+
+    def made_as(ratio: float) -> dict[str, object]:
+        return _made_as(asked, dataset, pipeline, len(train), seed, ratio)
+
+    start, left = None, [float(r) for r in ratios]
+    while left and (row := results.known(made_as(left[0]), file_name(left[0]))) is not None:
+        print(f"{in_words(row)}  (made before)", flush=True)
+        start = load_reference(asked.out / row["checkpoint"])
+        left = left[1:]
+    for made in run_pipeline(pipeline, left, train, seed=seed, mode=asked.mode, rewind_to=rewind_to, start=start):
+        path = asked.out / file_name(made.keep_ratio)
+        choices = {name: None if c is None else [c.scheme, c.k, c.j] for name, c in made.choices.items()}
+        save_network(made.model, path, metadata=made_as(made.keep_ratio) | {"choices": choices})
+        row = {
+            "method": method,
+            "seed": seed,
+            "keep_ratio": made.keep_ratio,
+            "kept": made.sizes["parameters"] / whole.parameters,
+            **{str(k): v for k, v in made.sizes.items()},
+            "accuracy_before": made.accuracy_before(test),
+            "accuracy": evaluate(made.fast, test.images, test.labels, batch_size=100)[1],
+            "base_accuracy": base,
+            "base_parameters": whole.parameters,
+            "base_macs": whole.macs,
+            "checkpoint": path.name,
+        }
+        results.add(row)
+        print(in_words(row), flush=True)
+
+
+def _methods(text: str) -> list[Allocation]:
+    known = get_args(Allocation)
+    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--method must be among {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    return names  # type: ignore[return-value]
 
 
 def _ratios(asked: argparse.Namespace) -> np.ndarray:
@@ -162,27 +192,25 @@ def _original(asked: argparse.Namespace, dataset: Dataset, seed: int, epoch: int
     return trained.eval(), copy.deepcopy(early).eval()
 
 
-def _metadata(asked: argparse.Namespace, dataset: Dataset, seed: int, made: Compressed) -> dict[str, object]:
+def _made_as(
+    asked: argparse.Namespace, dataset: Dataset, pipeline: PruneRetrain, n_train: int, seed: int, ratio: float
+) -> dict[str, object]:
+    """Everything that makes a network of the pipeline, in plain values; a checkpoint's metadata."""
     return {
         "network": asked.network,
         "input_shape": list(dataset.input_shape),
         "n_classes": dataset.n_classes,
         "data": asked.data,
+        "fingerprint": dataset.fingerprint,
+        "n_train": n_train,
         "seed": seed,
-        "method": asked.method,
+        "method": pipeline.method.allocation,
+        "compensation": pipeline.method.compensation,
         "mode": asked.mode,
-        "keep_ratio": made.keep_ratio,
-        "choices": {name: None if c is None else [c.scheme, c.k, c.j] for name, c in made.choices.items()},
+        "precision": pipeline.precision,
+        "start_epoch": float(pipeline.start_epoch),
+        "keep_ratio": ratio,
     }
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_bytes(path, text.getvalue().encode())
 
 
 if __name__ == "__main__":
