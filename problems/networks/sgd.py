@@ -31,6 +31,7 @@ def train_sgd(
     progress: bool = False,
     after_epoch: Callable[[int], None] | None = None,
     after_step: Callable[[], None] | None = None,
+    clip: float | None = None,
 ) -> list[Epoch]:
     """Train in place by SGD with Nesterov's momentum, from `start_epoch` of the schedule to its end.
 
@@ -45,6 +46,7 @@ def train_sgd(
         progress: A line an epoch on stderr.
         after_epoch: Called with the number of each finished epoch, from 1 on; the model is then in training mode.
         after_step: Called after each step of the optimiser; may change weights.
+        clip: Largest Euclidean norm of a step's gradient, over all parameters; None for any.
 
     Returns:
         One record an epoch; the validation's fields are NaN. On one thread, so that a seed fixes the result.
@@ -85,6 +87,8 @@ def train_sgd(
                 loss = functional.cross_entropy(logits.float(), data.labels[batch])
                 optimiser.zero_grad()
                 loss.backward()
+                if clip is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), clip)
                 optimiser.step()
                 if after_step is not None:
                     after_step()

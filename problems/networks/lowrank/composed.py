@@ -31,6 +31,20 @@ class ComposedPair(nn.Module):
         self.decoder = pair.get_submodule("decoder")
         self._original = [module]  # in a list: no part of the state
 
+    def balance(self) -> None:
+        """Give each rank's rows of the encoder and columns of the decoder the same norm; their product stays."""
+        encoder: Any = self.encoder.weight
+        decoder: Any = self.decoder.weight
+        with torch.no_grad():
+            # rows are (groups, k, j), columns of the decoder (k, j) in every group
+            rows = encoder.flatten(1).norm(dim=1)
+            groups = decoder.unflatten(0, (len(rows) // decoder.shape[1], -1))
+            columns = groups.reshape(*groups.shape[:3], -1).norm(dim=(1, 3)).flatten()
+            used = (rows > 0) & (columns > 0)
+            scale = torch.where(used, (columns / rows.clamp_min(1e-30)).sqrt(), torch.ones_like(rows))
+            encoder *= scale.reshape(-1, *[1] * (encoder.dim() - 1))
+            groups /= scale.reshape(len(groups), 1, -1, *[1] * (decoder.dim() - 2))
+
     def forward(self, x: Tensor) -> Tensor:
         """The output of the layer that the factors stand for."""
         module = self._original[0]
@@ -46,14 +60,20 @@ class ComposedPair(nn.Module):
 
 
 def to_composed(model: nn.Module, original: nn.Module) -> nn.Module:
-    """A copy of a decomposed network whose pairs are `ComposedPair`s, ready to be trained."""
+    """A copy of a decomposed network whose pairs are `ComposedPair`s, ready to be trained.
+
+    Each rank's share of the two factors is scaled to equal norms, which leaves their product as it is: a step of
+    gradient descent changes a product by about the squared norms of its factors, so that unequal ones train unsteadily.
+    """
     model = copy.deepcopy(model).requires_grad_(True)
     modules = prunable_layers(original)
     for name, choice in choices_of(model, original).items():
         if choice is not None:
             pair = model.get_submodule(name)
             assert isinstance(pair, nn.Sequential)
-            replace_module(model, name, ComposedPair(modules[name], pair))
+            composed = ComposedPair(modules[name], pair)
+            composed.balance()
+            replace_module(model, name, composed)
     return model
 
 

@@ -17,6 +17,9 @@ from problems.networks.sgd import Precision, train_sgd
 OWN_SCHEDULE = Schedule(epochs=20, lr=0.05, batch_size=64, weight_decay=5e-4, decay="linear")
 """What a network of a user's own is taken to have been trained with, when the end of a schedule is asked for."""
 
+# gradients of networks compressed to a tenth may be a hundred times those that the step sizes are for
+_CLIP = 5.0
+
 
 class Retrained:
     """A decomposed network after retraining, in two forms.
@@ -94,4 +97,5 @@ class Retraining:
             precision=self.precision,
             augment=self.augment,
             after_step=hold if gone else None,
+            clip=_CLIP,
         )

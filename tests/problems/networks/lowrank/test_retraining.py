@@ -7,6 +7,7 @@ import torch
 
 from problems.networks.data import load_dataset
 from problems.networks.lowrank.choices import Choice
+from problems.networks.lowrank.composed import to_composed
 from problems.networks.lowrank.filters import filter_thresholding
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.retraining import Retraining
@@ -65,3 +66,28 @@ def test_start_at_the_end_trains_nothing():
         still.decomposed(decomposition).materialise().fc2.encoder.weight,
         decomposition.materialise().fc2.encoder.weight,
     )
+
+
+def test_factors_are_balanced_before_they_are_trained(network, images):
+    choices = {"wide": Choice(0, 4, 2), "round": Choice(1, 2, 3), "grouped": Choice(0, 2, 3), "hidden": Choice(0, 4, 3)}
+    decomposition = network.compress(choices, on_data=False, compensation="refit")
+    pairs = decomposition.materialise()
+    model = to_composed(pairs, network.model)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images), pairs(images), rtol=1e-4, atol=1e-4)
+    for name, choice in choices.items():
+        layer, pair = network.by_name[name], model.get_submodule(name)
+        n = choice.k * choice.j
+        rows = pair.encoder.weight.flatten(1).norm(dim=1)
+        decoder = pair.decoder.weight.reshape(layer.groups, layer.n_out // layer.groups, n, -1)
+        columns = decoder.norm(dim=(1, 3)).flatten()
+        torch.testing.assert_close(rows, columns)
+        assert (rows > 0).all() and len(rows) == layer.groups * n
+
+
+def test_training_that_would_diverge_is_held():
+    dataset, network, _ = compressible()
+    decomposition = network.compress({"fc1": Choice(0, 1, 2), "fc2": Choice(0, 1, 2)})
+    steep = Schedule(epochs=1, lr=0.5, batch_size=32)
+    model = Retraining(network.model, dataset.train, steep, 0.0, seed=0).decomposed(decomposition).dense
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
