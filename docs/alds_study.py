@@ -287,6 +287,10 @@ def retrain(
             )
 
 
+TITLES = {
+    "lenet5": "LeNet-5 without retraining, parameters limited",
+    "resnet20": "ResNet-20 without retraining, parameters limited",
+}
 _SUM = "least sum of errors on data"
 DIFFERENCES = (
     ((_SUM, "none"), ("PCA", "none")),
@@ -310,7 +314,7 @@ def report(out: Path) -> None:
             print(results_table(frame, limited, BUDGETS))
         print(f"\n### {name}, differences on the same parents\n")
         print(differences_table(frame, DIFFERENCES, BUDGETS))
-        print("written:", draw_trade_off(frame, out / f"trade-off-{name}.png", title=name))
+        print("written:", draw_trade_off(frame, out / f"trade-off-{name}.png", title=TITLES.get(name, name)))
     for path in sorted(out.glob("retrain-*.csv")):
         frame = pd.read_csv(path).assign(compensation="none", limited="parameters")
         for length, rows in frame.groupby("epochs"):
