@@ -124,8 +124,8 @@ class DecomposableNetwork:
 
         Args:
             choices: By layer; None, or a layer not named, stays as it is.
-            on_data: Factors optimal on the calibration images, with the mean of what is lost in the bias (of layers
-                that have one; behind the others a batch norm takes it over when its statistics are computed anew).
+            on_data: Factors optimal on the calibration images, with the mean of what is lost in the layer's bias, or in
+                the running mean of the batch norm behind it.
             compensation: What the calibration images are used for then. `batch-norm` computes batch-norm statistics
                 anew; `refit` also solves every decoder, just before it runs, for the least squares of the
                 original layer's outputs on what its encoder gives in the compressed network, so that a layer makes good
@@ -142,8 +142,12 @@ class DecomposableNetwork:
                 continue
             # a decoder that is refitted need not be solved for before
             factors = self.factors(name, choice, on_data=on_data, solve=compensation != "refit")
-            parts[name] = Part(choice, factors, self._bias(name, choice, factors, on_data=on_data))
+            lost = self._lost_mean(name, choice, factors) if on_data else None
+            bias = self.biases[name]
+            parts[name] = Part(choice, factors, bias if lost is None or bias is None else bias + lost)
             self._put(modules[name], name, parts[name])
+            if lost is not None and bias is None:
+                self._shift_norm(dense, name, lost)
         if compensation != "none":
 
             def refit(name: str, x: Tensor) -> None:
@@ -154,13 +158,19 @@ class DecomposableNetwork:
             run_calibrated(dense, self.calibration, before=refit if compensation == "refit" else None)
         return Decomposition(dense.eval().requires_grad_(False), parts, self.by_name)
 
-    def _bias(self, name: str, choice: Choice, factors: Factors, *, on_data: bool) -> np.ndarray | None:
-        bias, layer = self.biases[name], self.by_name[name]
-        if bias is None or not on_data:
-            return bias
+    def _lost_mean(self, name: str, choice: Choice, factors: Factors) -> np.ndarray:
+        """(f,) mean on the calibration images of what a layer's outputs lose."""
+        layer = self.by_name[name]
         lost = self.weights[name] - projected_weight(layer, choice, factors).reshape(self.weights[name].shape)
         rows = lost.reshape(layer.groups, layer.n_out // layer.groups, -1)
-        return bias + np.einsum("gfm,gm->gf", rows, self.moments[name].mean).reshape(-1)
+        return np.einsum("gfm,gm->gf", rows, self.moments[name].mean).reshape(-1)
+
+    def _shift_norm(self, model: nn.Module, name: str, lost: np.ndarray) -> None:
+        """Let the batch norm behind a layer without a bias take over the mean of what its outputs lose."""
+        norm = self.by_name[name].norm
+        mean = None if norm is None else model.get_submodule(norm).running_mean
+        if isinstance(mean, Tensor):
+            mean -= torch.from_numpy(lost).to(mean.dtype)
 
     def _put(self, module: nn.Module, name: str, part: Part) -> None:
         weight = projected_weight(self.by_name[name], part.choice, part.factors)
