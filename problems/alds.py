@@ -16,13 +16,13 @@ from opt.front import EXACT_FRONT
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
-from problems.networks.lowrank.algorithms import OWN_ALGORITHMS
+from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
 from problems.networks.lowrank.ladder import Aggregate, Ladder
 from problems.networks.lowrank.layers import Scheme
 from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
-from problems.networks.lowrank.pruned_network import layer_errors
+from problems.networks.lowrank.pruned_network import layer_errors, output_errors
 from problems.networks.lowrank.retraining import OWN_SCHEDULE, Retrained, Retraining
 from problems.networks.lowrank.rivals import Rival, rival_curves
 from problems.networks.lowrank.spectra import Measure
@@ -172,8 +172,8 @@ class ALDS(CompressionProblem):
         total, least = self.table.total(self.budget_size), self.ladder.smallest
         if not least / total <= budget <= 1:
             raise UsageError(
-                f"budget must be a fraction of the {self.budget_size} from {least / total:.4g}, the smallest "
-                f"decomposition of these layers, to 1, got {budget}"
+                f"budget must be a fraction of the {self.budget_size} from {rounded_up(least / total):.4f}, the "
+                f"smallest decomposition of these layers, to 1, got {budget}"
             )
         return int(budget * total)
 
@@ -182,10 +182,10 @@ class ALDS(CompressionProblem):
     def operators(self) -> Operators:
         """Optima of random budgets, crossover by layer, steps of ranks and slices, repair to the budget."""
         # a search of accuracy looks where networks are neither whole nor useless, or just below its budget
-        high: float = self.ladder.largest if self.goal == "bound" else 0.8 * self.ladder.largest
-        low: float = max(self.ladder.smallest, 0.02 * self.ladder.largest if self.budget is None else 0.6 * self.budget)
+        high = self.ladder.largest if self.goal == "bound" else self._between(0.8)
         if self.budget is not None:
-            high, low = self.budget, min(low, self.budget)
+            high = self.budget
+        low = min(high, max(self.ladder.smallest, 0.6 * high if self.budget is not None else self._between(0.01)))
         ways = [self._way(self.table, "max" if self.goal == "bound" else "sum")]
         if self.goal != "bound":
             # what the accuracy prefers is not known beforehand: the sum of errors, or the largest of the paper's
@@ -198,6 +198,10 @@ class ALDS(CompressionProblem):
             rest = self.table.rest[self.budget_size]
             repair = BudgetRepair(self._layer_sizes, self.table.top, self.budget - rest)
         return Operators(sampling=sampling, crossover=LayerCrossover(), mutation=mutation, repair=repair)
+
+    def _between(self, share: float) -> float:
+        """A size, `share` of the way from the smallest decomposition to the whole network."""
+        return self.ladder.smallest + share * (self.ladder.largest - self.ladder.smallest)
 
     def _way(self, table: ChoiceTable, aggregate: Aggregate) -> Callable[[float, np.ndarray | None], np.ndarray]:
         plain = Ladder(table, self.budget_size, aggregate=aggregate)
@@ -232,11 +236,14 @@ class ALDS(CompressionProblem):
         if key not in self._recent:
             if len(self._recent) >= self._n_recent:
                 del self._recent[next(iter(self._recent))]
-            made = self.lowrank.compress(
-                self.table.choices(x), on_data=self.measure == "data", compensation=self.compensation
-            )
-            self._recent[key] = made if self._retraining is None else self._retraining.decomposed(made)
+            self._recent[key] = self._made(self.table.choices(x))
         return self._recent[key]
+
+    def _made(self, choices: Mapping[str, Choice | None]) -> Decomposition | Retrained:
+        if not any(choices.values()):
+            return self.lowrank.compress({})  # nothing is decomposed: the original, neither compensated nor retrained
+        made = self.lowrank.compress(choices, on_data=self.measure == "data", compensation=self.compensation)
+        return made if self._retraining is None else self._retraining.decomposed(made)
 
     # -- solutions ----------------------------------------------------------------------------------
 
@@ -289,8 +296,9 @@ class ALDS(CompressionProblem):
         if self.budget is not None:
             known = []
         high = self.ladder.largest if self.budget is None else self.budget
+        low = min(high, max(self.ladder.smallest, 0.05 * self.ladder.largest))
         if self.goal != "bound" or len(self.sizes) > 1:
-            budgets = np.geomspace(max(self.ladder.smallest, 0.05 * self.ladder.largest), high, max(2, self._n_rivals))
+            budgets = np.geomspace(low, high, max(2, self._n_rivals)).clip(low, high)
             known.append(Reference("least largest error", X=np.unique(self.ladder.allocate_many(budgets), axis=0)))
         else:
             sizes = self.ladder.front()[1]
@@ -299,10 +307,10 @@ class ALDS(CompressionProblem):
             known.append(Reference(EXACT_FRONT, F=F if self.budget is None else F[0]))
         if not self._n_rivals:
             return known
-        low = max(self.ladder.smallest, 0.05 * self.ladder.largest)
+        top = max(low, min(high, self._between(0.9)))
         curves = rival_curves(
             self.lowrank,
-            np.geomspace(low, min(high, 0.9 * self.ladder.largest), self._n_rivals),
+            np.geomspace(low, top, self._n_rivals).clip(low, top),
             size=self.budget_size,
             with_pruning=self.goal != "bound",
         )
@@ -335,7 +343,9 @@ class ALDS(CompressionProblem):
 
     def _bound(self, rival: Rival) -> float:
         """The largest error of a layer: the problem's measure, or the paper's where the rival is no decomposition."""
-        if rival.choices is not None and self.measure != "data":
+        if self.measure == "data":
+            return float(max(output_errors(self.lowrank, rival.model).values()))
+        if rival.choices is not None and not rival.on_data:
             try:
                 x = self.table.row(rival.choices)
             except ValueError:

@@ -39,10 +39,12 @@ class BudgetSampling:
         """(n, 2 layers) int64."""
         n_seeded = int(self.seeded * n)
         X = []
-        for i, budget in enumerate(np.geomspace(self.high, self.low, n_seeded)):
+        # the ends of a geometric sequence are exact, what lies between equal ends need not be
+        for i, budget in enumerate(np.clip(np.geomspace(self.high, self.low, n_seeded), self.low, self.high)):
             X.append(self.allocate[i % len(self.allocate)](float(budget), None))
         while len(X) < n:
             way = self.allocate[int(rng.integers(len(self.allocate)))]
             weights = np.exp(self.spread * rng.standard_normal(self.n_layers))
-            X.append(way(float(np.exp(rng.uniform(np.log(self.low), np.log(self.high)))), weights))
+            budget = np.exp(rng.uniform(np.log(self.low), np.log(self.high)))
+            X.append(way(float(np.clip(budget, self.low, self.high)), weights))
         return np.array(X, dtype=np.int64)

@@ -15,19 +15,9 @@ from opt.problem import CompressionProblem
 from problems.networks.lowrank.choices import ChoiceTable, Size
 from problems.networks.lowrank.heuristic import N_ITERATIONS, N_STARTS, PublishedHeuristic
 from problems.networks.lowrank.ladder import Aggregate, Ladder
-from problems.networks.lowrank.rivals import decomposition_allocators
+from problems.networks.lowrank.rivals import RIVALS, decomposition_allocators
 
-DEFAULT_BUDGETS = "0.05:0.95:19"
-
-RIVALS = {
-    "uniform": "uniform SVD",
-    "frobenius": "SVD energy, Frobenius",
-    "nuclear": "SVD energy, nuclear",
-    "spectral": "SVD energy, spectral",
-    "pca": "PCA",
-    "l-rank": "L-Rank",
-}
-"""Names of the rivals' curves by the option `--algo.method`."""
+_LOW, _HIGH, _N = 0.05, 0.95, 19
 
 
 class HasTable(Protocol):
@@ -35,6 +25,7 @@ class HasTable(Protocol):
 
     table: ChoiceTable
     budget_size: Size
+    budget: int | None
 
 
 class ScheduledAllocation(Algorithm):
@@ -133,15 +124,25 @@ def read_budgets(text: str) -> np.ndarray:
     return values
 
 
-def _sizes(problem: CompressionProblem | HasTable, budgets: str) -> tuple[ChoiceTable, Size, np.ndarray]:
+def rounded_up(share: float) -> float:
+    """A share with four decimals that is not below it, to be told as a least value."""
+    return math.ceil(1e4 * share) / 1e4
+
+
+def _sizes(problem: CompressionProblem | HasTable, budgets: str | None) -> tuple[ChoiceTable, Size, np.ndarray]:
     table, size = getattr(problem, "table", None), getattr(problem, "budget_size", None)
     if not isinstance(table, ChoiceTable) or size is None:
         raise UsageError("this algorithm allocates ranks among layers; it is for problems/alds.py")
-    values = read_budgets(budgets) * table.total(size)
     least = Ladder(table, size).smallest
+    if budgets is None:
+        own = getattr(problem, "budget", None)
+        low = max(least, _LOW * table.total(size))
+        many = np.geomspace(low, max(low, _HIGH * table.total(size)), _N).clip(low)
+        return table, size, many if own is None else np.array([float(own)])
+    values = read_budgets(budgets) * table.total(size)
     if values.min() < least:
         raise UsageError(
-            f"--algo.budgets must be at least {least / table.total(size):.4g} of the {size}: "
+            f"--algo.budgets must be at least {rounded_up(least / table.total(size)):.4f} of the {size}: "
             f"no decomposition is smaller, got {values.min() / table.total(size):.4g}"
         )
     return table, size, values
@@ -150,14 +151,15 @@ def _sizes(problem: CompressionProblem | HasTable, budgets: str) -> tuple[Choice
 def published(
     problem: CompressionProblem,
     *,
-    budgets: str = DEFAULT_BUDGETS,
+    budgets: str | None = None,
     n_starts: int = N_STARTS,
     n_iterations: int = N_ITERATIONS,
 ) -> Algorithm:
     """ALDS: the published heuristic, a global step on ranks and a local one on slices, from several starts.
 
     Args:
-        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps.
+        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps; by default the
+            problem's own budget, or without one 19 from 0.05, or the smallest decomposition, to 0.95.
         n_starts: Starts, one a generation: 3, 5, 7, 9 slices for all layers, then drawn. Where networks are
             evaluated, only the start of least bound is, as published.
         n_iterations: Rounds of the two steps a start.
@@ -170,11 +172,12 @@ def published(
     return PublishedSearch(heuristic, values, n_starts=n_starts, is_told=is_told)
 
 
-def exact(problem: CompressionProblem, *, budgets: str = DEFAULT_BUDGETS, aggregate: Aggregate = "max") -> Algorithm:
+def exact(problem: CompressionProblem, *, budgets: str | None = None, aggregate: Aggregate = "max") -> Algorithm:
     """The exact least maximum error for each budget, what is left of it spent on the other layers.
 
     Args:
-        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps.
+        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps; by default the
+            problem's own budget, or without one 19 from 0.05, or the smallest decomposition, to 0.95.
         aggregate: What is made least: the largest error of a layer (max), or the sum of squared errors (sum; at the
             corners of the layers' convex hulls, within one step of it in between).
     """
@@ -185,13 +188,14 @@ def exact(problem: CompressionProblem, *, budgets: str = DEFAULT_BUDGETS, aggreg
     return GivenAllocations(ladder.allocate_many(np.clip(values, ladder.smallest, None)))
 
 
-def rival(problem: CompressionProblem, *, method: str = "pca", budgets: str = DEFAULT_BUDGETS) -> Algorithm:
+def rival(problem: CompressionProblem, *, method: str = "pca", budgets: str | None = None) -> Algorithm:
     """A rival method's allocation for each budget, one slice a layer; budgets below its smallest network are left out.
 
     Args:
         method: uniform (the same share of every layer), frobenius, nuclear or spectral (one energy for all layers), pca
             (on outputs; published with --problem.measure data), l-rank.
-        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps.
+        budgets: Fractions of the network's size, as 0.5,0.3,0.1, or LOW:HIGH:N for N in geometric steps; by default the
+            problem's own budget, or without one 19 from 0.05, or the smallest decomposition, to 0.95.
     """
     if method not in RIVALS:
         raise UsageError(f"method must be one of {', '.join(RIVALS)}, got {method!r}{nearest(method, RIVALS)}")

@@ -57,6 +57,7 @@ class ChoiceTable:
         *,
         schemes: Sequence[Scheme] = (0,),
     ) -> None:
+        self.schemes = tuple(schemes)
         self.layers: list[Layer] = []
         self.options: list[list[tuple[Scheme, int]]] = []
         for layer in layers:
@@ -172,7 +173,7 @@ class ChoiceTable:
             pair = (choice.scheme, choice.k)
             if pair not in self.options[i]:
                 # slices that can't make the layer smaller leave it as it is
-                if choice.k in layer.slices:
+                if choice.scheme in self.schemes and choice.scheme in layer.schemes and choice.k in layer.slices:
                     continue
                 raise ValueError(f"layer {layer.name} has no option scheme {pair[0]}, k {pair[1]}.")
             x[2 * i : 2 * i + 2] = self.options[i].index(pair), choice.j

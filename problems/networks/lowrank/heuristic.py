@@ -47,14 +47,16 @@ class PublishedHeuristic:
             rng: Drawn from for the others.
         """
         if number < len(FIRST_SLICES):
-            chosen = np.array([int(np.abs(k - FIRST_SLICES[number]).argmin()) for k in self._k])
+            chosen = np.array([_nearest(k, FIRST_SLICES[number]) for k in self._k])
         else:
-            chosen = np.array([int(rng.integers(len(k))) for k in self._k])
+            chosen = np.array([int(rng.integers(max(1, len(k)))) for k in self._k])
         while self._row(chosen, np.inf, budget) is None:
             if not chosen.any():
                 return None
             # halved where no valid allocation exists
-            chosen = np.array([int(np.abs(k - k[c] // 2).argmin()) for k, c in zip(self._k, chosen, strict=True)])
+            chosen = np.array(
+                [_nearest(k, int(k[c]) // 2) if len(k) else 0 for k, c in zip(self._k, chosen, strict=True)]
+            )
         x = self._global(chosen, budget)
         for _ in range(self.n_iterations):
             chosen = self._local(x)
@@ -72,7 +74,9 @@ class PublishedHeuristic:
 
     def _global(self, chosen: np.ndarray, budget: float) -> np.ndarray:
         """For given slices: the least common error whose allocation stays within the budget."""
-        values = np.unique(np.concatenate([self._errors[i][c] for i, c in enumerate(chosen)] + [np.zeros(1)]))
+        values = np.unique(
+            np.concatenate([e[c] for e, c in zip(self._errors, chosen, strict=True) if e] + [np.zeros(1)])
+        )
         low, high = -1, len(values) - 1
         best = self._row(chosen, float(values[high]), budget)
         while high - low > 1:
@@ -86,8 +90,10 @@ class PublishedHeuristic:
         return best
 
     def _row(self, chosen: np.ndarray, error: float, budget: float) -> np.ndarray | None:
-        x = np.empty(2 * self.table.n_layers, dtype=np.int64)
+        x = self.table.whole_row()
         for i, c in enumerate(chosen.tolist()):
+            if not self._errors[i]:
+                continue  # no slices make this layer smaller
             # ranks whose own error is above: one rank more than the last of them is needed; at least one is kept
             x[2 * i] = self._numbers[i][c]
             x[2 * i + 1] = 1 + int((self._errors[i][c] > error).sum())
@@ -107,3 +113,8 @@ class PublishedHeuristic:
                 if error < least:
                     chosen[i], least = c, float(error)
         return chosen
+
+
+def _nearest(k: np.ndarray, wanted: int) -> int:
+    """Place of the number of slices nearest to `wanted`; 0 where there is none."""
+    return int(np.abs(k - wanted).argmin()) if len(k) else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +19,11 @@ Scheme = Literal[0, 1, 2, 3]
 
 BYTES = 4
 """Of a float32 parameter."""
+
+
+def in_encoder(scheme: Scheme, axis: int, n_axes: int) -> bool:
+    """Whether an axis of the kernel lies in the first factor; schemes 1 and 2 are for two axes."""
+    return scheme == 0 or (n_axes == 2 and scheme == axis + 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +84,14 @@ class Layer:
 
     def encoder_kernel(self, scheme: Scheme) -> tuple[int, ...]:
         """The part of the kernel in the first factor; the other axes have 1 there."""
-        return tuple(s if scheme == 0 or scheme == axis + 1 else 1 for axis, s in enumerate(self.kernel))
+        return tuple(s if self._in_encoder(scheme, axis) else 1 for axis, s in enumerate(self.kernel))
+
+    def _in_encoder(self, scheme: Scheme, axis: int) -> bool:
+        return in_encoder(scheme, axis, len(self.kernel))
 
     def decoder_kernel(self, scheme: Scheme) -> tuple[int, ...]:
         """The part of the kernel in the second factor."""
-        return tuple(1 if scheme == 0 or scheme == axis + 1 else s for axis, s in enumerate(self.kernel))
+        return tuple(1 if self._in_encoder(scheme, axis) else s for axis, s in enumerate(self.kernel))
 
     def full_rank(self, scheme: Scheme, k: int) -> int:
         """Most ranks of a slice: min(rows, columns) of its matrix."""
@@ -97,7 +107,7 @@ class Layer:
         """Multiply-adds of one more rank in every slice, for one image."""
         # the first factor's map has output sides along the axes that it holds and input sides along the others
         between = math.prod(
-            out if scheme == 0 or scheme == axis + 1 else inner
+            out if self._in_encoder(scheme, axis) else inner
             for axis, (inner, out) in enumerate(zip(self.input_sides, self.output_sides, strict=True))
         )
         encoder = self.n_in * math.prod(self.encoder_kernel(scheme))
@@ -132,25 +142,30 @@ def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None 
         patterns: Shell patterns of names, separated by commas; None takes all.
 
     Raises:
-        UsageError: No such layer, or the network does not take the images.
+        UsageError: No such layer, the network does not take the images, or a layer runs more than once, shares its
+            weight with another or computes it.
     """
     names = select_layers(model, patterns or "*", example=example)
     modules = prunable_layers(model)
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    outputs: dict[int, tuple[str, Tensor]] = {}
+    outputs: dict[int, tuple[str, Tensor, int]] = {}
+    calls: Counter[str] = Counter()
     norms: dict[str, str] = {}
 
     def see(name: str) -> Any:
         def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
             shapes[name] = (tuple(arguments[0].shape[1:]), tuple(output.shape[1:]))
-            outputs[id(output)] = (name, output)  # kept alive, so that its id stays its own
+            outputs[id(output)] = (name, output, output._version)  # kept alive, so that its id stays its own
+            calls[name] += 1
 
         return hook
 
     def meet(norm: str) -> Any:
         def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            if id(arguments[0]) in outputs:
-                norms[outputs[id(arguments[0])][0]] = norm
+            name, output, version = outputs.get(id(arguments[0]), ("", arguments[0], -1))
+            # what an in-place activation has changed since is no longer the layer's output
+            if output._version == version:
+                norms[name] = norm
 
         return hook
 
@@ -165,12 +180,30 @@ def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None 
             handle.remove()
     found = [_described(name, modules[name], shapes[name], norms.get(name)) for name in shapes]
     known = {layer.name: layer for layer in found}
+    _refuse_shared(modules, names, calls)
     n = sum(p.numel() for p in model.parameters())
-    whole = Whole(n, sum(layer.macs for layer in found), BYTES * n)
+    whole = Whole(n, sum(layer.macs * calls[layer.name] for layer in found), BYTES * n)
     layers = [known[name] for name in names if not _is_depthwise(known[name])]
     if not layers:
         raise UsageError("the network has no layer that can be decomposed; give another --problem.model")
     return layers, whole
+
+
+def _refuse_shared(modules: Mapping[str, Prunable], names: Sequence[str], calls: Mapping[str, int]) -> None:
+    """Refuse layers whose weight is not theirs alone, used once a pass: it cannot be replaced by two factors."""
+    owners: dict[int, str] = {}
+    for name, module in modules.items():
+        other = owners.setdefault(id(module.weight), name)
+        is_chosen = name in names
+        if is_chosen and "weight" not in module._parameters:
+            raise UsageError(
+                f"layer {name} computes its weight; remove its parametrisation first "
+                "(torch.nn.utils.parametrize.remove_parametrizations), or leave it out with --problem.layers"
+            )
+        if other != name and (is_chosen or other in names):
+            raise UsageError(f"layers {other} and {name} share one weight; leave both out with --problem.layers")
+        if is_chosen and calls[name] > 1:
+            raise UsageError(f"layer {name} runs {calls[name]} times for one image; leave it out with --problem.layers")
 
 
 def _described(name: str, module: Prunable, shapes: tuple[tuple[int, ...], tuple[int, ...]], norm: str | None) -> Layer:
@@ -221,7 +254,7 @@ def unfold(weight: np.ndarray, layer: Layer, scheme: Scheme) -> np.ndarray:
     """
     g, f, c = layer.groups, layer.n_out // layer.groups, layer.n_in // layer.groups
     axes = range(len(layer.kernel))
-    first = [axis for axis in axes if scheme == 0 or scheme == axis + 1]
+    first = [axis for axis in axes if in_encoder(scheme, axis, len(layer.kernel))]
     second = [axis for axis in axes if axis not in first]
     split = weight.reshape(g, f, c, *layer.kernel)
     order = (0, 1, *(3 + axis for axis in second), 2, *(3 + axis for axis in first))

@@ -18,7 +18,7 @@ from opt.errors import UsageError
 from problems.networks.checkpoints import load_metadata, load_weights, read_safetensors
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.factors import Factors
-from problems.networks.lowrank.layers import Layer, Scheme
+from problems.networks.lowrank.layers import Layer, Scheme, in_encoder
 from problems.networks.prunable import Prunable, prunable_layers
 
 _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -51,7 +51,7 @@ def empty_pair(module: Prunable, choice: Choice) -> nn.Sequential:
         parts = OrderedDict(columns=nn.Unflatten(1, (c, 1)), encoder=encoder, flat=nn.Flatten(1), decoder=decoder)
         return nn.Sequential(parts)
     kind = _CONVOLUTIONS[len(module.kernel_size)]
-    first = [choice.scheme == 0 or choice.scheme == axis + 1 for axis in range(len(module.kernel_size))]
+    first = [in_encoder(choice.scheme, axis, len(module.kernel_size)) for axis in range(len(module.kernel_size))]
 
     def part(values: Any, default: int, *, is_encoder: bool) -> Any:
         return tuple(v if mine == is_encoder else default for v, mine in zip(values, first, strict=True))
@@ -100,7 +100,7 @@ def fill_pair(pair: nn.Sequential, layer: Layer, choice: Choice, factors: Factor
 def projected_weight(layer: Layer, choice: Choice, factors: Factors) -> np.ndarray:
     """The weight that the two factors stand for, in the layer's own shape, float64."""
     g, k = layer.groups, choice.k
-    first = [axis for axis in range(len(layer.kernel)) if choice.scheme == 0 or choice.scheme == axis + 1]
+    first = [axis for axis in range(len(layer.kernel)) if in_encoder(choice.scheme, axis, len(layer.kernel))]
     second = [axis for axis in range(len(layer.kernel)) if axis not in first]
     n_in, n_out = layer.n_in // g, layer.n_out // g
     sides = layer.kernel
@@ -210,9 +210,9 @@ def choice_of_shape(shape: tuple[int, ...], module: Prunable) -> Choice | None:
         c, g, kernel = module.in_channels // module.groups, module.groups, tuple(module.kernel_size)
     k, remainder = divmod(c, shape[1])
     own = shape[2:] if kernel else ()
-    schemes: tuple[Scheme, ...] = (0, 1, 2, 3)
+    schemes: tuple[Scheme, ...] = (0, 1, 2, 3) if len(kernel) == 2 else (0, 3)
     for scheme in schemes:
-        wanted = tuple(s if scheme == 0 or scheme == axis + 1 else 1 for axis, s in enumerate(kernel))
+        wanted = tuple(s if in_encoder(scheme, axis, len(kernel)) else 1 for axis, s in enumerate(kernel))
         if wanted == own and not remainder and k and shape[0] % (g * k) == 0:
             return Choice(scheme, k, shape[0] // (g * k))
     return None

@@ -75,6 +75,20 @@ def layer_errors(network: DecomposableNetwork, model: nn.Module) -> dict[str, fl
     return out
 
 
+def output_errors(network: DecomposableNetwork, model: nn.Module) -> dict[str, float]:
+    """Root mean square change of each layer's outputs on the calibration images' inputs, relative to the outputs."""
+    out = {}
+    for name, module in _modules(network, model).items():
+        layer = network.by_name[name]
+        before = network.weights[name].reshape(layer.groups, layer.n_out // layer.groups, -1).astype(np.float64)
+        after = module.weight.detach().double().numpy().reshape(before.shape)
+        lost, whole = (
+            np.einsum("gfm,gmn,gfn->", w, network.metrics[name], w, optimize=True) for w in (before - after, before)
+        )
+        out[name] = float(np.sqrt(max(lost, 0.0) / whole)) if whole > 0 else 0.0
+    return out
+
+
 def _modules(network: DecomposableNetwork, model: nn.Module) -> dict[str, Prunable]:
     modules = prunable_layers(model)
     return {layer.name: modules[layer.name] for layer in network.layers}

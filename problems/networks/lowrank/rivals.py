@@ -20,6 +20,16 @@ from problems.networks.lowrank.spectra import option_key, singular_values
 
 Choices = dict[str, Choice | None]
 
+RIVALS = {
+    "uniform": "uniform SVD",
+    "frobenius": "SVD energy, Frobenius",
+    "nuclear": "SVD energy, nuclear",
+    "spectral": "SVD energy, spectral",
+    "pca": "PCA",
+    "l-rank": "L-Rank",
+}
+"""Names of the rivals' curves by their names on the command line."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
@@ -29,11 +39,13 @@ class Rival:
         model: In evaluation mode; for decompositions with the weights that the factors stand for.
         sizes: Parameters, multiply-adds and bytes of what has to be stored and computed.
         choices: By layer, where it is a decomposition.
+        on_data: Whether its factors are those that are optimal on data.
     """
 
     model: nn.Module
     sizes: Mapping[Size, int]
     choices: Mapping[str, Choice | None] | None = None
+    on_data: bool = False
 
 
 def rival_curves(
@@ -81,7 +93,7 @@ def decomposed_rival(
     table = network.table()
     x = table.row(choices)[None]
     model = network.compress(choices, on_data=on_data, compensation=compensation).dense
-    return Rival(model, {s: int(table.sizes(x, s)[0]) for s in SIZES}, choices)
+    return Rival(model, {s: int(table.sizes(x, s)[0]) for s in SIZES}, choices, on_data)
 
 
 def decomposition_allocators(
