@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import sys
+import re
 
 import numpy as np
 import pytest
@@ -21,7 +21,9 @@ from problems.networks.data import load_dataset
 from problems.networks.lowrank import prune_retrain
 from problems.networks.lowrank.algorithms import read_budgets
 from problems.networks.lowrank.materialise import load_decomposed, load_reference, n_parameters
+from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import keep_ratios, largest_reductions
+from problems.networks.lowrank.rivals import decomposed_rival, decomposition_allocators
 from problems.networks.reference_networks import NETWORKS, build_network, trained_network
 from problems.networks.schedule import Schedule
 from problems.networks.sgd import train_sgd
@@ -58,11 +60,6 @@ class Tiny(nn.Module):
 
 def tiny():
     return Tiny()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def importable():
-    assert __name__ in sys.modules
 
 
 def test_no_search_beats_the_exact_front(problem, tmp_path, no_plots):
@@ -207,8 +204,6 @@ def test_bad_options_are_told():
 
 @pytest.mark.parametrize(("name", "size"), [("lenet5", 81_194), ("resnet20", 272_474), ("vgg", 288_746)])
 def test_networks_have_the_published_size(name, size):
-    from problems.networks.reference_networks import NETWORKS
-
     shape = (1, 28, 28) if name != "vgg" else (3, 32, 32)
     model = NETWORKS[name](shape, 10, mean=[0.5] * shape[0], std=[0.25] * shape[0], seed=1).eval()
     assert n_parameters(model) == size
@@ -298,9 +293,32 @@ def test_pipeline_goes_on_where_it_was_stopped(mode, tmp_path, capsys):
     assert prune_retrain.main([*arguments, "--n-train", "150", "--ratios", "0.5", "--out", str(stopped)]) == 0
     assert "(made before)" not in capsys.readouterr().out
     # a damaged checkpoint is made again
-    (whole / "lenet5-pca-s0-keep0.5000.safetensors").write_bytes(b"cut")
+    (whole / f"digits-lenet5-pca-{mode}-s0-keep0.5.safetensors").write_bytes(b"cut")
     assert prune_retrain.main([*arguments, "--ratios", "0.5,0.2", "--out", str(whole)]) == 0
     assert capsys.readouterr().out.count("(made before)") == 6
+
+
+def test_cascade_after_other_sizes_is_another_network(tmp_path, capsys):
+    arguments = ["--mode", "cascade", "--method", "exact", "--n-train", "200", "--out", str(tmp_path)]
+    assert prune_retrain.main([*arguments, "--ratios", "0.8,0.5"]) == 0
+    capsys.readouterr()
+    assert prune_retrain.main([*arguments, "--ratios", "0.5,0.5"]) == 0
+    told = capsys.readouterr().out
+    assert "(made before)" not in told and told.count("kept 0.5") == 1
+    # a file of another kind in its place is no reason to stop
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    assert prune_retrain.main([*arguments, "--ratios", "0.5", "--size", "macs", "--augment"]) == 0
+
+
+def test_epochs_to_rewind_to_are_kept_for_any_start(tmp_path, capsys):
+    arguments = ["--mode", "cascade-rewind", "--n-train", "100", "--ratios", "0.5", "--out", str(tmp_path)]
+    assert prune_retrain.main([*arguments, "--start-epoch", "0"]) == 0
+    (kept,) = (tmp_path / "epochs").iterdir()
+    (kept / "epoch-4.safetensors").unlink()
+    assert prune_retrain.main([*arguments, "--start-epoch", "4"]) == 0
+    assert (kept / "epoch-4.safetensors").is_file()
+    assert prune_retrain.main([*arguments, "--start-epoch", "4.5"]) == 2
+    assert "whole number" in capsys.readouterr().err
 
 
 def test_solution_of_a_run_loads_onto_the_original(problem, tmp_path, no_plots):
@@ -315,6 +333,9 @@ def test_bad_arguments_of_the_pipeline_are_told(capsys):
     assert prune_retrain.main(["--ratios", "2"]) == 2
     assert "--ratios must be shares" in capsys.readouterr().err
     assert prune_retrain.main(["--start-epoch", "99"]) == 2
+    for name, value in (("seed", "-1"), ("n-train", "0"), ("repetitions", "0")):
+        assert prune_retrain.main([f"--{name}", value]) == 2
+        assert f"--{name} must be at least" in capsys.readouterr().err
     assert prune_retrain.main(["--method", "alds,pce"]) == 2
     assert "got 'pce'; did you mean 'pca'" in capsys.readouterr().err
     assert prune_retrain.main(["--ratios", "0.001"]) == 2
@@ -416,3 +437,111 @@ def test_colour_images_of_cifar_files_are_compressed_too(tmp_path, no_plots):
     images = problem.dataset.test.images
     with torch.no_grad():
         assert loaded(images).shape == (12, 10)
+
+
+class Odd(nn.Module):
+    """Whatever a test wants between a convolution and a head."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.first = nn.Conv2d(1, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.head = nn.Linear(6 * 64, 10)
+        if kind == "tied":
+            self.third = nn.Conv2d(6, 6, 3, padding=1)
+            self.third.weight = self.second.weight
+        if kind == "normed":
+            torch.nn.utils.parametrizations.weight_norm(self.second)
+
+    def forward(self, x):
+        x = self.second(torch.relu(self.first(x)))
+        if self.kind == "twice":
+            x = self.second(torch.relu(x))
+        if self.kind == "tied":
+            x = self.third(torch.relu(x))
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("tied", "layers second and third share one weight; leave both out with --problem.layers"),
+        ("normed", "layer second computes its weight; remove its parametrisation first"),
+        ("twice", "layer second runs 2 times for one image; leave it out with --problem.layers"),
+    ],
+)
+def test_layers_that_cannot_be_replaced_are_refused(kind, message):
+    images = torch.rand((4, 1, 8, 8))
+    with pytest.raises(UsageError, match=message):
+        DecomposableNetwork(Odd(kind), images)
+    network = DecomposableNetwork(Odd(kind), images, patterns="first,head")
+    assert [layer.name for layer in network.layers] == ["first", "head"]
+    if kind == "twice":
+        assert network.whole.macs == 64 * (54 + 2 * 324) + 3840
+
+
+def test_the_smallest_budget_is_one_that_can_be_searched(tmp_path, no_plots):
+    with pytest.raises(UsageError) as caught:
+        ALDS(n_search=200, budget=0.001)
+    least = re.search(r"from (0\.\d+)", str(caught.value)).group(1)
+    problem = ALDS(n_search=200, budget=float(least), rivals=False)
+    assert opt.minimize(problem, "nsga2", n_gen=2, pop_size=10, out=tmp_path).manifest["n_eval"] > 0
+    # without budgets of its own the algorithm takes the problem's
+    run = opt.minimize(ALDS(n_search=200, budget=0.3, rivals=False), "alds-exact", out=tmp_path)
+    assert run.manifest["n_eval"] == 1 and 0.25 < run.front.loc[0, "parameters"] <= 0.3
+
+
+def test_searches_of_few_layers_and_of_multiply_adds_begin(tmp_path, no_plots):
+    few = ALDS(n_search=100, n_test=100, goal="accuracy", layers="conv*", rivals=False)
+    assert opt.minimize(few, "nsga2", n_gen=2, pop_size=4, out=tmp_path).manifest["n_eval"] >= 4
+    macs = ALDS(n_search=100, size="macs", rivals=False)
+    for name in ("alds", "alds-exact"):
+        assert opt.minimize(macs, name, out=tmp_path).manifest["n_eval"] >= 19
+
+
+def test_references_of_a_small_budget_stay_within_it():
+    problem = ALDS(n_search=100, n_test=100, goal="accuracy", budget=0.045, rival_budgets=3)
+    for reference in problem.references():
+        F = reference.F if reference.X is None else problem.evaluate(reference.X)[0]
+        assert len(F) and (F[:, 1] <= 0.045).all(), reference.name
+
+
+def test_the_uncompressed_network_is_not_compensated():
+    problem = ALDS(n_search=200, goal="accuracy", compensation="refit", network="vgg", n_calibration=30, rivals=False)
+    whole = problem.compressed(problem.table.whole_row()).dense
+    for name, tensor in problem.model.state_dict().items():
+        torch.testing.assert_close(whole.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_errors_of_a_rival_are_measured_as_the_problem_measures():
+    problem = ALDS(n_search=100, measure="data", rival_budgets=3)
+    pca = next(r for r in problem.references() if r.name == "PCA")
+    for f, row in zip(pca.F, pca.parameters, strict=True):
+        best = problem.ladder.front()
+        least = best[0][best[1] <= row["n_parameters"]].min()
+        assert least - 1e-6 <= f[0] < 1
+    # of its own factors the table's
+    choices = decomposition_allocators(problem.lowrank)["PCA"](0.4 * problem.ladder.largest)
+    made = decomposed_rival(problem.lowrank, choices, on_data=True)
+    x = problem.table.row(choices)
+    assert problem._bound(made) == pytest.approx(float(problem.table.errors(x[None]).max()), rel=1e-3)
+
+
+class OneChannel(nn.Module):
+    """A last convolution to a single map."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Conv2d(1, 8, 3, padding=1)
+        self.one = nn.Conv2d(8, 1, 3, padding=1)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(self.one(torch.relu(self.wide(x))).flatten(1))
+
+
+def test_heuristic_leaves_layers_whole_that_only_other_schemes_make_smaller(tmp_path, no_plots):
+    problem = ALDS(model=f"{__name__}:OneChannel", epochs=1, schemes="all", measure="frobenius", rivals=False)
+    run = opt.minimize(problem, "alds", budgets="0.9", n_starts=3, out=tmp_path)
+    assert (run.front["parameters"] <= 0.9).all()

@@ -19,12 +19,14 @@ from problems.networks.lowrank.ladder import Ladder
 from problems.networks.lowrank.materialise import taken_together
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.retraining import Retraining
-from problems.networks.lowrank.rivals import decomposition_allocators
+from problems.networks.lowrank.rivals import RIVALS, decomposition_allocators
 from problems.networks.schedule import Schedule
 from problems.networks.sgd import Precision
 from problems.networks.training import evaluate
 
-Allocation = Literal["alds", "exact", "data-max", "data-sum", "pca", "l-rank", "uniform"]
+Allocation = Literal[
+    "alds", "exact", "data-max", "data-sum", "pca", "l-rank", "uniform", "frobenius", "nuclear", "spectral"
+]
 Mode = Literal["retrain", "cascade", "cascade-rewind"]
 Spacing = Literal["geometric", "linear", "harmonic", "cubic"]
 
@@ -37,7 +39,8 @@ class Method:
 
     Args:
         allocation: The published heuristic (alds), the exact least maximum of the paper's error (exact) or of the
-            error on data (data-max), the least sum of squared errors on data (data-sum), PCA, L-Rank, uniform SVD.
+            error on data (data-max), the least sum of squared errors on data (data-sum), PCA, L-Rank, uniform SVD, or
+            SVD with one energy for all layers (frobenius, nuclear, spectral).
         compensation: What calibration images give back before retraining.
     """
 
@@ -65,8 +68,7 @@ class Method:
             ladder = Ladder(table, size, aggregate="sum" if self.allocation == "data-sum" else "max")
             found = table.choices(ladder.allocate(budget)) if budget >= ladder.smallest else None
         else:
-            name = {"pca": "PCA", "l-rank": "L-Rank", "uniform": "uniform SVD"}[self.allocation]
-            found = decomposition_allocators(network, size)[name](budget)
+            found = decomposition_allocators(network, size)[RIVALS[self.allocation]](budget)
         if found is None:
             raise UsageError(f"{self.allocation} finds no decomposition of {budget:.0f} {size} or fewer; keep more")
         return found

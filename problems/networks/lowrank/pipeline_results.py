@@ -17,7 +17,7 @@ from problems.networks.lowrank.pipeline import largest_reductions
 
 Row = dict[str, Any]
 
-_TEXT = ("method", "checkpoint")
+_TEXT = ("data", "network", "method", "compensation", "mode", "checkpoint")
 
 
 class Results:
@@ -40,7 +40,7 @@ class Results:
             checkpoint: Its file's name.
         """
         path = self.path.parent / checkpoint
-        row = next((r for r in self._older if r.get("checkpoint") == checkpoint), None)
+        row = next((r for r in self._older if r["checkpoint"] == checkpoint), None)
         if row is None or not path.is_file():
             return None
         try:
@@ -118,9 +118,10 @@ def _read(path: Path) -> list[Row]:
         return []
     try:
         with path.open(newline="") as file:
-            return [{k: v if k in _TEXT else _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    except (OSError, ValueError, TypeError):
+            rows = [{k: v if k in _TEXT else _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error):
         return []  # not a file of ours: everything is made anew
+    return rows if all(row.get("checkpoint") for row in rows) else []
 
 
 def _number(text: str) -> float:

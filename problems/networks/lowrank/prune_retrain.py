@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.calibration import Compensation
+from problems.networks.lowrank.choices import SIZES
 from problems.networks.lowrank.materialise import load_reference
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import (
@@ -37,10 +40,13 @@ from problems.networks.lowrank.pipeline import (
 )
 from problems.networks.lowrank.pipeline_results import Results, in_words, reductions_in_words, trade_off
 from problems.networks.reference_networks import NETWORKS, build_network, default_schedule, trained_network
+from problems.networks.schedule import PUBLISHED_CIFAR, Schedule
 from problems.networks.sgd import Precision
 from problems.networks.training import evaluate
 
 _N_CALIBRATION = 512
+# part of what makes a network: raise it when the same options make another one
+_VERSION = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--last", type=float, default=0.05, help="least")
     p.add_argument("--n-ratios", type=int, default=6, help="how many")
     p.add_argument("--ratios", default=None, help="the shares themselves instead, as 0.5,0.3,0.1")
+    p.add_argument("--size", default="parameters", choices=SIZES, help="what ratios are of")
+    p.add_argument(
+        "--schedule",
+        default="short",
+        choices=("short", "published"),
+        help="short, for one processor, or the published one of ResNets on CIFAR-10, 182 epochs",
+    )
+    p.add_argument("--augment", action="store_true", help="shift and mirror training images")
     p.add_argument("--start-epoch", type=float, default=None, help="of the schedule; default: its last fifth")
     p.add_argument("--repetitions", type=int, default=1, help="networks, with seeds SEED, SEED + 1, ...")
     p.add_argument("--seed", type=int, default=0, help="of the first network and its retraining")
@@ -80,24 +94,38 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(asked: argparse.Namespace) -> int:
     dataset = load_dataset(asked.data, data_dir=asked.data_dir)
-    if asked.repetitions < 1:
-        raise UsageError(f"--repetitions must be at least 1, got {asked.repetitions}")
+    least = {"repetitions": 1, "seed": 0, "n_train": 1}
+    for name, low in least.items():
+        value = getattr(asked, name)
+        if value is not None and value < low:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {low}, got {value}")
     ratios = _ratios(asked)
-    schedule = default_schedule(asked.network, dataset)
+    schedule = PUBLISHED_CIFAR if asked.schedule == "published" else default_schedule(asked.network, dataset)
     start_epoch = 0.8 * schedule.epochs if asked.start_epoch is None else asked.start_epoch
     if not 0 <= start_epoch <= schedule.epochs:
         raise UsageError(f"--start-epoch must lie between 0 and {schedule.epochs}, got {start_epoch}")
     if asked.mode == "cascade-rewind" and start_epoch != int(start_epoch):
-        start_epoch = float(int(start_epoch))  # weights are kept after whole epochs
+        if asked.start_epoch is not None:
+            raise UsageError(f"--start-epoch must be a whole number with --mode cascade-rewind, got {start_epoch}")
+        start_epoch = float(int(start_epoch))
     train = dataset.train if asked.n_train is None else dataset.train.subset(slice(0, asked.n_train))
     methods = _methods(asked.method)
     results = Results(asked.out)
     for seed in range(asked.seed, asked.seed + asked.repetitions):
-        original, rewind_to = _original(asked, dataset, seed, int(start_epoch))
+        original, rewind_to = _original(asked, dataset, schedule, seed, int(start_epoch))
         calibration = dataset.train.subset(slice(0, _N_CALIBRATION)).images
         for method in methods:
             how = Method(method, asked.compensation)
-            pipeline = PruneRetrain(original, calibration, how, schedule, start_epoch, precision=asked.precision)
+            pipeline = PruneRetrain(
+                original,
+                calibration,
+                how,
+                schedule,
+                start_epoch,
+                precision=asked.precision,
+                augment=asked.augment,
+                size=asked.size,
+            )
             _one_series(asked, dataset, pipeline, ratios, train, seed, rewind_to, results)
     print("\n".join(reductions_in_words(results.rows)))
     print(f"results: {results.path}")
@@ -121,10 +149,12 @@ def _one_series(
     whole = DecomposableNetwork(pipeline.original, pipeline.calibration).whole
 
     def file_name(ratio: float) -> str:
-        return f"{asked.network}-{method}-s{seed}-keep{ratio:.4f}.safetensors"
+        parts = [Path(asked.data).name, asked.network, method, asked.mode, f"s{seed}", f"keep{ratio:.6g}"]
+        return "-".join(parts if asked.compensation == "none" else [*parts, asked.compensation]) + ".safetensors"
 
     def made_as(ratio: float) -> dict[str, object]:
-        return _made_as(asked, dataset, pipeline, len(train), seed, ratio)
+        before = [] if asked.mode == "retrain" else [float(r) for r in ratios if r > ratio]
+        return _made_as(asked, dataset, pipeline, len(train), seed, ratio, before)
 
     start, left = None, [float(r) for r in ratios]
     while left and (row := results.known(made_as(left[0]), file_name(left[0]))) is not None:
@@ -136,7 +166,11 @@ def _one_series(
         choices = {name: None if c is None else [c.scheme, c.k, c.j] for name, c in made.choices.items()}
         save_network(made.model, path, metadata=made_as(made.keep_ratio) | {"choices": choices})
         row = {
+            "data": asked.data,
+            "network": asked.network,
             "method": method,
+            "compensation": asked.compensation,
+            "mode": asked.mode,
             "seed": seed,
             "keep_ratio": made.keep_ratio,
             "kept": made.sizes["parameters"] / whole.parameters,
@@ -165,7 +199,7 @@ def _ratios(asked: argparse.Namespace) -> np.ndarray:
     if asked.ratios is None:
         return keep_ratios(asked.spacing, asked.first, asked.last, asked.n_ratios)
     try:
-        values = np.array(sorted((float(t) for t in asked.ratios.split(",")), reverse=True))
+        values = np.array(sorted({float(t) for t in asked.ratios.split(",")}, reverse=True))
     except ValueError:
         values = np.zeros(1)
     if not ((values > 0) & (values <= 1)).all():
@@ -173,30 +207,40 @@ def _ratios(asked: argparse.Namespace) -> np.ndarray:
     return values
 
 
-def _original(asked: argparse.Namespace, dataset: Dataset, seed: int, epoch: int) -> tuple[nn.Module, nn.Module | None]:
+def _original(
+    asked: argparse.Namespace, dataset: Dataset, schedule: Schedule, seed: int, epoch: int
+) -> tuple[nn.Module, nn.Module | None]:
     """The trained network, and for cascade-rewind the same with the weights that it had after `epoch` epochs."""
+    options = {"seed": seed, "schedule": schedule, "precision": asked.precision, "augment": asked.augment}
     if asked.mode != "cascade-rewind":
-        return trained_network(dataset, asked.network, seed=seed, precision=asked.precision)[0].eval(), None
-    folder = asked.out / "epochs" / f"{asked.network}-s{seed}-{asked.precision}"
+        return trained_network(dataset, asked.network, **options)[0].eval(), None
+    key = hashlib.sha256(f"{dataclasses.asdict(schedule)} {asked.augment} {dataset.fingerprint}".encode()).hexdigest()
+    folder = asked.out / "epochs" / f"{asked.network}-s{seed}-{asked.precision}-{key[:8]}"
     early = build_network(asked.network, dataset, seed=seed)
     path = folder / f"epoch-{epoch}.safetensors"
     if epoch and not path.is_file():
-        # trained here, not taken from the cache: only then are the epochs kept
-        trained = trained_network(
-            dataset, asked.network, seed=seed, precision=asked.precision, cache_dir=folder, keep_epochs=folder
-        )[0]
-    else:
-        trained = trained_network(dataset, asked.network, seed=seed, precision=asked.precision, cache_dir=folder)[0]
+        # epochs are kept by a training only: what is in the cache is trained anew
+        for kept in folder.glob("*.safetensors"):
+            kept.unlink()
+    trained = trained_network(dataset, asked.network, cache_dir=folder, keep_epochs=folder, **options)[0]
     if epoch:
         load_weights(early, path)
     return trained.eval(), copy.deepcopy(early).eval()
 
 
 def _made_as(
-    asked: argparse.Namespace, dataset: Dataset, pipeline: PruneRetrain, n_train: int, seed: int, ratio: float
+    asked: argparse.Namespace,
+    dataset: Dataset,
+    pipeline: PruneRetrain,
+    n_train: int,
+    seed: int,
+    ratio: float,
+    before: Sequence[float],
 ) -> dict[str, object]:
     """Everything that makes a network of the pipeline, in plain values; a checkpoint's metadata."""
+    schedule = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(pipeline.schedule).items()}
     return {
+        "version": _VERSION,
         "network": asked.network,
         "input_shape": list(dataset.input_shape),
         "n_classes": dataset.n_classes,
@@ -209,6 +253,10 @@ def _made_as(
         "mode": asked.mode,
         "precision": pipeline.precision,
         "start_epoch": float(pipeline.start_epoch),
+        "schedule": schedule,
+        "augment": pipeline.augment,
+        "size": pipeline.size,
+        "after": list(before),
         "keep_ratio": ratio,
     }
 
