@@ -108,8 +108,9 @@ def test_rivals_stay_within_their_budgets(network):
     assert set(curves) == names
     for name, rivals in curves.items():
         assert rivals, name
-        for rival in rivals:
-            assert rival.sizes["parameters"] <= 0.7 * total
+        # a budget below a method's smallest network gives none: those that are there belong to the largest budgets
+        for rival, budget in zip(rivals, (0.4, 0.7)[-len(rivals) :], strict=True):
+            assert rival.sizes["parameters"] <= budget * total
             assert rival.sizes["macs"] < network.whole.macs
     assert all(len(rivals) == 2 for name, rivals in curves.items() if name not in ("FT", "PFP"))
 
