@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sample_problems as samples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from opt import Move, Operators, UsageError
-from opt.algorithms.annealing.calibration import affordable_trials, calibrated_temperature
+from opt.algorithms.annealing.calibration import FLAT, affordable_trials, calibrated_temperature
 from opt.algorithms.annealing.moves import MoveMixture, Quality, Steps, chosen_moves, moves_of
 from opt.default_operators import default_operators
 
@@ -174,11 +174,13 @@ def test_quality_prefers_what_moves_the_value_and_starves_nothing():
     st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(0.0)), min_size=1, max_size=40),
     st.floats(0.01, 0.99),
 )
+@example([5e-324], 0.125)
+@example([-1e-300, 1e6], 0.5)
 @settings(max_examples=200, deadline=None)
 def test_calibrated_temperature_gives_the_wanted_acceptance(differences, acceptance):
     d = np.array(differences)
     temperature = calibrated_temperature(d, acceptance)
-    uphill = d[d > 0] if (d > 0).any() else -d[d < 0]
+    uphill = d[d > FLAT] if (d > FLAT).any() else -d[d < -FLAT]
     if not len(uphill):
         assert temperature is None
     else:

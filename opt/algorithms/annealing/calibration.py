@@ -8,13 +8,15 @@ LARGEST_SHARE = 0.05
 """Trials take at most this share of a budget in evaluations ..."""
 FEWEST_TRIALS = 5
 """... but so many are tried in the smallest one."""
+FLAT = 1e6 * np.finfo(np.float64).tiny
+"""Differences no larger in size are none: their temperatures cannot be told in floating point."""
 _BISECTIONS = 60
 
 
 def calibrated_temperature(differences: np.ndarray, acceptance: float) -> float | None:
     """Temperature at which uphill moves are accepted with probability `acceptance` on average.
 
-    Solves mean(exp(-d / T)) = acceptance over the uphill differences d > 0. The mean grows with T, and
+    Solves mean(exp(-d / T)) = acceptance over the uphill differences d > FLAT. The mean grows with T, and
     lies below `acceptance` at T = min(d) / -log(acceptance) and above it at max(d) / -log(acceptance), so
     bisection between them ends after a fixed number of halvings. Where every move led downhill, their
     sizes are taken: the same moves back are uphill.
@@ -24,15 +26,15 @@ def calibrated_temperature(differences: np.ndarray, acceptance: float) -> float 
         acceptance: In (0, 1).
 
     Returns:
-        The temperature, or None on a flat landscape, where every difference is zero.
+        The temperature, or None on a flat landscape, where no difference is above `FLAT` in size.
 
     Source: Ben-Ameur 2004, doi:10.1023/B:COAP.0000044187.23143.bd. Differs: bisection in place of its fixed
     point, whose convergence depends on a power that must be chosen; and every move counts alike.
     """
     finite = differences[np.isfinite(differences)]
-    uphill = finite[finite > 0]
+    uphill = finite[finite > FLAT]
     if not len(uphill):
-        uphill = -finite[finite < 0]
+        uphill = -finite[finite < -FLAT]
     if not len(uphill):
         return None
     low, high = np.log(np.array([uphill.min(), uphill.max()]) / -np.log(acceptance))
