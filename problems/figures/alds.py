@@ -131,7 +131,9 @@ def draw_trade_off(frame: pd.DataFrame, path: Path, *, title: str) -> Path:
         if base is not None:
             axis.axhline(base, color="black", linewidth=0.8, linestyle=":", label="parent")
         axis.set_xscale("log")
-        axis.set_xticks([0.1, 0.2, 0.3, 0.5, 0.7, 1.0], ["0.1", "0.2", "0.3", "0.5", "0.7", "1"])
+        left = axis.get_xlim()[0]
+        ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0) if tick >= left]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
         axis.set_xlabel(f"{size} [fraction]")
         axis.grid(alpha=0.3)
