@@ -378,6 +378,8 @@ def main() -> None:
         report(asked.out)
         return
     if asked.kind == "amounts":
+        if not any(asked.study.glob("*/manifest.json")):
+            parser.error(f"--study must be a folder of finished runs, got {asked.study}; run docs/alds-retraining.yaml")
         amounts(asked.study)
         return
     dataset = load_dataset(asked.data)

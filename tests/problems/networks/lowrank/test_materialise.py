@@ -13,8 +13,11 @@ from opt.errors import UsageError
 from problems.networks.checkpoints import save_network
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.composed import to_composed, to_pairs
+from problems.networks.lowrank.layers import decomposable_layers
 from problems.networks.lowrank.materialise import (
+    choice_of_shape,
     choices_of,
+    empty_pair,
     load_decomposed,
     n_parameters,
     projected_weight,
@@ -151,3 +154,28 @@ def test_composed_form_computes_and_differentiates_as_the_pair(network, images):
     with torch.no_grad():
         torch.testing.assert_close(back(images), slow(images), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(whole(images), slow(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("module", "choice", "kernels"),
+    [
+        (nn.Conv3d(2, 6, 3), Choice(3, 1, 4), ((1, 1, 1), (3, 3, 3))),
+        (nn.Conv3d(2, 6, 3), Choice(0, 2, 4), ((3, 3, 3), (1, 1, 1))),
+        (nn.Conv1d(4, 6, 5), Choice(3, 2, 3), ((1,), (5,))),
+    ],
+)
+def test_kernels_of_one_and_three_axes(module, choice, kernels):
+    pair = empty_pair(module, choice)
+    encoder, decoder = pair.get_submodule("encoder"), pair.get_submodule("decoder")
+    assert (encoder.kernel_size, decoder.kernel_size) == kernels
+    assert choice_of_shape(tuple(encoder.weight.shape), module) == choice
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_batch_norm_behind_an_activation_is_not_the_layers_own(inplace):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=inplace), nn.BatchNorm2d(4), nn.Flatten()).eval()
+    (layer,), _ = decomposable_layers(model, torch.rand((2, 1, 6, 6)))
+    assert layer.norm is None
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=inplace), nn.Flatten()).eval()
+    (layer,), _ = decomposable_layers(model, torch.rand((2, 1, 6, 6)))
+    assert layer.norm == "1"
