@@ -151,9 +151,9 @@ class ALDS(CompressionProblem):
         self.ladder = Ladder(self.table, self.budget_size)
         self.budget = None if budget is None else self._checked_budget(budget)
         self.objectives = _objectives(goal, self.sizes)
-        self._search = _without(self.dataset.search)
+        self._search = _channels_last(self.dataset.search)
         test = self.dataset.test if n_test is None else self.dataset.test.subset(slice(0, n_test))
-        self._test = _without(test)
+        self._test = _channels_last(test)
         self._n_rivals = rival_budgets if rivals else 0
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}
@@ -315,16 +315,15 @@ class ALDS(CompressionProblem):
             with_pruning=self.goal != "bound",
         )
         if self._retraining is not None:
-            curves = {name: [self._retrained(name, rival) for rival in rivals] for name, rivals in curves.items()}
+            curves = {name: [self._retrained(rival) for rival in rivals] for name, rivals in curves.items()}
         return known + [self._rival_reference(name, rivals) for name, rivals in curves.items() if rivals]
 
-    def _retrained(self, name: str, rival: Rival) -> Rival:
+    def _retrained(self, rival: Rival) -> Rival:
         assert self._retraining is not None
-        if rival.choices is None:
+        if rival.decomposition is None:
             model = self._retraining.pruned(rival.model)
         else:
-            made = self.lowrank.compress(rival.choices, on_data=name == "PCA")
-            model = self._retraining.decomposed(made).dense
+            model = self._retraining.decomposed(rival.decomposition).dense
         return dataclasses.replace(rival, model=model)
 
     def _rival_reference(self, name: str, rivals: Sequence[Rival]) -> Reference:
@@ -342,16 +341,11 @@ class ALDS(CompressionProblem):
         return Reference(name, F=np.array(F), test=tests or None, parameters=rows)
 
     def _bound(self, rival: Rival) -> float:
-        """The largest error of a layer: the problem's measure, or the paper's where the rival is no decomposition."""
+        """The largest error of a layer by the problem's measure; of other factors than the table's, by the paper's."""
         if self.measure == "data":
             return float(max(output_errors(self.lowrank, rival.model).values()))
         if rival.choices is not None and not rival.on_data:
-            try:
-                x = self.table.row(rival.choices)
-            except ValueError:
-                pass
-            else:
-                return float(self.table.errors(x[None]).max())
+            return float(self.table.errors(self.table.row(rival.choices)[None]).max())
         return float(max(layer_errors(self.lowrank, rival.model).values()))
 
 
@@ -384,7 +378,7 @@ def _objectives(goal: Goal, sizes: Sequence[Size]) -> tuple[Objective, ...]:
     return (*first, *(by_name[s] for s in sizes))
 
 
-def _without(split: Split) -> Split:
+def _channels_last(split: Split) -> Split:
     """The split with its images in the layout in which convolutions are fastest."""
     images = split.images.contiguous(memory_format=torch.channels_last)
     fast = Split(split.pixels, split.labels, split.white)

@@ -91,22 +91,20 @@ def trade_off(rows: Sequence[Row]) -> pd.DataFrame:
     out: list[Row] = []
     for seed, row in {r["seed"]: r for r in rows}.items():
         sizes = {"parameters": row["base_parameters"], "macs": row["base_macs"]}
-        out.append(_point(seed, "parent", "parameters", 1.0, sizes, row["base_accuracy"]))
+        out.append(_point(seed, "parent", 1.0, sizes, row["base_accuracy"]))
     for when, column in (("", "accuracy"), (", before retraining", "accuracy_before")):
         for row in rows:
             sizes = {s: row[s] for s in ("parameters", "macs")}
-            out.append(_point(row["seed"], row["method"] + when, "parameters", row["keep_ratio"], sizes, row[column]))
+            out.append(_point(row["seed"], row["method"] + when, row["keep_ratio"], sizes, row[column]))
     return pd.DataFrame(out)
 
 
-def _point(
-    parent: object, method: str, limited: str, budget: float, sizes: Mapping[str, object], accuracy: object
-) -> Row:
+def _point(parent: object, method: str, budget: float, sizes: Mapping[str, object], accuracy: object) -> Row:
     return {
         "parent": parent,
         "method": method,
         "compensation": "none",
-        "limited": limited,
+        "limited": "parameters",
         "budget": budget,
         **sizes,
         "accuracy": accuracy,

@@ -14,7 +14,7 @@ from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
 from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
 from problems.networks.lowrank.ladder import Ladder
 from problems.networks.lowrank.layers import Layer
-from problems.networks.lowrank.network import DecomposableNetwork
+from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
 from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.lowrank.spectra import option_key, singular_values
 
@@ -39,12 +39,14 @@ class Rival:
         model: In evaluation mode; for decompositions with the weights that the factors stand for.
         sizes: Parameters, multiply-adds and bytes of what has to be stored and computed.
         choices: By layer, where it is a decomposition.
+        decomposition: What `model` was made from then.
         on_data: Whether its factors are those that are optimal on data.
     """
 
     model: nn.Module
     sizes: Mapping[Size, int]
     choices: Mapping[str, Choice | None] | None = None
+    decomposition: Decomposition | None = None
     on_data: bool = False
 
 
@@ -92,8 +94,8 @@ def decomposed_rival(
     """A decomposition as a rival, with its sizes."""
     table = network.table()
     x = table.row(choices)[None]
-    model = network.compress(choices, on_data=on_data, compensation=compensation).dense
-    return Rival(model, {s: int(table.sizes(x, s)[0]) for s in SIZES}, choices, on_data)
+    made = network.compress(choices, on_data=on_data, compensation=compensation)
+    return Rival(made.dense, {s: int(table.sizes(x, s)[0]) for s in SIZES}, choices, made, on_data)
 
 
 def decomposition_allocators(
