@@ -313,8 +313,8 @@ class Search:
         fitting = {"real": "f", "integer": "iuf", "binary": "b", "permutation": "iu"}.get(kind, "O")
         if X.dtype.kind not in fitting or X.ndim != 2:
             raise UsageError(
-                f"{self._algorithm_name} proposes candidates of dtype {X.dtype} and the problem needs {kind} ones; give "
-                "it operators for these, or name an algorithm of python -m opt.solve --list"
+                f"{self._algorithm_name} proposes candidates of dtype {X.dtype} and the problem needs {kind} ones; "
+                "give it operators for these, or name an algorithm of python -m opt.solve --list"
             )
 
     def _keys(self, infills: Any, X: np.ndarray) -> list[bytes]:

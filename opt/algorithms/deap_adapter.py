@@ -28,7 +28,7 @@ from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.errors import UsageError
 from opt.hooks import fingerprint_of
-from opt.problem import CompressionProblem, Operators
+from opt.problem import CompressionProblem
 
 MOST_COPIES = 100
 """So many generations of nothing but copies are followed by candidates of the problem's sampling."""
@@ -47,8 +47,7 @@ class DeapAlgorithm(Algorithm):
     """One generation of DEAP at a time.
 
     Args:
-        operators: The problem's operators.
-        fingerprint: The problem's.
+        problem: What is searched: its operators and its fingerprint.
         pop_size: Number of candidates in the first generation and of parents kept.
         n_offsprings: Number of offspring a generation (DEAP's lambda_).
         vary: `(population, toolbox, lambda_) -> offspring`, DEAP's selection for mating and variation.
@@ -57,8 +56,7 @@ class DeapAlgorithm(Algorithm):
 
     def __init__(
         self,
-        operators: Operators,
-        fingerprint: Callable[[np.ndarray], bytes],
+        problem: CompressionProblem,
         *,
         pop_size: int,
         n_offsprings: int,
@@ -66,8 +64,8 @@ class DeapAlgorithm(Algorithm):
         select: Callable[[list[Member], list[Member], int], list[Member]],
     ) -> None:
         super().__init__()
-        self.operators = operators
-        self.fingerprint = fingerprint
+        self.operators = operators_of(problem)
+        self.fingerprint = fingerprint_of(problem)
         self.pop_size = pop_size
         self.n_offsprings = n_offsprings
         self.vary = vary
@@ -175,8 +173,7 @@ def deap_nsga2(
         return tools.selNSGA2(parents + offspring, mu)
 
     return DeapAlgorithm(
-        operators_of(problem),
-        fingerprint_of(problem),
+        problem,
         pop_size=pop_size,
         n_offsprings=pop_size,
         vary=vary,
@@ -210,8 +207,7 @@ def deap_ga(
         return offspring
 
     return DeapAlgorithm(
-        operators_of(problem),
-        fingerprint_of(problem),
+        problem,
         pop_size=pop_size,
         n_offsprings=pop_size,
         vary=vary,
@@ -236,9 +232,7 @@ def _mu_lambda(
         pool = parents + offspring if plus else offspring
         return tools.selBest(pool, keep)
 
-    return DeapAlgorithm(
-        operators_of(problem), fingerprint_of(problem), pop_size=mu, n_offsprings=lambda_, vary=vary, select=select
-    )
+    return DeapAlgorithm(problem, pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)
 
 
 @algorithm("deap-mu+lambda", objectives="one", needs=VARIATION, handles_constraints=False)
