@@ -11,7 +11,7 @@ import pandas as pd
 from safetensors.numpy import save
 
 from opt import atomic
-from opt.archive import Archive
+from opt.archive import Archive, normalised
 from opt.evaluation import evaluate_batch
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
@@ -33,8 +33,7 @@ def spread(F: np.ndarray, n: int) -> np.ndarray:
     """
     if len(F) <= n or n == 0:
         return np.arange(min(len(F), n))
-    span = F.max(axis=0) - F.min(axis=0)
-    unit = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
+    unit = normalised(F, F.min(axis=0), F.max(axis=0))
     chosen = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
     distance = np.min([np.linalg.norm(unit - unit[i], axis=1) for i in chosen], axis=0)
     while len(chosen) < n:
