@@ -62,7 +62,7 @@ def attainment_figure(comparison: Comparison) -> Figure:
     for ax, (i, j) in zip(axes, pairs, strict=True):
         signs = shown.signs[[i, j]]
         fronts = [F[:, [i, j]] * signs for F in shown.fronts]
-        shown.draw_exact(ax, i, j)
+        shown.draw_exact(ax, i, j, is_whole=False)
         for group in comparison.groups:
             own = [F for F, m in zip(fronts, comparison.runs, strict=True) if m.group == group]
             draw_surfaces(
@@ -80,7 +80,7 @@ def attainment_figure(comparison: Comparison) -> Figure:
         n = len(comparison.of(group))
         handles.append(Line2D([], [], color=style.colour, linestyle=style.line, label=f"{group}, {n} runs"))
     handles.append(Patch(color="0.5", alpha=0.25, linewidth=0, label="attained by 25 % to 75 % of the runs"))
-    legend_below(figure, handles + shown.exact_handles())
+    legend_below(figure, handles + shown.exact_handles(is_whole=False))
     title = f"Median attainment: {comparison.problem}"
     if len(objectives) > 2:
         title += "; each pair of objectives on its own, the others left out of sight"

@@ -22,8 +22,10 @@ from opt.plot_stairs import draw_set
 
 CROWDED = 300
 """Joint fronts of more points are drawn with smaller marks."""
-EXACT: dict[str, Any] = {"color": "black", "linewidth": 3.6, "alpha": 0.2}
+EXACT: dict[str, Any] = {"color": (0.0, 0.0, 0.0, 0.2), "linewidth": 3.6}
 """The exact front: wide and light below what was found, so that both are seen where they agree."""
+DOTS: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 1.6, "alpha": 0.8, "zorder": 2.4}
+"""What of it lies off its stairs in a pair of objectives."""
 JOINT: dict[str, Any] = {"color": "0.35", "linewidth": 0.7}
 
 
@@ -57,28 +59,25 @@ class ShownFronts:
         for F, m in zip(self.fronts, comparison.runs, strict=True):
             self.joint[m.joint_points[m.is_joint]] = F[m.is_joint]
 
-    def draw_exact(self, ax: Axes, i: int, j: int) -> None:
-        """Draw the exact front's objectives i and j."""
-        self._draw(ax, self.exact, i, j, EXACT | {"zorder": 1.5, "gid": "exact"})
+    def draw_exact(self, ax: Axes, i: int, j: int, *, is_whole: bool = True) -> None:
+        """Draw the exact front's stairs in objectives i and j, and if it is to be whole its other points."""
+        rest = {**DOTS, "gid": "exact rest"} if is_whole else {"marker": "none"}
+        self._draw(ax, self.exact, i, j, EXACT | {"zorder": 1.5, "gid": "exact"}, rest)
 
     def draw_joint(self, ax: Axes, i: int, j: int) -> None:
-        """Draw the joint front's stairs in objectives i and j."""
-        self._draw(ax, self.joint, i, j, JOINT | {"zorder": 2.5, "gid": "stairs"})
+        """Draw the joint front's stairs in objectives i and j; its solutions get their owners' marks."""
+        self._draw(ax, self.joint, i, j, JOINT | {"zorder": 2.5, "gid": "stairs"}, {"marker": "none"})
 
-    def _draw(self, ax: Axes, F: np.ndarray, i: int, j: int, stairs: dict[str, Any]) -> None:
-        dots = {
-            "color": stairs["color"],
-            "marker": ".",
-            "markersize": 2.0,
-            "alpha": 0.3,
-            "gid": f"{stairs['gid']} rest",
-        }
-        signs = float(self.signs[i]), float(self.signs[j])
-        draw_set(ax, F[:, i], F[:, j], signs=signs, stairs=stairs, rest=dots | {"zorder": 1.4})
+    def _draw(
+        self, ax: Axes, F: np.ndarray, i: int, j: int, stairs: Mapping[str, Any], rest: Mapping[str, Any]
+    ) -> None:
+        draw_set(ax, F[:, i], F[:, j], signs=(float(self.signs[i]), float(self.signs[j])), stairs=stairs, rest=rest)
 
-    def exact_handles(self) -> list[Artist]:
-        """The exact front's legend entry, where there is one."""
-        return [Line2D([], [], label=EXACT_FRONT, **EXACT)] if len(self.exact) else []
+    def exact_handles(self, *, is_whole: bool = True) -> list[Artist]:
+        """The exact front's legend entry, where there is one; with a dot where some of it is drawn off its stairs."""
+        dot = {"marker": DOTS["marker"], "markersize": 2.5, "markerfacecolor": DOTS["color"], "markeredgewidth": 0.0}
+        style = EXACT | (dot if is_whole and len(self.signs) > 2 else {})
+        return [Line2D([], [], label=EXACT_FRONT, **style)] if len(self.exact) else []
 
     def finish(self, ax: Axes, i: int, j: int) -> None:
         """Give a panel its scales, labels and grid."""
