@@ -28,6 +28,7 @@ from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references
 from opt.limits import check_time_limit
 from opt.loading import name_of
+from opt.locking import this_process
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
@@ -273,7 +274,7 @@ def _open_directory(
             raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
         try:
             directory = RunDirectory(resume.path, resume.manifest)
-            directory.update(status="running")
+            directory.update(status="running", process=this_process())
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
