@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,14 +23,15 @@ from opt.budget import Budget
 from opt.engine import Search, State
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
+from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
-from opt.limits import check_time_limit
 from opt.loading import name_of
 from opt.locking import this_process
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
 from opt.scalarise import Scalariser
+from opt.stop_signals import GivenUpError, on_stop_signals
 
 DEFAULT_OUT = "runs"
 STOP_FILE_SECONDS = 1.0
@@ -95,7 +94,7 @@ def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
     """Refuse what cannot work before anything is written; the scalariser that the request names."""
     spec = find_algorithm(request.algo, problem)
     if request.eval_seconds is not None:
-        check_time_limit()
+        check_apart()
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
         raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
     build_algorithm(spec, problem, request.parameters)
@@ -303,7 +302,8 @@ def _search(search: Search, directory: RunDirectory) -> str:
         return str(error)
     except KeyboardInterrupt:
         # a second signal: the batch under way is given up, everything before it is recorded
-        search.state.stop_reason = search.stop_requested or "interrupted"
+        search.stop_requested = search.stop_requested or "interrupted"
+        search.state.stop_reason = search.stop_requested
     return ""
 
 
@@ -372,22 +372,15 @@ def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:
 @contextlib.contextmanager
 def stop_on_signals(search: Search) -> Iterator[None]:
     """SIGINT and SIGTERM ask the search to stop after the batch under way; a second one gives that up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(reason: str) -> None:
         if search.stop_requested:
-            raise KeyboardInterrupt
-        search.stop_requested = f"stopped by {signal.Signals(number).name}"
-        print(f"\n{search.stop_requested}: ending after this batch; once more gives it up", file=sys.stderr)
+            raise GivenUpError
+        search.stop_requested = reason
+        print(f"\n{reason}: ending after this batch; once more gives it up", file=sys.stderr)
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_stop_signals(ask):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _all_parameters(request: Request, problem: CompressionProblem) -> dict[str, Any]:
