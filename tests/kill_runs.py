@@ -14,6 +14,7 @@ differs; its folder is kept.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -129,22 +130,20 @@ def sample_cases() -> list[Case]:
 
 
 def task_cases(rng: random.Random) -> list[Case]:
-    """Every task, small, with each of its own algorithms and two that fit any."""
+    """Every task, small, in one of its settings, with each of its own algorithms and two others."""
     cases = []
     for file in test_problems.PROBLEM_FILES:
         cls = load_problem_class(str(file))
         settings = {file.stem: {}} | {
             n: more for n, (stem, more) in test_problems.VARIANTS.items() if stem == file.stem
         }
-        own = [name for name in algorithms(cls) if name not in algorithms()]
-        for name, more in settings.items():
-            smaller = test_problems.SMALLER.get(file.stem, {}) | more
-            general = rng.sample(["nsga2", "nsga3", "ga", "sa", "random", "moead"], 2)
-            # an algorithm of the task's own may fit only some of its settings: it is tried on all of them
-            for algo in (*own, *general):
-                spec = algorithms(cls)[algo]
-                cases.append(_case(f"{name} {algo}", str(file), spec, smaller))
-    return cases
+        name = rng.choice(sorted(settings))
+        parameters = test_problems.SMALLER.get(file.stem, {}) | settings[name]
+        own = [algo for algo in algorithms(cls) if algo not in algorithms()]
+        # whether one fits is known only once the task is built; the first of these fits all of them
+        for algo in (*own, rng.choice(["random", "sa"]), rng.choice(sorted(algorithms()))):
+            cases.append(_case(f"{name} {algo}", str(file), algorithms(cls)[algo], parameters))
+    return list({case.name: case for case in cases}.values())
 
 
 def _case(name: str, target: str, spec, parameters: dict[str, object]) -> Case:
@@ -156,19 +155,19 @@ def _case(name: str, target: str, spec, parameters: dict[str, object]) -> Case:
 
 
 def in_turn(seed: int, only: str) -> Iterator[Case]:
-    """Cases without end: in each round every algorithm on one sample problem, and every task's cases once.
+    """Cases without end: in each round every algorithm on one sample problem that it fits, and every task.
 
     Raises:
         SystemExit: No case has `only` in its name.
     """
     rng = random.Random(seed)
-    samples, tasks = sample_cases(), task_cases(rng)
-    if not any(only in case.name for case in (*samples, *tasks)):
-        sys.exit(f"no case has {only!r} in its name, such as {samples[0].name!r} and {tasks[0].name!r}")
-    while True:
+    samples = sample_cases()
+    for n_round in itertools.count(1):
         rng.shuffle(samples)
         by_algorithm = {case.name.split()[1]: case for case in samples if only in case.name}
-        cases = [*by_algorithm.values(), *(case for case in tasks if only in case.name)]
+        cases = [*by_algorithm.values(), *(case for case in task_cases(rng) if only in case.name)]
+        if not cases and n_round == 100:
+            sys.exit(f"no case has {only!r} in its name; names are such as {samples[0].name!r}")
         rng.shuffle(cases)
         yield from cases
 
@@ -427,9 +426,13 @@ def _tell(tally: Tally, wholes: dict[str, Whole | str], seconds: float) -> None:
     passed_over = sum(isinstance(whole, str) for whole in wholes.values())
     moments = ", ".join(f"{n} at a {kind}" for kind, n in tally.kills.most_common())
     algos = {name.split()[1] for name in tally.cases}
-    problems = {name.split()[0] for name in tally.cases}
+    problems = {name.split()[0].partition("-")[0] for name in tally.cases}
+    not_reached = sorted(set(algorithms()) - algos) + [
+        p.stem for p in test_problems.PROBLEM_FILES if p.stem not in problems
+    ]
     print(f"{tally.kills.total()} kills ({moments})")
     print(f"of {tally.n_runs} runs, {len(algos)} algorithms, {len(problems)} problems, {passed_over} cases passed over")
+    print(f"not reached: {', '.join(not_reached) or 'nothing'}")
     print(f"in {seconds:.0f} s: {len(tally.mismatches)} of the resumed runs differ")
     for line in tally.mismatches:
         print(f"differs: {line}")
