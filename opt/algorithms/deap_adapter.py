@@ -21,12 +21,17 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
-from opt.algorithms.pymoo_builtin import VARIATION, operators_of
+from opt.algorithms.pymoo_builtin import VARIATION
 from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
+from opt.checked_operators import operators_of
 from opt.errors import UsageError
+from opt.hooks import fingerprint_of
 from opt.problem import CompressionProblem, Operators
+
+MOST_COPIES = 100
+"""So many generations of nothing but copies are followed by candidates of the problem's sampling."""
 
 
 class Member:
@@ -43,6 +48,7 @@ class DeapAlgorithm(Algorithm):
 
     Args:
         operators: The problem's operators.
+        fingerprint: The problem's.
         pop_size: Number of candidates in the first generation and of parents kept.
         n_offsprings: Number of offspring a generation (DEAP's lambda_).
         vary: `(population, toolbox, lambda_) -> offspring`, DEAP's selection for mating and variation.
@@ -52,6 +58,7 @@ class DeapAlgorithm(Algorithm):
     def __init__(
         self,
         operators: Operators,
+        fingerprint: Callable[[np.ndarray], bytes],
         *,
         pop_size: int,
         n_offsprings: int,
@@ -60,6 +67,7 @@ class DeapAlgorithm(Algorithm):
     ) -> None:
         super().__init__()
         self.operators = operators
+        self.fingerprint = fingerprint
         self.pop_size = pop_size
         self.n_offsprings = n_offsprings
         self.vary = vary
@@ -116,16 +124,20 @@ class DeapAlgorithm(Algorithm):
             self.members = self.select([], self.members, self.pop_size)
         self._keep()
 
-    def _infill(self) -> Population | None:
+    def _infill(self) -> Population:
         self._read_fitness(self.members)
         with self.isolated:
             # with small probabilities a generation can be all copies: DEAP would go on, so do we
-            for _ in range(100):
+            known = {self.fingerprint(m.x) for m in self.members}
+            for _ in range(MOST_COPIES):
                 self.offspring = self.vary(self.members, self.toolbox, self.n_offsprings)
-                if any(not m.fitness.valid for m in self.offspring):
+                if any(not m.fitness.valid and self.fingerprint(m.x) not in known for m in self.offspring):
                     return self._new_batch(self.offspring)
-                self.members = self.select(self.members, self.offspring, self.pop_size)
-        return None
+                if all(m.fitness.valid for m in self.offspring):
+                    self.members = self.select(self.members, self.offspring, self.pop_size)
+        X = self.operators.sampling(self.n_offsprings, self.random_state)
+        self.offspring = [Member(x, self.fitness_class()) for x in X]
+        return self._new_batch(self.offspring)
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         # the parents' as well: where objectives change their meaning they were judged again
@@ -162,7 +174,14 @@ def deap_nsga2(
     def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return tools.selNSGA2(parents + offspring, mu)
 
-    return DeapAlgorithm(operators_of(problem), pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+    return DeapAlgorithm(
+        operators_of(problem),
+        fingerprint_of(problem),
+        pop_size=pop_size,
+        n_offsprings=pop_size,
+        vary=vary,
+        select=select,
+    )
 
 
 @algorithm("deap-ga", objectives="one", needs=VARIATION, handles_constraints=False)
@@ -190,7 +209,14 @@ def deap_ga(
     def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return offspring
 
-    return DeapAlgorithm(operators_of(problem), pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+    return DeapAlgorithm(
+        operators_of(problem),
+        fingerprint_of(problem),
+        pop_size=pop_size,
+        n_offsprings=pop_size,
+        vary=vary,
+        select=select,
+    )
 
 
 def _mu_lambda(
@@ -210,7 +236,9 @@ def _mu_lambda(
         pool = parents + offspring if plus else offspring
         return tools.selBest(pool, keep)
 
-    return DeapAlgorithm(operators_of(problem), pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)
+    return DeapAlgorithm(
+        operators_of(problem), fingerprint_of(problem), pop_size=mu, n_offsprings=lambda_, vary=vary, select=select
+    )
 
 
 @algorithm("deap-mu+lambda", objectives="one", needs=VARIATION, handles_constraints=False)
