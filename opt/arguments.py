@@ -42,7 +42,13 @@ _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("threads", int, 1, "Threads of linear algebra in each run."),
     ("keep", int, 200, "Most solutions of the front saved as safetensors."),
     ("cache-size", int, 100_000, "Distinct candidates whose values are remembered."),
-    ("eval-time", str | None, None, "Longest time of one candidate's evaluation, such as 20s; it fails beyond."),
+    (
+        "eval-time",
+        str | None,
+        None,
+        "Longest time of one candidate's evaluation, such as 20s; it fails beyond. Evaluations are then done in a "
+        "process of their own, forked for each batch and killed if it is late: what evaluate keeps in memory is lost.",
+    ),
     ("name", str | None, None, "Several runs: name of their study's folder."),
     ("task-time", str | None, None, "Several runs: longest time of one, such as 30m; it fails beyond, and is kept."),
     ("task-memory", str | None, None, "Several runs: most memory of one's process, such as 2GB."),

@@ -1,59 +1,13 @@
-"""Limits of time and memory: of one candidate's evaluation, and of a whole process."""
+"""The limit of a whole process's memory; that of an evaluation's time is in `evaluation_process`."""
 
 from __future__ import annotations
 
-import contextlib
 import re
 import resource
-import signal
-import threading
-from collections.abc import Iterator
-from typing import Any
 
 from opt.errors import UsageError
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-
-
-class EvaluationTimeoutError(Exception):
-    """An evaluation took longer than it may."""
-
-
-def in_main_thread() -> bool:
-    """Whether this is its process's main thread, the only one that signals reach."""
-    return threading.current_thread() is threading.main_thread()
-
-
-def check_time_limit() -> None:
-    """Refuse a limit of time where it could not be kept.
-
-    Raises:
-        UsageError: This is not the main thread.
-    """
-    if not in_main_thread():
-        raise UsageError("a limit of evaluation time needs the search in its process's main thread; leave it out here")
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise EvaluationTimeoutError in the code inside once it has taken `seconds`; None sets no limit.
-
-    For the main thread, the only one that signals reach; a call into compiled code is ended when it returns.
-    """
-    if seconds is None:
-        yield
-        return
-
-    def strike(number: int, frame: Any) -> None:
-        raise EvaluationTimeoutError(f"took longer than {seconds:g} s")
-
-    previous = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def parse_bytes(text: str, flag: str) -> int:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -24,9 +22,10 @@ from opt.budget import Budget
 from opt.engine import Search
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
+from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
 from opt.hooks import HookError
-from opt.limits import check_time_limit
+from opt.locking import this_process
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.provenance import check_unchanged, provenance
@@ -34,6 +33,7 @@ from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
 from opt.search_state import State
+from opt.stop_signals import GivenUpError, on_stop_signals
 from opt.warm_start import Start, offering
 
 TRACEBACK = "traceback.txt"
@@ -107,7 +107,7 @@ def check_request(
     """
     spec = spec or find_algorithm(request.algo, problem)
     if request.eval_seconds is not None:
-        check_time_limit()
+        check_apart()
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
         raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
     with offering(problem, None if start is None else start.X, spec.name):
@@ -251,7 +251,7 @@ def _open_directory(
         resumed = list(resume.manifest.get("resumed") or [])
         if changed:
             resumed.append({"at": now(), "n_gen": len(directory.records), **changed})
-        directory.update(status="running", **({"resumed": resumed} if resumed else {}))
+        directory.update(status="running", process=this_process(), **({"resumed": resumed} if resumed else {}))
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
@@ -283,7 +283,8 @@ def _search(search: Search, directory: RunDirectory) -> str:
         return str(error)
     except KeyboardInterrupt:
         # a second signal: the batch under way is given up, everything before it is recorded
-        search.state.stop_reason = search.stop_requested or "interrupted"
+        search.stop_requested = search.stop_requested or "interrupted"
+        search.state.stop_reason = search.stop_requested
     return ""
 
 
@@ -352,22 +353,15 @@ def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:
 @contextlib.contextmanager
 def stop_on_signals(search: Search) -> Iterator[None]:
     """SIGINT and SIGTERM ask the search to stop after the batch under way; a second one gives that up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(reason: str) -> None:
         if search.stop_requested:
-            raise KeyboardInterrupt
-        search.stop_requested = f"stopped by {signal.Signals(number).name}"
-        print(f"\n{search.stop_requested}: ending after this batch; once more gives it up", file=sys.stderr)
+            raise GivenUpError
+        search.stop_requested = reason
+        print(f"\n{reason}: ending after this batch; once more gives it up", file=sys.stderr)
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_stop_signals(ask):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _objectives(problem: CompressionProblem) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from opt.adapt import as_compression_problem
 from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
 from opt.command import complain
 from opt.errors import UsageError
+from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.run import Run
 from opt.runner import check_request
@@ -79,12 +80,13 @@ def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str
         if n_finished:
             progress.note(f"{n_finished} of {len(asked)} runs are finished already")
 
-        def on_done(task: Task, run: Run | None, reason: str) -> None:
-            study.note(task, reason)
+        def on_done(task: Task, run: Run | None, outcome: Outcome) -> None:
+            # a run in use has not failed: how it stands is in its own directory
+            study.note(task, outcome.reason if outcome.kind == "ended" else "")
             study.save_index()
-            progress.done(task, run, reason)
-            if reason:
-                errors.append(f"{task.name}: {reason}")
+            progress.done(task, run, outcome.reason)
+            if outcome.reason:
+                errors.append(f"{task.name}: {outcome.reason}")
                 complain(errors[-1])
 
         execution = Execution(str((study.path / ".tasks").absolute()), means.task_seconds, means.task_bytes)

@@ -15,6 +15,7 @@ from opt.adapt import as_compression_problem
 from opt.arguments import plain, reread
 from opt.errors import UsageError
 from opt.loading import load_problem_class
+from opt.locking import wait_until_free
 from opt.run import Run, check_folder, load_run
 from opt.runner import Request, run_search
 from opt.seeding import resolved
@@ -155,16 +156,19 @@ def run_task(task: Task, *, stop_file: Path | None = None) -> Run:
         stop_file: A file whose appearance asks the run to end after the batch under way.
 
     Raises:
-        UsageError: As `opt.runner.run_search`, or another process works on the run directory.
+        InUseError: Another process works on the run directory.
+        UsageError: As `opt.runner.run_search`.
     """
     check_folder(Path(task.out))
     unfinished = None
     if task.name is not None and (task.path / "manifest.json").exists():
         unfinished = load_run(task.path)
+        if unfinished.status == "running":
+            # a command that was killed a moment ago, perhaps; what it ended with counts
+            wait_until_free(unfinished.path / "journal.jsonl", noted=unfinished.manifest.get("process"))
+            unfinished = load_run(task.path)
         if unfinished.status == "finished":
             return unfinished
-        if unfinished.status == "running":
-            raise UsageError(f"{unfinished.path} is in use by another process; wait for it or stop it first")
     with threadpool_limits(limits=task.request.threads):
         problem = build_problem(task)
     path, dot, _ = task.target.partition(".py:")
