@@ -20,6 +20,7 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
+from opt.ranges import OPTIONS, SEED, WORD, check_option
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
@@ -56,6 +57,7 @@ _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
+_LONGEST_SHOWN = 100
 SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
 GENERAL_NAMES = tuple(name for name, *_ in _GENERAL) + tuple(name for name, _ in _SWITCHES)
 
@@ -260,9 +262,58 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
             raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
         translated.append(shown[name] + equals + value)
     try:
-        return parser.parse_args(translated)
+        values = parser.parse_args(translated)
     except ArgumentError as error:
         raise UsageError(_readable(parser, str(error))) from None
+    except (OverflowError, RecursionError):
+        raise UsageError(_too_large(parser, translated)) from None
+    _check_numbers(parser, values)
+    return values
+
+
+def _check_numbers(parser: ArgumentParser, values: Namespace) -> None:
+    """Refuse numbers that an option of every run does not take, and of a problem or an algorithm what no machine does.
+
+    A number of the problem's may be anything that fits 64 bits, or for a seed what every generator takes; what it
+    means, the problem itself knows.
+    """
+    for name in OPTIONS:
+        check_option(name, getattr(values, name.replace("-", "_")))
+    for action in parser._actions:
+        value, option = getattr(values, action.dest, None), _outward(action.option_strings[0])
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if is_whole and option.startswith("--problem.") and is_seed(option.removeprefix("--problem."), int):
+            SEED.check(option, value)
+        for number in _whole_numbers(value):
+            WORD.check(option, number)
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    """The whole numbers in a value, its lists and mappings included."""
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [number for part in value for number in _whole_numbers(part)]
+    return [value] if isinstance(value, int) else []
+
+
+def _too_large(parser: ArgumentParser, tokens: Sequence[str]) -> str:
+    """Which token holds a number or a nesting that cannot be read."""
+    for token in tokens:
+        try:
+            parser.parse_args([token])
+        except (OverflowError, RecursionError) as error:
+            name, _, value = token.partition("=")
+            what = "numbers of fewer digits" if isinstance(error, OverflowError) else "fewer brackets within brackets"
+            return f"{_outward(name)} takes {what}, got {_cut(value)}"
+        except ArgumentError:  # such as a required option that this token does not give
+            continue
+    return "an option holds a number of too many digits, or too many brackets within brackets"
+
+
+def _cut(text: str) -> str:
+    """A value in a message, shortened where it is long."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:40]}... ({len(text)} characters)"
 
 
 def _outward(option: str) -> str:
@@ -317,14 +368,16 @@ def help_text(parser: ArgumentParser) -> str:
 def _readable(parser: ArgumentParser, message: str) -> str:
     """A message of jsonargparse in the words of the other errors: what was expected, and what came."""
     message = re.sub(r"\b(problem|algo|cluster)_(?=\w)", r"--\1.", message) if "required" in message else message
-    found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value: (.*)', " ".join(message.split()))
+    found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value:? ?(.*)', " ".join(message.split()))
     if not found:
         return _outward(" ".join(message.split()))
     key, value = found.groups()
-    action = next(a for a in parser._actions if a.dest == key)
+    action = next((a for a in parser._actions if a.dest == key), None)
+    if action is None:
+        return _outward(" ".join(message.split()))
     option = _outward(action.option_strings[0])
     hint = f"; {SAME_AS_RUN} is for seeds of the problem only" if value.strip() == SAME_AS_RUN else ""
-    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {value}{hint}"
+    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {_cut(value)}{hint}"
 
 
 def _expected(kind: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from opt.errors import UsageError
 
+_MOST_BYTES = 10**18
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -60,12 +61,15 @@ def parse_bytes(text: str, flag: str) -> int:
     """Bytes from `500MB`, `2GB`, `1.5g` or a plain number; powers of 1000.
 
     Raises:
-        UsageError: The text is none of these, or not above 0.
+        UsageError: The text is none of these, or less than a byte, or more than any machine has.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower())
     if not found or float(found[1]) <= 0:
         raise UsageError(f"{flag} must be an amount of memory like 500MB or 2GB, got {text!r}")
-    return round(float(found[1]) * _UNITS[found[2]])
+    n_bytes = float(found[1]) * _UNITS[found[2]]
+    if not 1 <= n_bytes <= _MOST_BYTES:
+        raise UsageError(f"{flag} must lie between 1 byte and {_MOST_BYTES // 10**12} TB, got {text[:30]}")
+    return round(n_bytes)
 
 
 def limit_memory(n_bytes: int) -> None:

@@ -30,6 +30,7 @@ from opt.limits import check_time_limit
 from opt.loading import name_of
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
+from opt.ranges import check_option
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
 from opt.scalarise import Scalariser
 
@@ -70,14 +71,8 @@ class Request:
     eval_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for flag, value, least in (
-            ("--seed", self.seed, 0),
-            ("--threads", self.threads, 1),
-            ("--keep", self.keep, 0),
-            ("--cache-size", self.cache_size, 1),
-        ):
-            if value < least:
-                raise UsageError(f"{flag} must be at least {least}, got {value}")
+        for name in ("seed", "threads", "keep", "cache-size"):
+            check_option(name, getattr(self, name.replace("-", "_")))
         if self.eval_seconds is not None and not 0 < self.eval_seconds < math.inf:
             raise UsageError(f"--eval-time must be longer than 0 and finite, got {self.eval_seconds:g} s")
 

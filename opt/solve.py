@@ -20,6 +20,7 @@ from opt.front_table import make_console, print_front
 from opt.limits import parse_bytes
 from opt.loading import load_problem_class
 from opt.progress import duration
+from opt.ranges import check_option
 from opt.run import Run, load_run
 from opt.runner import Request
 from opt.study import Study, is_study
@@ -99,8 +100,7 @@ def _settings(scanned: Scanned) -> list[Setting]:
 def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     """The runs of one setting, a seed each."""
     values = vars(options)
-    if values["runs"] < 1:
-        raise UsageError(f"--runs must be at least 1, got {values['runs']}")
+    check_option("seed", values["seed"] + values["runs"] - 1)
     limits = {name: values[name] for name in ("n_gen", "n_eval", "time", "patience", "tolerance")}
     budget = Budget.of(**limits)
     eval_time = values["eval_time"]

@@ -150,7 +150,7 @@ def test_real_variables_without_bounds(tmp_path, refuse):
         (("--time", "0"), "--time must be longer than 0"),
         (("--time", "soon"), "--time must be like 90s"),
         (("--patience", "0"), "--patience must be at least 1"),
-        (("--tolerance", "-1"), "--tolerance must be 0 or more"),
+        (("--tolerance", "-1"), "--tolerance must be at least 0"),
     ],
 )
 def test_budget_of_nothing(options, part, good, tmp_path, refuse):
