@@ -260,6 +260,8 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
             equals = value = ""
         if name not in shown:
             raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
+        if not _is_utf8(value):
+            raise UsageError(f"{name} must be text in UTF-8, got {value!r}")
         translated.append(shown[name] + equals + value)
     try:
         values = parser.parse_args(translated)
@@ -309,6 +311,11 @@ def _too_large(parser: ArgumentParser, tokens: Sequence[str]) -> str:
         except ArgumentError:  # such as a required option that this token does not give
             continue
     return "an option holds a number of too many digits, or too many brackets within brackets"
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text of the command line can be written to a manifest: bytes that are no UTF-8 cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _cut(text: str) -> str:
@@ -368,16 +375,16 @@ def help_text(parser: ArgumentParser) -> str:
 def _readable(parser: ArgumentParser, message: str) -> str:
     """A message of jsonargparse in the words of the other errors: what was expected, and what came."""
     message = re.sub(r"\b(problem|algo|cluster)_(?=\w)", r"--\1.", message) if "required" in message else message
-    found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value:? ?(.*)', " ".join(message.split()))
-    if not found:
-        return _outward(" ".join(message.split()))
-    key, value = found.groups()
-    action = next((a for a in parser._actions if a.dest == key), None)
-    if action is None:
-        return _outward(" ".join(message.split()))
+    line = " ".join(message.split())
+    told = re.search(r'[Kk]ey "([\w-]+)"(?:.*(?:Got|Given) value:? ?(.*)|: (.*))', line)
+    action = next((a for a in parser._actions if told and a.dest == told[1]), None)
+    if told is None or action is None:
+        return _outward(line)
+    value = told[2] or ""
     option = _outward(action.option_strings[0])
     hint = f"; {SAME_AS_RUN} is for seeds of the problem only" if value.strip() == SAME_AS_RUN else ""
-    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {_cut(value)}{hint}"
+    expected = f"{option} must be {_expected(getattr(action, '_typehint', action.type))}"
+    return f"{expected}: {told[3]}" if told[3] else f"{expected}, got {_cut(value) or repr('')}{hint}"
 
 
 def _expected(kind: Any) -> str:

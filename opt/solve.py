@@ -25,7 +25,7 @@ from opt.run import Run, load_run
 from opt.runner import Request
 from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.sweep import Setting, algorithm_names, parser_of, settings_of_command, settings_of_study
+from opt.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
 from opt.task import Task, run_task
 
 # options of a sweep that --resume STUDY takes
@@ -53,20 +53,20 @@ def main(argv: Sequence[str]) -> int:
     if scanned.is_help:
         return _help(scanned)
     settings = _settings(scanned)
-    parsed = [parse(parser_of(setting), setting.tokens) for setting in settings]
-    values = parsed[0]
+    options = parsed(settings)
+    values = options[0]
     if scanned.is_print_config:
         if len(settings) > 1:
             raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
-        print(as_yaml(parsed[0], settings[0].algo), end="")
+        print(as_yaml(values, settings[0].algo), end="")
         return 0
     means = _means(values)
     if scanned.is_print_job:
         return _print_job(means)
-    command = "python -m opt.solve " + shlex.join(sys.argv[1:])
+    command = "python -m opt.solve " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
     tasks: list[Task] = []
     varying: list[dict[str, str]] = []
-    for setting, own in zip(settings, parsed, strict=True):
+    for setting, own in zip(settings, options, strict=True):
         made = _tasks(setting, own, command=command)
         tasks += made
         varying += [dict(setting.varying)] * len(made)

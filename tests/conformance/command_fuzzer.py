@@ -198,17 +198,19 @@ def _config_fault(main: Any, line: Any, printed: str) -> str:
 
 @contextlib.contextmanager
 def _as_command(line: Any, number: int) -> Iterator[None]:
-    """The line in sys.argv; pictures for every fourth run only, which would take most of the time."""
+    """The line in sys.argv; pictures and references for every fourth only, which would take most of the time."""
     import opt.plot
+    import opt.runner
 
-    before, plot_runs = sys.argv, opt.plot.plot_runs
+    before = sys.argv, opt.plot.plot_runs, opt.runner.write_references
     sys.argv = [line.command, *line.arguments]
     if number % 4:
         opt.plot.plot_runs = lambda runs, *, out=None: runs[0].path
+        opt.runner.write_references = lambda directory, problem: None
     try:
         yield
     finally:
-        sys.argv, opt.plot.plot_runs = before, plot_runs
+        sys.argv, opt.plot.plot_runs, opt.runner.write_references = before
 
 
 @contextlib.contextmanager

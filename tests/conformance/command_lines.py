@@ -46,6 +46,8 @@ SMALLER: dict[str, dict[str, Any]] = {
 PROBLEMS = {name: str(ROOT / "problems" / f"{name}.py") for name in SMALLER}
 
 ARABIC_THREE, SQUARE = "\u0663", "\u00b2"
+SLOW = ("mobilenetv2", "resnet20", "vgg")
+"""Networks that take longer than a line may, and rightly."""
 # Counts and seeds are either small or beyond every limit: what lies between is allowed and may take its time.
 INTEGERS = (
     "0", "1", "2", "3", "5", "-1", "-3", "1000000000", "2147483648", "-9223372036854775809", "9223372036854775807",
@@ -363,10 +365,12 @@ def _general_options() -> list[Option]:
 def _solve_options(target: str, algo: str) -> list[Option]:
     cls = load_problem_class(target)
     options = [_option(a) for a in build_parser(cls, algorithms(cls)[algo])._actions if a.option_strings]
-    # a file has few options beside those of its problem, which are what a person gives
-    problem = [o for o in options if o.name.startswith("--problem.")]
+    # what a batch system's jobs are given matters in a few lines only
+    jobs = [o for o in options if o.name.startswith("--cluster.")]
+    others = [o for o in options if not o.name.startswith("--cluster.")]
+    own = [o for o in others if o.name.startswith(("--problem.", "--algo."))]
     files = [Option(name, tuple(_SPECIAL.get(name, TEXTS))) for name in FILES]
-    return [o for o in options if o.name != "--fail-fast"] + problem + files
+    return others + own + jobs[:3] + files
 
 
 @functools.cache
@@ -413,14 +417,15 @@ def _option(action: argparse.Action) -> Option:
     if text in _SPECIAL:
         return Option(text, tuple(_SPECIAL[text]), ordinary)
     if action.choices:
-        return Option(text, (*map(str, action.choices), "", "xx", str(next(iter(action.choices))).upper()), ordinary)
+        choices = [str(choice) for choice in action.choices if choice not in SLOW]
+        return Option(text, (*choices, "", "xx", choices[0].upper()), ordinary)
     return Option(text, tuple(dict.fromkeys(_values(kind))), ordinary)
 
 
 def _values(kind: Any) -> tuple[str, ...]:
     """What may be drawn for a type."""
     if get_origin(kind) is Literal:
-        choices = tuple(str(choice) for choice in get_args(kind))
+        choices = tuple(str(choice) for choice in get_args(kind) if choice not in SLOW)
         return (*choices, *choices, choices[0][:-1], choices[0].upper(), "", "null", "[" + choices[0] + "]")
     if get_origin(kind) in (Union, UnionType):
         return tuple(value for part in get_args(kind) for value in _values(part))
