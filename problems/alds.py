@@ -123,6 +123,8 @@ class ALDS(CompressionProblem):
             n_test=(n_test, COUNT),
             n_retrain=(n_retrain, COUNT),
             rival_budgets=(rival_budgets, Range(1, 1000)),
+            retrain=(retrain, Range(0.0)),
+            budget=(budget, Range(0.0, is_above=True)),
         )
         if measure == "data" and schemes == "all":
             raise UsageError("measure data knows the spatial scheme only; leave schemes at spatial, or take frobenius")
