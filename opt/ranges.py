@@ -77,7 +77,7 @@ SHARE = Range(0.0, 1.0)
 
 OPTIONS: dict[str, Range] = {
     "seed": SEED,
-    "runs": Range(1, 100_000),
+    "runs": Range(1, 10_000),
     "jobs": Range(1, 1024),
     "n-gen": COUNT,
     "n-eval": COUNT,

@@ -246,7 +246,7 @@ LONG = "9" * 5000
         (("--threads", ""), "--threads must be a whole number, got ''"),
         (("--seed", str(2**63)), f"--seed must be at most {2**63 - 1}"),
         (("--seed", str(2**63 - 1), "--runs", "2"), f"--seed must be at most {2**63 - 1}, got {2**63}"),
-        (("--runs", "100001"), "--runs must be at most 100000"),
+        (("--runs", "10001"), "--runs must be at most 10000"),
         (("--n-gen", "1" + "0" * 30), "--n-gen must be at most"),
         (("--patience", "-1" + "0" * 30), "--patience must be at least 1, got a number of 31 digits"),
         (("--cluster", ""), "--cluster must be one of slurm, pbs or null, got ''"),
@@ -260,6 +260,7 @@ LONG = "9" * 5000
         (("--time", "9" * 400), "--time must be at most 3650d"),
         (("--eval-time", "1e400"), "--eval-time must be like 90s"),
         (("--task-memory", "9" * 400 + "GB"), "--task-memory must lie between"),
+        (("--task-memory", "1"), "--task-memory must lie between 10 MB, which Python itself takes, and"),
         (("--tolerance", ".nan"), "--tolerance must be finite"),
         (("--name", "a" * 300), "--name must have at most 255 bytes, got 300"),
         (("--name", "é" * 200), "--name must have at most 255 bytes, got 400"),
@@ -291,6 +292,6 @@ def test_lists_of_a_study_file_that_make_too_many_runs_are_refused_at_once(task,
     study.write_text(yaml.safe_dump({"problem": task, "n_gen": many, "patience": many, "keep": many}))
     answer = solve("--study", study)
     assert answer.code == 2 and "make 63521199 combinations (keep 399, n-gen 399, patience 399)" in answer.err
-    study.write_text(yaml.safe_dump({"problem": task, "runs": 60_000, "n_gen": [2, 3]}))
+    study.write_text(yaml.safe_dump({"problem": task, "runs": 6_000, "n_gen": [2, 3]}))
     answer = solve("--study", study)
-    assert answer.code == 2 and "--runs must be at most 100000, got 120000" in answer.err
+    assert answer.code == 2 and "--runs must be at most 10000, got 12000" in answer.err
