@@ -57,6 +57,7 @@ _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
+_GROUPS = ("problem", "algo", "cluster")
 _LONGEST_SHOWN = 100
 SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
 GENERAL_NAMES = tuple(name for name, *_ in _GENERAL) + tuple(name for name, _ in _SWITCHES)
@@ -144,12 +145,13 @@ def _config_tokens(path: Path) -> list[str]:
 def flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """The entries of a config file by the options' names: `problem: {data: digits}` is `problem.data`.
 
-    `algo` and `cluster` may hold their own name, under `name`, beside their parameters.
+    `algo` and `cluster` may hold their own name, under `name`, beside their parameters. A mapping deeper than
+    that is the value of its parameter.
     """
     pairs: list[tuple[str, Any]] = []
     for key, value in node.items():
         name = f"{prefix}{key}" if prefix or "." in str(key) else str(key).replace("_", "-")
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or name not in _GROUPS:
             pairs.append((name, value))
         elif name in ("algo", "cluster") and "name" in value:
             own = {k: v for k, v in value.items() if k != "name"}
@@ -163,7 +165,12 @@ def as_text(name: str, value: Any) -> str:
     """A value as the command line takes it for the option `name`."""
     if name in ("weights", "ref") and isinstance(value, list):
         return ",".join(str(v) for v in value)
-    return value if isinstance(value, str) else json.dumps(plain(value))
+    if isinstance(value, str):
+        return value
+    text = json.dumps(plain(value))
+    for number in (".nan", ".inf", "-.inf"):  # JSON has no such numbers, and YAML, in which options are read, has
+        text = text.replace(f'"{number}"', number)
+    return text
 
 
 def plain(value: Any) -> Any:

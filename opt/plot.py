@@ -93,7 +93,8 @@ def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
         folder = runs[0].path.parent / "plots"
     name = _slug("-".join([str(runs[0].manifest["problem"]["name"]), *labels(runs)]))
     if len(name) > LONGEST_NAME:
-        name = f"{_slug(str(runs[0].manifest['problem']['name']))}-{len(runs)}-runs-{runs[0].path.name}"
+        problem = _slug(str(runs[0].manifest["problem"]["name"]))[:LONGEST_NAME]
+        name = f"{problem}-{len(runs)}-runs-{runs[0].path.name[:LONGEST_NAME]}"
     return [folder / f"{name}-front.png", folder / f"{name}-convergence.png"]
 
 

@@ -36,6 +36,7 @@ from opt.scalarise import Scalariser
 
 DEFAULT_OUT = "runs"
 STOP_FILE_SECONDS = 1.0
+_LONGEST_SLUG = 50
 
 
 @dataclass(frozen=True)
@@ -399,4 +400,5 @@ def _names(objectives: list[dict[str, Any]]) -> str:
 
 
 def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())
+    # short enough that the run's folder, and files named after it, can be made
+    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())[:_LONGEST_SLUG]

@@ -21,7 +21,10 @@ LIMITS: dict[str, Range] = {
     **dict.fromkeys(("pop_size", "n_offsprings", "n_chains", "n_neighbors", "tournament_size"), _POPULATION),
     **dict.fromkeys(("mu", "lambda_", "n_proposals"), _POPULATION),
     **dict.fromkeys(("elites", "calibration", "memory", "restarts", "reheats", "n_starts", "n_iterations"), _ROUNDS),
-    **dict.fromkeys(("crossover_prob", "mutation_prob", "prob_neighbor_mating"), SHARE),
+    **dict.fromkeys(("crossover_prob", "mutation_prob", "prob_neighbor_mating", "children", "immigrants"), SHARE),
+    # their product is a temperature too, and must not vanish
+    "start_temperature": Range(1e-100, 1e100),
+    "end_ratio": Range(1e-100, 1.0),
 }
 """What parameters of algorithms take by their names, whichever algorithm has them; all others are finite."""
 

@@ -237,6 +237,8 @@ def _solve(rng: np.random.Generator, places: Mapping[str, Sequence[str]]) -> Lin
         return Line(SOLVE, tuple(_mutated(rng, arguments)), {})
     name = str(rng.choice(list(PROBLEMS))) if rng.random() < 0.45 else str(rng.choice(SAMPLES))
     target = PROBLEMS.get(name, f"{ROOT}/tests/sample_problems.py:{name}")
+    if rng.random() < 0.25:
+        name, target = "typed", str(Path(__file__).with_name("typed_problem.py")) + ":Typed"
     names = list(algorithms(load_problem_class(target)))
     # most often one that fits, else whichever
     algo = str(rng.choice(_fitting(target))) if rng.random() < 0.85 else str(rng.choice(names))

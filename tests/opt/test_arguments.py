@@ -295,3 +295,30 @@ def test_lists_of_a_study_file_that_make_too_many_runs_are_refused_at_once(task,
     study.write_text(yaml.safe_dump({"problem": task, "runs": 6_000, "n_gen": [2, 3]}))
     answer = solve("--study", study)
     assert answer.code == 2 and "--runs must be at most 10000, got 12000" in answer.err
+
+
+def test_parameter_that_is_a_mapping_goes_through_config_print_and_resume(tmp_path, out, solve, no_plots):
+    file = tmp_path / "mapped.py"
+    text = TASK.replace("n_var: int = 2", "n_var: int = 2, table: dict[str, float] | None = None, anything=None")
+    check = "assert table == {'a': 1.0, 'b': np.inf} and anything == {'c': {'d': [np.inf, 'x']}}, (table, anything)"
+    file.write_text(text.replace("        assert type(n_var)", f"        {check}\n        assert type(n_var)"))
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "problem: {table: {a: 1, b: .inf}, anything: {c: {d: [.inf, x]}}}\nalgo: {pop_size: 4}\nn_gen: 3\n"
+    )
+    printed = solve(file, "--config", config, "--print-config")
+    assert (printed.code, printed.err) == (0, "")
+    (tmp_path / "printed.yaml").write_text(printed.out)
+    assert solve(file, "--config", tmp_path / "printed.yaml", "--print-config").out == printed.out
+    answer = solve(file, "--config", tmp_path / "printed.yaml", "--out", out, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    (path,) = out.iterdir()
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    answer = solve("--resume", path, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    # a mapping in place of a number is that option's mistake
+    config.write_text("problem: {n_var: {a: {b: 3}}}\n")
+    assert "--problem.n_var must be a whole number, got" in solve(file, "--config", config).err
+    config.write_text("seed: {a: 3}\n")
+    assert "--seed must be a whole number, got" in solve(file, "--config", config).err

@@ -328,3 +328,11 @@ def test_reader_that_goes_away_is_no_error():
         cwd=ROOT,
     )
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_problem_file_of_a_very_long_name_is_searched(tmp_path, solve, no_plots):
+    file = tmp_path / f"{'é' * 120}.py"
+    file.write_text(GOOD)
+    for more in ((), ("--runs", "2")):
+        answer = solve(file, *SMALL, "--out", tmp_path / "runs", *more)
+        assert (answer.code, answer.err) == (0, "")
