@@ -111,6 +111,8 @@ def load_object(target: str, what: str) -> Callable[..., Any]:
         module = importlib.import_module(path)
     except ImportError as error:
         raise UsageError(f"{what} {target}: cannot import {path}: {error}; run from its folder or install it") from None
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way: the reason is passed on
+        raise UsageError(f"{what} {target}: {path} fails to load: {type(error).__name__}: {error}") from None
     found = getattr(module, name, None)
     if not callable(found):
         names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]

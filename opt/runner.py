@@ -29,6 +29,7 @@ from opt.locking import this_process
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.provenance import check_unchanged, provenance
+from opt.ranges import check_option
 from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
@@ -39,6 +40,7 @@ from opt.warm_start import Start, offering
 TRACEBACK = "traceback.txt"
 """Where a run that the user's code ended keeps what a programmer wants to see."""
 STOP_FILE_SECONDS = 1.0
+_LONGEST_SLUG = 50
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,8 @@ class Request:
     eval_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for flag, value, least in (
-            ("--seed", self.seed, 0),
-            ("--threads", self.threads, 1),
-            ("--keep", self.keep, 0),
-            ("--cache-size", self.cache_size, 1),
-        ):
-            if value < least:
-                raise UsageError(f"{flag} must be at least {least}, got {value}")
+        for name in ("seed", "threads", "keep", "cache-size"):
+            check_option(name, getattr(self, name.replace("-", "_")))
         if self.eval_seconds is not None and not 0 < self.eval_seconds < math.inf:
             raise UsageError(f"--eval-time must be longer than 0 and finite, got {self.eval_seconds:g} s")
 
@@ -373,4 +369,5 @@ def _names(objectives: list[dict[str, Any]]) -> str:
 
 
 def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())
+    # short enough that the run's folder, and files named after it, can be made
+    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())[:_LONGEST_SLUG]

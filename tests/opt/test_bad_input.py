@@ -150,7 +150,7 @@ def test_real_variables_without_bounds(tmp_path, refuse):
         (("--time", "0"), "--time must be longer than 0"),
         (("--time", "soon"), "--time must be like 90s"),
         (("--patience", "0"), "--patience must be at least 1"),
-        (("--tolerance", "-1"), "--tolerance must be 0 or more"),
+        (("--tolerance", "-1"), "--tolerance must be at least 0"),
     ],
 )
 def test_budget_of_nothing(options, part, good, tmp_path, refuse):
@@ -328,3 +328,11 @@ def test_reader_that_goes_away_is_no_error():
         cwd=ROOT,
     )
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_problem_file_of_a_very_long_name_is_searched(tmp_path, solve, no_plots):
+    file = tmp_path / f"{'é' * 120}.py"
+    file.write_text(GOOD)
+    for more in ((), ("--runs", "2")):
+        answer = solve(file, *SMALL, "--out", tmp_path / "runs", *more)
+        assert (answer.code, answer.err) == (0, "")
