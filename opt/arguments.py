@@ -24,7 +24,17 @@ from opt.ranges import OPTIONS, SEED, WORD, check_option
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
-FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--print-job", "--fail-fast", "--quiet")
+FLAGS = (
+    "--list",
+    "--help",
+    "-h",
+    "--print-config",
+    "--print_config",
+    "--print-job",
+    "--fail-fast",
+    "--quiet",
+    "--force",
+)
 FILES = ("--config", "--resume", "--study")
 _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("algo", str, "nsga2", "Algorithm, or several with commas between them; --list shows all of them."),
@@ -39,6 +49,7 @@ _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("weights", str | None, None, "Weights of the objectives for single-objective algorithms: 0,2,1."),
     ("scalarise", str, "sum", "One objective from several: sum, asf, or problem for its own way."),
     ("ref", str | None, None, "Reference point of asf, one value per objective: 0.1,5,0.3."),
+    ("start", str | None, None, "Warm start: a saved run, whose front is the first candidates of the search."),
     ("out", str, "runs", "Folder under which run directories are made."),
     ("threads", int, 1, "Threads of linear algebra in each run."),
     ("keep", int, 200, "Most solutions of the front saved as safetensors."),
@@ -81,6 +92,7 @@ class Scanned:
     is_help: bool
     is_print_config: bool
     is_print_job: bool
+    is_forced: bool
     tokens: tuple[str, ...]
 
 
@@ -130,6 +142,7 @@ def scan(argv: Sequence[str]) -> Scanned:
         is_help=bool(flags & {"--help", "-h"}),
         is_print_config=bool(flags & {"--print-config", "--print_config"}),
         is_print_job="--print-job" in flags,
+        is_forced="--force" in flags,
         tokens=(*config, *rest),
     )
 

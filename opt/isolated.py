@@ -28,7 +28,12 @@ GRACE_SECONDS = 20.0
 
 
 def run_isolated(
-    task: Task, *, seconds: float | None = None, n_bytes: int | None = None, stop_file: Path | None = None
+    task: Task,
+    *,
+    seconds: float | None = None,
+    n_bytes: int | None = None,
+    stop_file: Path | None = None,
+    is_forced: bool = False,
 ) -> str:
     """Carry out a named task in a process of its own; the reason when it failed, else an empty string.
 
@@ -40,11 +45,17 @@ def run_isolated(
         seconds: Most wall-clock seconds.
         n_bytes: Most memory of the process; an evaluation that needs more fails alone.
         stop_file: As `run_task` takes it.
+        is_forced: As `run_task` takes it.
 
     Raises:
         InUseError: Another process works on the run directory.
     """
-    order = {"task": task.as_dict(), "stop_file": None if stop_file is None else str(stop_file), "n_bytes": n_bytes}
+    order = {
+        "task": task.as_dict(),
+        "stop_file": None if stop_file is None else str(stop_file),
+        "n_bytes": n_bytes,
+        "is_forced": is_forced,
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "opt.isolated", str(os.getpid())],
         stdin=subprocess.PIPE,
@@ -108,9 +119,8 @@ def main(parent: int) -> int:
         limit_memory(order["n_bytes"])
     error, is_in_use = "", False
     try:
-        run_task(
-            Task.from_dict(order["task"]), stop_file=None if order["stop_file"] is None else Path(order["stop_file"])
-        )
+        stop_file = None if order["stop_file"] is None else Path(order["stop_file"])
+        run_task(Task.from_dict(order["task"]), stop_file=stop_file, is_forced=order["is_forced"])
     except UsageError as failure:
         error, is_in_use = str(failure), isinstance(failure, InUseError)
     # a line of its own, whatever the problem printed

@@ -44,11 +44,13 @@ class Execution:
             tasks that were begun lie there.
         seconds: Most wall-clock seconds of a task, or None.
         n_bytes: Most memory of a task's process, or None.
+        is_forced: Go on with runs though their code, data or versions have changed.
     """
 
     folder: str
     seconds: float | None = None
     n_bytes: int | None = None
+    is_forced: bool = False
 
     @property
     def stop_file(self) -> Path:
@@ -166,8 +168,14 @@ def _carry_out(data: dict[str, Any], execution: Execution, *, is_isolated: bool)
         is_elsewhere = task.request.eval_seconds is not None and not in_main_thread()
         if is_isolated or is_elsewhere or execution.seconds is not None or execution.n_bytes is not None:
             stop_file = execution.stop_file
-            return run_isolated(task, seconds=execution.seconds, n_bytes=execution.n_bytes, stop_file=stop_file)
-        run_task(task, stop_file=execution.stop_file)
+            return run_isolated(
+                task,
+                seconds=execution.seconds,
+                n_bytes=execution.n_bytes,
+                stop_file=stop_file,
+                is_forced=execution.is_forced,
+            )
+        run_task(task, stop_file=execution.stop_file, is_forced=execution.is_forced)
     except InUseError:
         raise
     except UsageError as error:

@@ -60,6 +60,7 @@ class Request:
         cache_size: Distinct candidates whose values are remembered.
         fail_fast: Stop on the first candidate that cannot be evaluated.
         eval_seconds: Most wall-clock seconds that one candidate's evaluation may take; it fails beyond.
+        start: Path of a saved run whose front are the first candidates, or None.
     """
 
     algo: str = "nsga2"
@@ -74,6 +75,7 @@ class Request:
     cache_size: int = CACHE_SIZE
     fail_fast: bool = False
     eval_seconds: float | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "threads", "keep", "cache-size"):

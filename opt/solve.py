@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
         print(as_yaml(values, settings[0].algo), end="")
         return 0
-    means = _means(values)
+    means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
     command = "python -m opt.solve " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         (values.name, values.scheduler, values.cluster, values.task_time, values.task_memory)
     )
     if len(tasks) == 1 and not wants_study:
-        run = run_task(tasks[0])
+        run = run_task(tasks[0], is_forced=scanned.is_forced)
         if not values.quiet:
             _report(run)
         return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
@@ -116,6 +116,7 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
                 scalarise=values["scalarise"],
                 weights=numbers(values["weights"], "--weights"),
                 ref=numbers(values["ref"], "--ref"),
+                start=values["start"],
                 threads=values["threads"],
                 keep=values["keep"],
                 cache_size=values["cache_size"],
@@ -130,7 +131,7 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     ]
 
 
-def _means(values: Namespace) -> Means:
+def _means(values: Namespace, *, is_forced: bool) -> Means:
     if values.backend == "dask" and not values.scheduler:
         raise UsageError("--backend dask needs the address of its scheduler: --scheduler tcp://HOST:8786")
     return Means(
@@ -140,6 +141,7 @@ def _means(values: Namespace) -> Means:
         job=JobSettings(**group(values, "cluster")),
         task_seconds=None if values.task_time is None else parse_seconds(values.task_time, "--task-time"),
         task_bytes=None if values.task_memory is None else parse_bytes(values.task_memory, "--task-memory"),
+        is_forced=is_forced,
     )
 
 
@@ -171,7 +173,7 @@ def _resume(scanned: Scanned) -> int:
     if run.status == "finished":
         print(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
         return 0
-    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens))
+    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens), is_forced=scanned.is_forced)
     if "--quiet" not in scanned.tokens:
         _report(finished)
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
@@ -186,7 +188,7 @@ def _resume_study(scanned: Scanned) -> int:
     if scanned.problem:
         raise UsageError(f"--resume goes on as the study was asked; leave out {scanned.problem}")
     values = parse(build_parser(None, None), scanned.tokens)
-    means = _means(values)
+    means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
     study = Study.open(Path(scanned.resume))

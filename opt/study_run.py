@@ -42,6 +42,7 @@ class Means:
         job: What one of its jobs is given.
         task_seconds: Longest time of one run, or None.
         task_bytes: Most memory of one run's process, or None.
+        is_forced: Go on with runs though their code, data or versions have changed.
     """
 
     n_jobs: int = 1
@@ -50,6 +51,7 @@ class Means:
     job: JobSettings = field(default_factory=JobSettings)
     task_seconds: float | None = None
     task_bytes: int | None = None
+    is_forced: bool = False
 
     def __post_init__(self) -> None:
         if self.scheduler and self.cluster:
@@ -92,7 +94,9 @@ def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str
                 errors.append(f"{task.name}: {outcome.reason}")
                 complain(errors[-1])
 
-        execution = Execution(str((study.path / ".tasks").absolute()), means.task_seconds, means.task_bytes)
+        execution = Execution(
+            str((study.path / ".tasks").absolute()), means.task_seconds, means.task_bytes, means.is_forced
+        )
         if lacking:
             with _client(means) as client:
                 patience = QUEUE_SECONDS if means.cluster else PATIENCE_SECONDS
