@@ -2,15 +2,17 @@
 # make test    install, then run every test
 # make lint    ruff and mypy
 # make native-test   the C library's own tests, under two sanitizers, with gcc and clang
+# make fuzz    5,000 command lines drawn from the commands' own parsers; SEED=7 draws others
 # make bench   every benchmark, one thread; each first checks that results are equal
 
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 JOBS ?= 2
+SEED ?= 1
 INSTALLED = $(VENV)/.installed
 
-.PHONY: solve test lint native-test bench clean
+.PHONY: solve test lint native-test fuzz bench clean
 
 solve: $(INSTALLED)
 	$(RUN) -m opt.solve problems/ecomp.py --algo nsga2 --seed 1
@@ -25,6 +27,9 @@ lint: $(INSTALLED)
 
 native-test:
 	$(MAKE) -C native check
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) tests/conformance/command_fuzzer.py --n 5000 --seed $(SEED)
 
 bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do echo "== $$file"; OMP_NUM_THREADS=1 $(RUN) $$file || exit 1; done

@@ -20,7 +20,7 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
-from opt.ranges import OPTIONS, SEED, WORD, check_option
+from opt.ranges import OPTIONS, SEED, check_option, check_words
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
@@ -312,17 +312,7 @@ def _check_numbers(parser: ArgumentParser, values: Namespace) -> None:
         is_whole = isinstance(value, int) and not isinstance(value, bool)
         if is_whole and option.startswith("--problem.") and is_seed(option.removeprefix("--problem."), int):
             SEED.check(option, value)
-        for number in _whole_numbers(value):
-            WORD.check(option, number)
-
-
-def _whole_numbers(value: Any) -> list[int]:
-    """The whole numbers in a value, its lists and mappings included."""
-    if isinstance(value, Mapping):
-        value = [*value.keys(), *value.values()]
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [number for part in value for number in _whole_numbers(part)]
-    return [value] if isinstance(value, int) else []
+        check_words(option, value)
 
 
 def _too_large(parser: ArgumentParser, tokens: Sequence[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from opt.errors import UsageError
 
@@ -107,6 +109,21 @@ def check_ranges(**given: tuple[float | None, Range]) -> None:
     """
     for name, (value, allowed) in given.items():
         allowed.check(name, value)
+
+
+def check_words(name: str, value: Any) -> None:
+    """Refuse a value that holds a whole number beyond 64 bits, in lists and mappings too.
+
+    Raises:
+        UsageError: As `Range.check`.
+    """
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            check_words(name, part)
+    elif isinstance(value, int):
+        WORD.check(name, value)
 
 
 def shown(value: object) -> str:

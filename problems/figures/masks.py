@@ -141,7 +141,9 @@ def _write_names(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
         ax.text(a, b, name, fontsize=7, color="0.2")
         for a, b, name in zip(table[x], table[y], table["mask"], strict=True)
     ]
-    without_formulas(ax.get_figure(root=True))  # before adjustText measures them
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    without_formulas(figure)  # before adjustText measures them
     adjust_text(texts, ax=ax, expand=(1.2, 1.5), arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
 
 
