@@ -152,7 +152,7 @@ def test_second_signal_gives_up_the_batch_under_way(tmp_path):
     assert pd.read_csv(run / "front.csv").columns.tolist() == ["id", "cost", "gain"]
 
 
-@pytest.mark.parametrize("share", [0.1, 0.6, 1.2])
+@pytest.mark.parametrize("share", [0.2, 0.6, 1.2])
 def test_full_disk_is_one_line_and_the_run_goes_on(share, uninterrupted, tmp_path, no_plots):
     size = round((uninterrupted / "journal.jsonl").stat().st_size * share)
     code, errors = finish(start(*PROBLEM, *OPTIONS, "--out", str(tmp_path), file_size_limit=size))
