@@ -42,6 +42,11 @@ def _cut(path: str) -> str:
     return path if len(path) <= 100 else f"{path[:60]}..."
 
 
+def warn(message: str) -> None:
+    """Print one line of warning to stderr: what failed without failing the command."""
+    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+
+
 def complain(message: str) -> int:
     """Print one error line to stderr; the exit code of a usage error."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

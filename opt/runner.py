@@ -12,19 +12,19 @@ from pathlib import Path
 from time import monotonic as time_now
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from opt import atomic
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
+from opt.command import warn
 from opt.engine import Search
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
-from opt.hooks import HookError
+from opt.hooks import Complaints, HookError, exact_front_of
 from opt.locking import this_process
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
@@ -158,10 +158,13 @@ def run_search(
         spec = spec or find_algorithm(request.algo, problem)
         start = start if resume is None else saved_start(resume, problem, given=start)
         scalariser = check_request(problem, request, spec=spec, start=start)
+        if resume is not None and resume.manifest["objectives"] != (found := _objectives(problem)):
+            wanted = _names(resume.manifest["objectives"])
+            raise UsageError(f"{resume.path} was made for objectives {wanted}, not {_names(found)}")
         made_by = provenance(problem, origin["parameters"])
         entry = {} if resume is None else check_unchanged(resume.path, resume.manifest, made_by, is_forced=is_forced)
         manifest = _manifest(problem, request, spec, origin=origin, command=command, made_by=made_by)
-        directory = _open_directory(problem, manifest, out=out, name=name, resume=resume, changed=entry)
+        directory = _open_directory(manifest, out=out, name=name, resume=resume, changed=entry)
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
@@ -230,7 +233,6 @@ def _manifest(
 
 
 def _open_directory(
-    problem: CompressionProblem,
     manifest: dict[str, Any],
     *,
     out: Path,
@@ -241,9 +243,6 @@ def _open_directory(
     if resume is None:
         stem = f"{_slug(manifest['problem']['name'])}-{_slug(manifest['algo']['name'])}-s{manifest['seed']}"
         return RunDirectory.create(out, stem, manifest, name=name)
-    expected, found = resume.manifest["objectives"], manifest["objectives"]
-    if expected != found:
-        raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
     try:
         directory = RunDirectory(resume.path, resume.manifest)
         resumed = list(resume.manifest.get("resumed") or [])
@@ -299,9 +298,12 @@ def _save(
     interrupted = bool(search.stop_requested) and state.stop_reason == search.stop_requested
     n = len(search.archive)
     progress.note(f"{failed or state.stop_reason}; testing and saving {n} solution{'s' if n != 1 else ''}")
-    write_front(directory, problem, search.archive, keep=request.keep)
-    write_references(directory, problem)
-    exact = problem.pareto_front()
+    complaints = Complaints()
+    write_front(directory, problem, search.archive, keep=request.keep, complaints=complaints)
+    exact = exact_front_of(problem, complaints)
+    write_references(directory, problem, exact, complaints=complaints)
+    for text in complaints.texts:
+        warn(text)
     directory.update(
         status="failed" if failed else "interrupted" if interrupted else "finished",
         ended=now(),
@@ -314,9 +316,10 @@ def _save(
         seconds=round(state.seconds, 3),
         hypervolume=state.hypervolume,
         ref_point=None if search.ref_point is None else search.ref_point.tolist(),
-        igd_plus=igd_plus(search.archive.F, np.asarray(exact)) if exact is not None and n else None,
+        igd_plus=igd_plus(search.archive.F, exact) if exact is not None and n else None,
         n_solutions=n,
         stationary=search.is_stationary,
+        **({"complaints": complaints.texts} if complaints.texts else {}),
     )
     from opt.plot import plot_runs
 

@@ -77,7 +77,7 @@ def half(good, tmp_path, solve, no_plots):
 
 def test_unknown_algorithm(good, tmp_path, refuse):
     refuse(good, "--algo", "nsga22", "--out", tmp_path / "runs", part="did you mean 'nsga2'")
-    refuse(good, "--algo", "", "--out", tmp_path / "runs", part="unknown algorithm ''")
+    refuse(good, "--algo", "", "--out", tmp_path / "runs", part="--algo must be an algorithm")
 
 
 def test_algorithm_that_does_not_fit(sample, tmp_path, refuse):
@@ -137,7 +137,7 @@ def test_object_genomes_without_operators_or_fingerprint(tmp_path, refuse):
 def test_real_variables_without_bounds(tmp_path, refuse):
     file = tmp_path / "task.py"
     file.write_text(GOOD.replace(", xl=0, xu=1", ""))
-    refuse(file, "--out", tmp_path / "runs", part="needs bounds xl and xu")
+    refuse(file, "--out", tmp_path / "runs", part="needs finite bounds xl and xu")
     refuse(file, "--algo", "de", "--out", tmp_path / "runs", part="these fit: ")
 
 
