@@ -69,6 +69,53 @@ def test_nondominated_is_the_definition(parts):
         assert np.flatnonzero(nondominated(F)).tolist() == oracle(F)[: 1 if F.shape[1] == 1 else None]
 
 
+def scattered(n_obj, scale, rng):
+    """Points that mostly do not dominate each other, some of them twice, in steps of `scale` around some centre."""
+    steps = rng.integers(-60, 61, size=(80, n_obj)).astype(float)
+    steps[:, -1] = np.rint(rng.normal(0, 3, len(steps))) - steps[:, :-1].sum(axis=1)
+    return rng.integers(-3, 4, size=n_obj) + scale * steps[rng.integers(0, len(steps), 100)]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.09, 1e-3, 1e-7, 1e-13])
+@pytest.mark.parametrize("n_obj", [2, 3, 5, 8])
+def test_archive_tells_points_apart_that_lie_close_together(n_obj, scale):
+    rng = np.random.default_rng(n_obj)
+    F = scattered(n_obj, scale, rng)
+    ids = rng.permutation(1000)[: len(F)]
+    archive = Archive(n_obj)
+    for start in range(0, len(F), 7):
+        part = slice(start, start + 7)
+        archive.offer(F[part], ids[part, None], ids[part])
+        seen, of_id = F[: start + 7], dict(zip(ids.tolist(), F, strict=True))
+        dominated = (seen[:, None] >= seen).all(axis=2) & (seen[:, None] > seen).any(axis=2)
+        expected = np.unique(seen[~dominated.any(axis=1)], axis=0)
+        np.testing.assert_array_equal(np.unique(archive.F, axis=0), expected)
+        assert len(archive) == len(expected)
+        np.testing.assert_array_equal(archive.F, [of_id[i] for i in archive.ids.tolist()])
+        assert [int(x[0]) for x in archive.X] == archive.ids.tolist()
+    assert len(archive) > 20
+
+
+def test_archive_keeps_the_first_of_equals_and_their_order():
+    """The order of the front's rows is a part of the run: equal first objectives stay as they were offered."""
+    rng = np.random.default_rng(1)
+    second = rng.permutation(100).astype(float)
+    F = np.column_stack([rng.integers(0, 2, 100) / 4, second, -second])
+    archive = Archive(3)
+    archive.offer(F, F, np.arange(100))
+    archive.offer(F, F, 100 + np.arange(100))
+    assert archive.ids.tolist() == sorted(range(100), key=lambda i: (F[i, 0], i))
+
+
+def test_empty_archive_has_the_shapes_and_types_of_a_full_one():
+    empty, full = Archive(2), Archive(2)
+    full.offer(np.zeros((1, 2)), np.zeros((1, 3)), np.zeros(1, dtype=np.int64))
+    for name in ("F", "ids", "X"):
+        assert getattr(empty, name).dtype == getattr(full, name).dtype
+        assert getattr(empty, name).shape[1:] == getattr(full, name).shape[1:]
+    assert nondominated(np.zeros((2, 1))).dtype == nondominated(np.zeros((2, 2))).dtype == bool
+
+
 def test_archive_keeps_objects_whole_and_copies_rows():
     archive = Archive(2)
     X = np.empty((2, 1), dtype=object)
@@ -122,10 +169,17 @@ def test_igd_plus_of_one_objective():
 def test_hypervolume_stays_finite():
     assert np.isfinite(hypervolume(np.full((1, 3), -1e300), np.full(3, 1e300)))
     assert np.isfinite(hypervolume(np.array([[-1.7e308]]), np.array([1.7e308])))
-    assert np.isfinite(reference_point(np.array([[-1.7e308, 0.0], [1.7e308, 1.0]]), [None, None])).all()
+    with np.errstate(over="raise"):
+        assert np.isfinite(reference_point(np.array([[-1.7e308, 0.0], [1.7e308, 1.0]]), [None, None])).all()
 
 
 def test_reference_point_is_what_is_stated_or_a_tenth_beyond_the_worst():
     F = np.array([[0.0, 5.0, 2.0], [10.0, 5.0, 4.0]])
     np.testing.assert_allclose(reference_point(F, [None, None, 7.0]), [11.0, 5.5, 7.0])
     np.testing.assert_allclose(reference_point(np.zeros((1, 1)), [None]), [0.1])
+    # each objective by its own range, whatever its sign
+    F = np.array([[2.0, -70.0, -5.0], [10.0, -50.0, -5.0]])
+    np.testing.assert_allclose(reference_point(F, [None] * 3), [10.8, -48.0, -4.5])
+    assert reference_point(F, [1, 2, 3]).dtype == np.float64
+    with pytest.raises(ValueError, match="shorter"):
+        reference_point(F, [None])
