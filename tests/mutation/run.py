@@ -4,8 +4,8 @@
     python tests/mutation/run.py archive journal    those whose path ends so
 
 A module is mutated and tested by itself, in a folder of its own under mutants/, against the test files that
-`[tool.mutation.modules]` gives it. What a former run found there is kept, as long as neither the function nor its tests
-have changed. Survivors are written with their differences into mutants/<module>/survivors.txt.
+`[tool.mutation.modules]` gives it. A mutant that a former run killed there is not tried again, unless its function has
+changed; remove mutants/ to begin anew. Survivors are written with their differences into mutants/<module>/survivors.txt.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "mutants"
-LEFT_OUT = {".git", ".venv", "mutants", "runs", "pyproject.toml"}
+LEFT_OUT = {"mutants", "runs", "pyproject.toml"}
 NOT_KILLED = ("survived", "no tests", "suspicious", "not checked")
+_FAILED = (1, 3)
+"""What pytest ends with when a test fails."""
 
 
 def main() -> int:
@@ -47,6 +49,7 @@ def _run(module: str, settings: dict, *, n_jobs: int) -> float:
     """Mutate one module, print its line; returns the share of mutants killed."""
     folder = WORK / module.removesuffix(".py").replace("/", ".")
     _prepare(folder, module, settings)
+    _forget_survivors(folder / "mutants", module)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     mutmut = [str(Path(sys.executable).parent / "mutmut")]
     with open(folder / "log.txt", "w") as log:
@@ -76,7 +79,7 @@ def _run(module: str, settings: dict, *, n_jobs: int) -> float:
 def _prepare(folder: Path, module: str, settings: dict) -> None:
     """Links to everything in the checkout, and a pyproject.toml with mutmut's options for this module."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [path.name for path in ROOT.iterdir() if path.name not in LEFT_OUT]
+    names = [path.name for path in ROOT.iterdir() if path.name not in LEFT_OUT and not path.name.startswith(".")]
     for name in names:
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
@@ -90,6 +93,17 @@ def _prepare(folder: Path, module: str, settings: dict) -> None:
     # JSON's strings, numbers, lists and booleans are TOML's
     table = "".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items())
     (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + f"\n[tool.mutmut]\n{table}")
+
+
+def _forget_survivors(folder: Path, module: str) -> None:
+    """Have mutmut try again what no test killed before: it sees changes of the code, but not of the tests."""
+    (folder / "mutmut-stats.json").unlink(missing_ok=True)
+    results = folder / f"{module}.meta"
+    if results.exists():
+        kept = json.loads(results.read_text())
+        codes = kept["exit_code_by_key"]
+        kept["exit_code_by_key"] = {name: code if code in _FAILED else None for name, code in codes.items()}
+        results.write_text(json.dumps(kept))
 
 
 if __name__ == "__main__":
