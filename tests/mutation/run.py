@@ -5,7 +5,8 @@
 
 A module is mutated and tested by itself, in a folder of its own under mutants/, against the test files that
 `[tool.mutation.modules]` gives it. A mutant that a former run killed there is not tried again, unless its function has
-changed; remove mutants/ to begin anew. Survivors are written with their differences into mutants/<module>/survivors.txt.
+changed; remove mutants/ to begin anew. Survivors are written with their differences into
+mutants/<module>/survivors.txt.
 """
 
 from __future__ import annotations
