@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from pymoo.core.problem import Problem
 
-from opt.default_operators import mixed_operators
 from opt.errors import UsageError
+from opt.mixed_variables import is_same, mixed_fingerprint, mixed_operators, n_mixed, readable
+from opt.plain_spaces import all_plain, n_plain
 from opt.problem import CompressionProblem, Objective, Operators
 
 
@@ -56,7 +58,8 @@ class PlainProblem(CompressionProblem):
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
         """F, or (F, G), of the plain problem."""
-        rows = X[:, 0] if self.vars else X
+        # the user's code may write into what it gets: it gets a copy, as of arrays
+        rows = copy.deepcopy(X[:, 0]) if self.vars else X
         if not len(X):
             return np.empty((0, self.n_obj))
         wanted = ["F", "G"] if self.n_ieq_constr else ["F"]
@@ -67,7 +70,7 @@ class PlainProblem(CompressionProblem):
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Variables by name."""
         if self.vars:
-            return dict(x[0])
+            return {name: readable(value) for name, value in x[0].items()}
         return {f"x{i + 1}": v.item() for i, v in enumerate(np.asarray(x))}
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -76,13 +79,28 @@ class PlainProblem(CompressionProblem):
 
     def fingerprint(self, x: np.ndarray) -> bytes:
         """Bytes of the vector, or of the named values."""
-        return repr(sorted(x[0].items())).encode() if self.vars else np.ascontiguousarray(x).tobytes()
+        return mixed_fingerprint(self.vars, x[0]) if self.vars else np.ascontiguousarray(x).tobytes()
+
+    @property  # type: ignore[override]
+    def n_distinct(self) -> int | None:
+        """As the plain problem says it, else the number of its vectors, or of mixed values without reals."""
+        said = getattr(self.inner, "n_distinct", None)
+        if said is not None:
+            return said() if callable(said) else said
+        return n_mixed(self.vars) if self.vars else n_plain(self.representation, self.n_var, self.xl, self.xu)
+
+    def candidates(self) -> Iterable[np.ndarray] | None:
+        """Every vector; None for mixed variables."""
+        if self.vars or n_plain(self.representation, self.n_var, self.xl, self.xu) is None:
+            return None
+        return all_plain(self.representation, self.n_var, self.xl, self.xu)
 
     def distance(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
         """As every problem's; of mixed variables the number that differ."""
         if not self.vars:
             return super().distance(X, Y)
-        return np.array([sum(x[k] != y[k] for k in x) for x, y in zip(X[:, 0], Y[:, 0], strict=True)], dtype=float)
+        pairs = zip(X[:, 0], Y[:, 0], strict=True)
+        return np.array([sum(not is_same(x[k], y[k]) for k in x) for x, y in pairs], dtype=float)
 
     def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -103,10 +121,19 @@ def as_compression_problem(problem: Problem) -> CompressionProblem:
     """`problem` itself when it is one of ours, else wrapped.
 
     Raises:
-        UsageError: It is not a pymoo Problem at all.
+        UsageError: It is not a pymoo Problem at all, or one that cannot be searched as it is.
     """
-    if isinstance(problem, CompressionProblem):
-        return problem
     if not isinstance(problem, Problem):
         raise UsageError(f"expected an instance of a pymoo Problem, got {type(problem).__name__}")
-    return PlainProblem(problem)
+    name = type(problem).__name__
+    is_ours = isinstance(problem, CompressionProblem)
+    if ("representation" if is_ours else "n_var") not in vars(problem):
+        raise UsageError(f"{name}.__init__ must call super().__init__(n_var=..., ...) before anything searches it")
+    if isinstance(problem, CompressionProblem):
+        return problem
+    try:
+        return PlainProblem(problem)
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from None

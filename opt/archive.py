@@ -51,6 +51,31 @@ def nondominated(F: np.ndarray) -> np.ndarray:
     return moocore.is_nondominated(F)
 
 
+def farthest_first(F: np.ndarray, n: int) -> np.ndarray:
+    """Rows of a front so that the first few are spread along it: the best in each objective, then the farthest.
+
+    Args:
+        F: (m, n_obj) float64, finite.
+        n: How many to choose; all, in their own order, when m <= n.
+
+    Returns:
+        (min(m, n),) int64 indices; each is the row farthest from those before it, on objectives scaled to 0..1.
+
+    Source: Gonzalez 1985, doi:10.1016/0304-3975(85)90224-5.
+    """
+    if len(F) <= n or n == 0:
+        return np.arange(min(len(F), n))
+    span = F.max(axis=0) - F.min(axis=0)
+    unit = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
+    chosen = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
+    distance = np.min([np.linalg.norm(unit - unit[i], axis=1) for i in chosen], axis=0)
+    while len(chosen) < n:
+        i = int(distance.argmax())
+        chosen.append(i)
+        distance = np.minimum(distance, np.linalg.norm(unit - unit[i], axis=1))
+    return np.array(chosen)
+
+
 def reference_point(F: np.ndarray, worst: Sequence[float | None]) -> np.ndarray:
     """Hypervolume's reference point: the stated worst values, else the worst of F and 10 % of its range.
 

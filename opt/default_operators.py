@@ -3,19 +3,16 @@
 Real: Deb and Agrawal 1995 (simulated binary crossover, eta 15) and Deb and Goyal 1996 (polynomial
 mutation, eta 20), as pymoo implements them. Integer: the same, rounded. Binary: two-point crossover
 and bit flips with probability 1/n. Permutation: order crossover (Davis 1985) and inversion.
-Mixed: each variable by its own type, in an object genome that holds one dict.
+Mixed: `opt.mixed_variables`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from pymoo.core.variable import Binary, Choice, Integer, Real
 from pymoo.operators.crossover.sbx import cross_sbx
 from pymoo.operators.mutation.pm import mut_pm
 
+from opt.bounds import has_finite_bounds
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Move, Operators
 
@@ -29,9 +26,9 @@ def default_operators(problem: CompressionProblem) -> Operators:
     Raises:
         UsageError: An object genome, for which only the problem itself can know operators, or numbers without bounds.
     """
-    if problem.representation in ("real", "integer") and not problem.has_bounds():
-        kind = problem.representation
-        raise UsageError(f"{problem.name()} has {kind} variables and needs bounds xl and xu, or operators of its own")
+    if problem.representation in ("real", "integer") and not has_finite_bounds(problem.xl, problem.xu):
+        wanted = f"{problem.representation} variables and needs finite bounds xl and xu, or operators of its own"
+        raise UsageError(f"{problem.name()} has {wanted}")
     if problem.representation == "real":
         return real_operators(problem.xl, problem.xu)
     if problem.representation == "integer":
@@ -40,8 +37,6 @@ def default_operators(problem: CompressionProblem) -> Operators:
         return binary_operators(problem.n_var)
     if problem.representation == "permutation":
         return permutation_operators(problem.n_var)
-    if problem.representation == "mixed":
-        return mixed_operators(problem.vars)
     raise UsageError(f"{type(problem).__name__} has object genomes and must override operators().")
 
 
@@ -198,74 +193,3 @@ def permutation_operators(n_var: int) -> Operators:
 
     moves = {"inversion": Move(mutation), "swap": Move(swap), "insertion": Move(insertion)}
     return Operators(sampling, crossover, mutation, moves=moves)
-
-
-def mixed_operators(variables: Mapping[str, Any]) -> Operators:
-    """Operators for pymoo's named variables of several types: X is (n, 1), each entry a dict by name."""
-    odd = [name for name, variable in variables.items() if type(variable) not in (Real, Integer, Binary, Choice)]
-    if odd:
-        raise UsageError(f"variables must be Real, Integer, Binary or Choice, and {', '.join(odd)} are not")
-    parts: list[tuple[list[str], Operators]] = []
-    for kind, make in (
-        (Real, lambda lo, hi: real_operators(lo, hi)),
-        (Integer, lambda lo, hi: integer_operators(lo, hi)),
-        (Binary, lambda lo, hi: binary_operators(len(lo))),
-        (Choice, lambda lo, hi: integer_operators(lo, hi)),
-    ):
-        names = [n for n, v in variables.items() if type(v) is kind]
-        if names:
-            lows, highs = zip(*(_range(variables[n]) for n in names), strict=True)
-            parts.append((names, make(np.array(lows, float), np.array(highs, float))))
-
-    def encode(X: np.ndarray, names: list[str]) -> np.ndarray:
-        return np.array([[_index(variables[n], x[n]) for n in names] for x in X[:, 0]])
-
-    def assemble(columns: list[tuple[list[str], np.ndarray]], n: int) -> np.ndarray:
-        X = np.empty((n, 1), dtype=object)
-        for i in range(n):
-            X[i, 0] = {
-                name: _value(variables[name], values[i, j]) for names, values in columns for j, name in enumerate(names)
-            }
-        return X
-
-    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
-        return assemble([(names, ops.sampling(n, rng)) for names, ops in parts], n)
-
-    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        first, second = [], []
-        for names, ops in parts:
-            assert ops.crossover is not None
-            C, D = ops.crossover(encode(A, names), encode(B, names), rng)
-            first.append((names, C))
-            second.append((names, D))
-        return assemble(first, len(A)), assemble(second, len(B))
-
-    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        columns = []
-        chosen = rng.integers(0, len(parts), size=len(X))
-        for k, (names, ops) in enumerate(parts):
-            assert ops.mutation is not None
-            values = encode(X, names)
-            rows = chosen == k
-            if rows.any():
-                values[rows] = ops.mutation(values[rows], rng)
-            columns.append((names, values))
-        return assemble(columns, len(X))
-
-    return Operators(sampling, crossover, mutation)
-
-
-def _range(variable: Any) -> tuple[float, float]:
-    if isinstance(variable, Choice):
-        return 0.0, len(variable.options) - 1.0
-    if isinstance(variable, Binary):
-        return 0.0, 1.0
-    return variable.bounds
-
-
-def _index(variable: Any, value: Any) -> Any:
-    return list(variable.options).index(value) if isinstance(variable, Choice) else value
-
-
-def _value(variable: Any, value: Any) -> Any:
-    return variable.options[int(value)] if isinstance(variable, Choice) else value.item()

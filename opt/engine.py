@@ -2,106 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from pymoo.core.problem import Problem
+from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from opt.algorithms import AlgorithmSpec, build_algorithm
-from opt.archive import Archive, hypervolume, reference_point
+from opt.algorithms.random_state import IsolatedGlobalRandom
+from opt.archive import Archive
 from opt.budget import Budget
+from opt.distinct import BATCH, Completion, n_distinct_of
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
+from opt.hooks import HookError, call, fingerprint_of, reason_of, user_code
 from opt.problem import CompressionProblem
 from opt.scalarise import Scalariser
+from opt.search_state import JournalKeeping, Recorder, Silent, State, View
+from opt.tally import Tally
+from opt.warm_start import Start, offering
 
 STALLED_GENERATIONS = 100
 """So many generations in a row without one new candidate end a search."""
 
 HOPELESS_FAILURES = 5
 """So many candidates without one that could be evaluated end a search; a generation can be a single one."""
-
-
-class Recorder(Protocol):
-    """Where a search writes: a run directory, or nothing."""
-
-    seconds: dict[int, float]
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """What the journal held when it was opened."""
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Add one record to the journal."""
-
-    def history(self, row: list[float]) -> None:
-        """Add one row to the history."""
-
-    def trace(self, row: dict[str, float | str]) -> None:
-        """Add one row to the trace of an algorithm that has one."""
-
-
-@dataclass
-class State:
-    """Where a search stands after a generation; handed to the progress display."""
-
-    n_gen: int = 0
-    n_eval: int = 0
-    n_failed: int = 0
-    n_inner_eval: int = 0
-    seconds: float = 0.0
-    hypervolume: float = 0.0
-    best: np.ndarray | None = None
-    replaying: bool = False
-    stop_reason: str = ""
-    failures: dict[str, int] = field(default_factory=dict)
-
-
-@runtime_checkable
-class JournalKeeping(Protocol):
-    """An algorithm whose generations run inside a library: too many to replay, so it keeps entries in the journal.
-
-    One `ask` may stand for thousands of generations. What it offers is recorded with it, as plain data, and now
-    and then its whole state; on resume `ask` answers from the records, and goes on from the last state. It ends by
-    its own limits: that it offers nothing new for long ends no search.
-    """
-
-    def journal_entry(self) -> dict[str, Any]:
-        """What the last `ask` did, as plain data; `n_eval` counts the candidates judged inside."""
-
-    def replay(self, entry: dict[str, Any]) -> None:
-        """The next `ask` answers from this entry."""
-
-
-class View(Problem):
-    """What an algorithm sees of a problem: its shape, never its evaluation."""
-
-    def __init__(self, problem: CompressionProblem, *, n_obj: int) -> None:
-        super().__init__(
-            n_var=problem.n_var,
-            n_obj=n_obj,
-            n_ieq_constr=problem.n_ieq_constr,
-            xl=problem.xl,
-            xu=problem.xu,
-            vtype=problem.vtype,
-        )
-
-    def _evaluate(self, x: Any, out: Any, *args: Any, **kwargs: Any) -> None:
-        raise AssertionError("algorithms ask the engine for values")
-
-
-class Silent:
-    """Stands in for pymoo's display, whose table is computed even when it is not shown."""
-
-    def __call__(self, algorithm: Any) -> None:
-        """Show nothing."""
-
-    def finalize(self) -> None:
-        """Nothing to close."""
 
 
 class Search:
@@ -119,6 +48,8 @@ class Search:
         fail_fast: Stop on the first candidate that cannot be evaluated.
         on_generation: Called with the state after each generation.
         eval_seconds: Most wall-clock seconds that one candidate's evaluation may take.
+        start: Candidates that the algorithm's first sampling begins with.
+        callback: pymoo's callback: called with the algorithm after each generation.
     """
 
     def __init__(
@@ -135,37 +66,58 @@ class Search:
         fail_fast: bool = False,
         on_generation: Callable[[State], None] | None = None,
         eval_seconds: float | None = None,
+        start: Start | None = None,
+        callback: Callable[[Any], Any] | None = None,
     ) -> None:
         self.problem = problem
         self.eval_seconds = eval_seconds
-        self.budget = budget
+        self.asked_budget = budget
+        # a search that has seen all there is cannot go on; where values may be forgotten, that is not known
+        self.n_distinct = n if (n := n_distinct_of(problem)) is not None and n <= cache_size else None
+        self.budget = _cut(budget, self.n_distinct)
         self.recorder = recorder
         self.on_generation = on_generation
         self.stop_requested = ""
         self.is_stationary = True
         self.state = State()
-        self.archive = Archive(problem.n_obj)
-        self.ref_point: np.ndarray | None = None
+        self.tally = Tally(problem, self.state)
         self.evaluator = Evaluator(problem, cache_size=cache_size, fail_fast=fail_fast)
+        self._has_ended = False
         self.scalariser = scalariser if spec.objectives == "one" and problem.n_obj > 1 else None
         self._rounded = problem.representation == "integer" and "crossover" not in spec.needs and spec.name in ROUNDED
         # it runs generations of its own between two of ours: see `JournalKeeping`
         self.keeps_journal = False
-        self._signs = np.array([o.sign for o in problem.objectives])
-        self._worst_seen = np.full(problem.n_obj, -np.inf)
-        self._best_seen = np.full(problem.n_obj, np.inf)
-        algorithm_seed, problem_seed = np.random.SeedSequence(seed).spawn(2)
-        self.algorithm = build_algorithm(spec, problem, parameters)
+        self._fingerprint = fingerprint_of(problem)
+        self._algorithm_name = spec.name
+        algorithm_seed, problem_seed, completion_seed = np.random.SeedSequence(seed).spawn(3)
+        self.completion = self._completion(np.random.default_rng(completion_seed))
+        entropy = int(algorithm_seed.generate_state(1)[0])
+        # what draws from generators that it was not given draws from the run's seed too
+        self._isolated = IsolatedGlobalRandom(entropy) if spec.is_foreign else None
+        with offering(problem, None if start is None else start.ordered(self.scalariser), spec.name):
+            self.algorithm = build_algorithm(spec, problem, parameters)
         self.keeps_journal = isinstance(self.algorithm, JournalKeeping)
         if hasattr(self.algorithm, "plan"):
-            self.algorithm.plan(n_gen=budget.n_gen, n_eval=budget.n_eval, seconds=budget.seconds)
-        self.algorithm.setup(
-            View(problem, n_obj=1 if self.scalariser else problem.n_obj),
-            seed=int(algorithm_seed.generate_state(1)[0]),
-            termination=NoTermination(),
-            display=Silent(),
-        )
-        problem.begin_run(np.random.default_rng(problem_seed))
+            self.algorithm.plan(n_gen=budget.n_gen, n_eval=self.budget.n_eval, seconds=budget.seconds)
+        with self._in_algorithm("setup"):
+            self.algorithm.setup(
+                View(problem, n_obj=1 if self.scalariser else problem.n_obj),
+                seed=entropy,
+                termination=NoTermination(),
+                display=Silent(),
+                **({} if callback is None else {"callback": _guarded_callback(callback)}),
+            )
+        call(problem, "begin_run", np.random.default_rng(problem_seed))
+
+    @property
+    def archive(self) -> Archive:
+        """The nondominated set of everything evaluated."""
+        return self.tally.archive
+
+    @property
+    def ref_point(self) -> np.ndarray | None:
+        """(n_obj,) hypervolume's reference point; None before the first feasible candidate."""
+        return self.tally.ref_point
 
     # -- the loop -------------------------------------------------------------------------------
 
@@ -183,19 +135,14 @@ class Search:
             if state.stop_reason or (self.stop_requested and pending is None):
                 state.stop_reason = state.stop_reason or self.stop_requested
                 break
-            if stalled >= STALLED_GENERATIONS and not self.keeps_journal:
+            if stalled >= STALLED_GENERATIONS and not self.keeps_journal and not self._complete():
                 state.stop_reason = f"no new candidate in {STALLED_GENERATIONS} generations"
                 break
             record: dict[str, Any] = {"gen": state.n_gen + 1}
-            self._say_spent(record, pending)
-            infills = self._ask(pending)
-            if infills is None or len(infills) == 0:
-                state.stop_reason = getattr(self.algorithm, "end_reason", "") or "the algorithm ended by itself"
+            infills = self._next(record, pending)
+            if infills is None:
                 break
-            if self.keeps_journal:
-                record["algo"] = self.algorithm.journal_entry() if pending is None else pending["algo"]
-                state.n_inner_eval += int(record["algo"].get("n_eval", 0))
-            if self.problem.begin_generation(state.n_gen + 1):
+            if call(self.problem, "begin_generation", state.n_gen + 1):
                 self._values_changed(record, pending)
             X, batch = self._evaluate(infills, record, pending, limit=self._evaluations_left())
             if pending is None:
@@ -209,12 +156,15 @@ class Search:
                 state.seconds = known_seconds
             else:
                 state.seconds = known_seconds + time.monotonic() - started
-            self._account(X, batch)
+            self.tally.add(X, batch)
+            self.recorder.history(self.tally.history_row(batch))
             if state.n_failed == state.n_eval >= HOPELESS_FAILURES:
                 reason = next(iter(state.failures))
                 raise EvaluationFailed(f"every one of the first {state.n_eval} candidates failed: {reason}")
-            if len(X) == len(infills):
+            if "rest" not in record and len(X) == len(infills):
                 self._tell(infills, batch)
+            if self.completion is not None:
+                self.completion.observe(len(X), len(batch.new))
             stalled = 0 if len(batch.new) else stalled + 1
             gained = state.hypervolume > best_hypervolume * (1 + self.budget.tolerance)
             idle = 0 if gained else idle + 1
@@ -224,8 +174,52 @@ class Search:
         self._final_evaluation()
         return state
 
+    def _next(self, record: dict[str, Any], pending: dict[str, Any] | None) -> Any:
+        """The next candidates, as a population; None, with the reason to stop, where there are none.
+
+        They are the algorithm's, or once it finds hardly any new ones and the budget covers them all, the rest.
+        """
+        state = self.state
+        if self.completion is None or not self.completion.is_active:
+            self._say_spent(record, pending)
+            infills = self._ask(pending)
+            if infills is not None and len(infills):
+                if self.keeps_journal:
+                    record["algo"] = self.algorithm.journal_entry() if pending is None else pending["algo"]
+                    state.n_inner_eval += int(record["algo"].get("n_eval", 0))
+                return infills
+            if self._has_ended or not self._complete():
+                ended = "the algorithm ended by itself" if self._has_ended else "the algorithm finds no new candidate"
+                state.stop_reason = getattr(self.algorithm, "end_reason", "") or ended
+                return None
+        assert self.completion is not None
+        X = self.completion.batch(BATCH)
+        if X is None:
+            seen = f"{self.evaluator.n_known} of {self.n_distinct}"
+            state.stop_reason = f"no more candidates can be found, {seen} distinct ones were evaluated"
+            return None
+        record["rest"] = True
+        return Population.new("X", X)
+
+    def _completion(self, rng: np.random.Generator) -> Completion | None:
+        """What completes the search, where its budget covers every distinct candidate."""
+        if self.n_distinct is None or self.asked_budget.n_eval is None or self.asked_budget.n_eval < self.n_distinct:
+            return None
+        return Completion(
+            self.problem, self.n_distinct, rng, fingerprint=self._fingerprint, is_known=self.evaluator.is_known
+        )
+
+    def _complete(self) -> bool:
+        """Go on with the candidates not seen, instead of ending; whether that can be."""
+        if self.completion is None:
+            return False
+        self.completion.is_active = True
+        return True
+
     def _limit_reached(self, replaying: bool, idle: int) -> str:
         budget, state = self.budget, self.state
+        if self.n_distinct is not None and self.evaluator.n_known >= self.n_distinct:
+            return f"all {self.n_distinct} distinct candidates were evaluated, the front is exact"
         if budget.n_gen is not None and state.n_gen >= budget.n_gen:
             return f"{budget.n_gen} generations done"
         if budget.n_eval is not None and state.n_eval >= budget.n_eval:
@@ -253,7 +247,9 @@ class Search:
 
     def _ask(self, pending: dict[str, Any] | None) -> Any:
         """The next candidates, or None at the algorithm's own end; recorded ones where it keeps a journal."""
-        if not self.algorithm.has_next():
+        with self._in_algorithm("has_next"):
+            self._has_ended = not self.algorithm.has_next()
+        if self._has_ended:
             return None
         if self.keeps_journal and pending is not None:
             if "algo" not in pending:
@@ -262,7 +258,19 @@ class Search:
                     "resume with the program version that began it"
                 )
             self.algorithm.replay(pending["algo"])
-        return self.algorithm.ask()
+        with self._in_algorithm("ask"):
+            return self.algorithm.ask()
+
+    @contextlib.contextmanager
+    def _in_algorithm(self, step: str) -> Iterator[None]:
+        """The algorithm's code: what it raises is told in one line, and its generators are the run's."""
+        with self._isolated or contextlib.nullcontext():
+            try:
+                yield
+            except UsageError:
+                raise
+            except Exception as error:
+                raise HookError(f"algorithm {self._algorithm_name} failed in {step}: {reason_of(error)}") from error
 
     def _evaluate(
         self, infills: Any, record: dict[str, Any], pending: dict[str, Any] | None, *, limit: int | None
@@ -292,7 +300,7 @@ class Search:
     def _keys(self, infills: Any, X: np.ndarray) -> list[bytes]:
         if not self._rounded and "fingerprint" in infills[0].data:
             return [individual.data["fingerprint"] for individual in infills]
-        return [self.problem.fingerprint(x) for x in X]
+        return [self._fingerprint(x) for x in X]
 
     def _compute(self, X: np.ndarray) -> Values:
         return evaluate_batch(self.problem, X, seconds=self.eval_seconds)
@@ -312,43 +320,11 @@ class Search:
 
         return serve
 
-    def _account(self, X: np.ndarray, batch: Batch) -> None:
-        """Archive, reference point, counters, failures and the history row of one batch."""
-        state = self.state
-        new = batch.new
-        F = batch.F[new]
-        ids = state.n_eval + 1 + np.arange(len(new))
-        state.n_eval += len(new)
-        state.n_failed += len(batch.failures)
-        for reason in batch.failures.values():
-            state.failures[reason] = state.failures.get(reason, 0) + 1
-        ok = np.isfinite(F).all(axis=1)
-        finite = F[ok]
-        if len(finite):
-            self._worst_seen = np.maximum(self._worst_seen, finite.max(axis=0))
-            self._best_seen = np.minimum(self._best_seen, finite.min(axis=0))
-        if batch.G is not None:
-            ok = ok & (batch.G[new] <= 0).all(axis=1)
-        if ok.any():
-            if self.ref_point is None:
-                worst = [None if o.worst is None else o.sign * o.worst for o in self.problem.objectives]
-                self.ref_point = reference_point(F[ok], worst)
-            if self.archive.offer(F[ok], X[new[ok]], ids[ok]):
-                state.hypervolume = hypervolume(self.archive.F, self.ref_point)
-                state.best = self.archive.F.min(axis=0) * self._signs
-        everything = batch.F[np.isfinite(batch.F).all(axis=1)]
-        row = [state.n_gen, state.n_eval, state.seconds, state.hypervolume, len(self.archive), state.n_failed]
-        if len(everything):
-            best, mean, worst_now = everything.min(axis=0), everything.mean(axis=0), everything.max(axis=0)
-            table = np.stack([best, mean, worst_now], axis=1) * self._signs[:, None]
-            row += table.ravel().tolist()
-        else:
-            row += [float("nan")] * (3 * self.problem.n_obj)
-        self.recorder.history(row)
-
     def _tell(self, infills: Any, batch: Batch) -> None:
         self._set_values(infills, batch.F, batch.G)
-        self.algorithm.tell(infills=infills)
+        self.algorithm.evaluator.n_eval = self.state.n_eval
+        with self._in_algorithm("tell"):
+            self.algorithm.tell(infills=infills)
         trace = getattr(self.algorithm, "trace", None)
         if trace:
             self.recorder.trace({"n_gen": self.state.n_gen, "n_eval": self.state.n_eval, **trace})
@@ -357,7 +333,7 @@ class Search:
         failed = ~np.isfinite(F).all(axis=1)
         if failed.any():
             F = F.copy()
-            F[failed] = self._penalty()
+            F[failed] = self.tally.penalty()
             if G is not None:
                 G = np.where(failed[:, None], np.inf, G)
         value = self.scalariser(F) if self.scalariser else F
@@ -371,20 +347,15 @@ class Search:
             if G is not None:
                 individual.G = G[i]
 
-    def _penalty(self) -> np.ndarray:
-        """What an algorithm is told of a failed candidate: worse than anything seen, and finite."""
-        if not np.isfinite(self._worst_seen).all():
-            return np.full(self.problem.n_obj, 1e6)
-        return self._worst_seen + np.maximum(self._worst_seen - self._best_seen, 1.0)
-
     # -- objectives that change their meaning ---------------------------------------------------------
 
     def _values_changed(self, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
         """Another search batch: forget values, and judge the survivors on the new one."""
         self.is_stationary = False
+        self.n_distinct = self.completion = None
+        self.budget = self.asked_budget
         self.evaluator.forget()
-        self.archive.clear()
-        self.state.hypervolume = 0.0
+        self.tally.clear()
         population = self.algorithm.pop
         if population is None or not len(population) or not getattr(self.algorithm, "keeps_survivors", True):
             return
@@ -401,14 +372,7 @@ class Search:
             record["survivors_G"] = G
         if reasons:
             record["survivors_failed"] = {str(i): reason for i, reason in reasons.items()}
-        ok = np.isfinite(F).all(axis=1)
-        if G is not None:
-            ok &= (G <= 0).all(axis=1)
-        if ok.any():
-            self.archive.offer(F[ok], X[ok], -1 - np.flatnonzero(ok))
-            if self.ref_point is not None:
-                self.state.hypervolume = hypervolume(self.archive.F, self.ref_point)
-            self.state.best = self.archive.F.min(axis=0) * self._signs
+        self.tally.readmit(X, F, G)
         self._set_values(population, F, G)
 
     def _final_evaluation(self) -> None:
@@ -417,14 +381,31 @@ class Search:
         Not journalled: it follows from the last generation, and a run that goes on forgets it.
         """
         population = self.algorithm.pop
-        if not self.problem.end_search() or population is None or not len(population):
+        if not call(self.problem, "end_search") or population is None or not len(population):
             return
         self.evaluator.forget()
-        self.archive.clear()
+        self.tally.clear()
         unique: dict[bytes, int] = {}
         for i, x in enumerate(self._candidates(population)):
-            unique.setdefault(self.problem.fingerprint(x), i)
+            unique.setdefault(self._fingerprint(x), i)
         self._reevaluate(population[list(unique.values())], {}, None)
+
+
+def _cut(budget: Budget, n_distinct: int | None) -> Budget:
+    """The budget with no more evaluations than there are distinct candidates."""
+    if n_distinct is None or budget.n_eval is None:
+        return budget
+    return replace(budget, n_eval=min(budget.n_eval, n_distinct))
+
+
+def _guarded_callback(callback: Callable[[Any], Any]) -> Callable[[Any], None]:
+    name = f"callback {getattr(callback, '__name__', type(callback).__name__)}"
+
+    def guarded(algorithm: Any) -> None:
+        with user_code(name):
+            callback(algorithm)
+
+    return guarded
 
 
 ROUNDED = ("de", "cma-es", "pso")

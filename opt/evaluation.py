@@ -114,6 +114,15 @@ class Evaluator:
         self.fail_fast = fail_fast
         self._known: OrderedDict[bytes, tuple[Any, Any]] = OrderedDict()
 
+    @property
+    def n_known(self) -> int:
+        """Number of distinct candidates remembered."""
+        return len(self._known)
+
+    def is_known(self, key: bytes) -> bool:
+        """Whether the candidate of this fingerprint was evaluated and is remembered."""
+        return _digest(key) in self._known
+
     def forget(self) -> None:
         """Drop every remembered value: the objectives' meaning has changed."""
         self._known.clear()
@@ -134,7 +143,7 @@ class Evaluator:
         """
         n = len(X)
         digest = blake2b(digest_size=8)
-        digests = [blake2b(key, digest_size=16).digest() if len(key) > 16 else key for key in keys]
+        digests = [_digest(key) for key in keys]
         known = self._known
         first: dict[bytes, int] = {}
         new: list[int] = []
@@ -179,3 +188,8 @@ class Evaluator:
         while len(known) > self.cache_size:
             known.popitem(last=False)
         return Batch(F, G, index, failures, digest.hexdigest())
+
+
+def _digest(key: bytes) -> bytes:
+    """A fingerprint, shortened where it is long."""
+    return blake2b(key, digest_size=16).digest() if len(key) > 16 else key

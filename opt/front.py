@@ -11,7 +11,7 @@ import pandas as pd
 from safetensors.numpy import save
 
 from opt import atomic
-from opt.archive import Archive
+from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
@@ -31,17 +31,7 @@ def spread(F: np.ndarray, n: int) -> np.ndarray:
     Returns:
         (min(m, n),) int64, ascending.
     """
-    if len(F) <= n or n == 0:
-        return np.arange(min(len(F), n))
-    span = F.max(axis=0) - F.min(axis=0)
-    unit = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
-    chosen = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
-    distance = np.min([np.linalg.norm(unit - unit[i], axis=1) for i in chosen], axis=0)
-    while len(chosen) < n:
-        i = int(distance.argmax())
-        chosen.append(i)
-        distance = np.minimum(distance, np.linalg.norm(unit - unit[i], axis=1))
-    return np.array(sorted(chosen))
+    return np.sort(farthest_first(F, n))
 
 
 def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive, *, keep: int) -> pd.DataFrame:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pymoo.core.problem import Problem
+
+from opt.bounds import checked_bounds
+from opt.plain_spaces import all_plain, n_plain
 
 if TYPE_CHECKING:
     from opt.algorithms.registry import AlgorithmSpec
@@ -128,8 +131,9 @@ class CompressionProblem(Problem):
     Args:
         n_var: Number of variables; 1 for an object genome (X is then (n, 1), dtype object).
         representation: "real", "integer", "binary", "permutation" or "object".
-        xl: Lower bounds, scalar or (n_var,), for real and integer variables.
-        xu: Upper bounds, likewise.
+        xl: Lower bounds, scalar or (n_var,), for real and integer variables; fractional ones of integers are
+            drawn in to the next whole number.
+        xu: Upper bounds, likewise; not below `xl`. Some algorithms and the default operators need finite ones.
         n_ieq_constr: Number of inequality constraints; `evaluate` then returns `(F, G)`, G <= 0 feasible.
     """
 
@@ -137,6 +141,8 @@ class CompressionProblem(Problem):
 
     own_algorithms: Sequence[AlgorithmSpec] = ()
     """Algorithms that only this task has: found by `--algo NAME` and shown by `FILE.py --list`."""
+
+    _n_distinct: int | None = None
 
     def __init__(
         self,
@@ -147,19 +153,25 @@ class CompressionProblem(Problem):
         xu: float | np.ndarray | None = None,
         n_ieq_constr: int = 0,
     ) -> None:
+        name = type(self).__name__
+        if not isinstance(self.objectives, Sequence) or not all(isinstance(o, Objective) for o in self.objectives):
+            raise ValueError(f"{name}.objectives must be a sequence of Objective, got {self.objectives!r}.")
         if not self.objectives:
-            raise ValueError(f"{type(self).__name__}.objectives must name at least one Objective.")
+            raise ValueError(f"{name}.objectives must name at least one Objective.")
+        if isinstance(n_var, bool) or not isinstance(n_var, (int, np.integer)) or n_var < 1:
+            raise ValueError(f"{name}: n_var must be a whole number of at least 1, got {n_var!r}.")
         names = [o.name for o in self.objectives]
         if len(set(names)) < len(names) or any(n == "id" or not n or set(n) & set(',"\n\r') for n in names):
             raise ValueError(
-                f"{type(self).__name__}.objectives need different names, without commas, quotes or line breaks, "
+                f"{name}.objectives need different names, without commas, quotes or line breaks, "
                 f"and none of them 'id', got {names}."
             )
         if representation not in REPRESENTATIONS:
             raise ValueError(f"representation must be one of {REPRESENTATIONS}, got {representation!r}.")
         vtype = {"real": float, "integer": int, "binary": bool, "permutation": int}.get(representation)
+        xl, xu = checked_bounds(representation, xl, xu, int(n_var), name=name)
         super().__init__(
-            n_var=n_var,
+            n_var=int(n_var),
             n_obj=len(self.objectives),
             n_ieq_constr=n_ieq_constr,
             xl=xl,
@@ -243,6 +255,37 @@ class CompressionProblem(Problem):
         if self.representation == "object":
             raise NotImplementedError(f"{type(self).__name__} has object genomes and must override fingerprint(x).")
         return np.ascontiguousarray(x).tobytes()
+
+    @property
+    def n_distinct(self) -> int | None:
+        """How many distinct candidates (of different fingerprints) there are; None where they are too many to count.
+
+        A larger budget of evaluations is cut to it, and the search ends when all were evaluated. A subclass may
+        override it by an attribute, a property or a method. By default it is known for integers in a box, bits and
+        permutations with the default operators, whose objectives keep their meaning.
+        """
+        if self._n_distinct is not None:
+            return self._n_distinct
+        cls = type(self)
+        is_moving = cls.begin_generation is not CompressionProblem.begin_generation
+        is_plain = cls.operators is CompressionProblem.operators
+        if is_moving or not is_plain or cls.fingerprint is not CompressionProblem.fingerprint:
+            return None
+        return n_plain(self.representation, self.n_var, self.xl, self.xu)
+
+    @n_distinct.setter
+    def n_distinct(self, value: int | None) -> None:
+        self._n_distinct = value
+
+    def candidates(self) -> Iterable[np.ndarray] | None:
+        """Every distinct candidate, as arrays of shape (k, n_var), for a search whose budget covers them all.
+
+        None where they cannot be listed: then samples are drawn until nothing new comes.
+        """
+        is_plain = type(self).operators is CompressionProblem.operators
+        if not is_plain or n_plain(self.representation, self.n_var, self.xl, self.xu) is None:
+            return None
+        return all_plain(self.representation, self.n_var, self.xl, self.xu)
 
     def distance(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
         """How far apart candidates are, row by row; annealing's trace shows it for each proposal.

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from opt.budget import Budget
-from opt.engine import State
 from opt.problem import Objective
+from opt.search_state import State
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1

@@ -236,6 +236,59 @@ class Flaky(CompressionProblem):
         return F
 
 
+class Flagged(CompressionProblem):
+    """Two objectives on reals and a constraint that says only yes or no: most violations are equal."""
+
+    objectives = (Objective("a"), Objective("b"))
+
+    def __init__(self) -> None:
+        super().__init__(n_var=3, xl=0.0, xu=1.0, n_ieq_constr=2)
+
+    def evaluate(self, X):
+        F = np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+        return F, np.column_stack([X[:, 0] > 0.4, X[:, 1] < 0.5]).astype(float)
+
+
+class Level(CompressionProblem):
+    """Two objectives on integers that are the same for all candidates."""
+
+    objectives = (Objective("a"), Objective("b"))
+
+    def __init__(self) -> None:
+        super().__init__(n_var=5, representation="integer", xl=0, xu=30)
+
+    def evaluate(self, X):
+        return np.ones((len(X), 2))
+
+
+class Halved(CompressionProblem):
+    """Two objectives on reals, of which half of the box cannot be evaluated, with a constraint."""
+
+    objectives = (Objective("a"), Objective("b"))
+
+    def __init__(self) -> None:
+        super().__init__(n_var=3, xl=0.0, xu=1.0, n_ieq_constr=1)
+
+    def evaluate(self, X):
+        F = np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+        F[X[:, 0] > 0.5] = np.nan
+        return F, (X[:, 1:2] > 0.6).astype(float)
+
+
+class HalvedFree(CompressionProblem):
+    """The same without a constraint, and failing by an exception."""
+
+    objectives = (Objective("a"), Objective("b"))
+
+    def __init__(self) -> None:
+        super().__init__(n_var=3, xl=0.0, xu=1.0)
+
+    def evaluate(self, X):
+        if (X[:, 0] > 0.5).any():
+            raise ArithmeticError("first variable above 0.5")
+        return np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+
+
 class Parts(ElementwiseProblem):
     """A plain pymoo problem with variables of four types."""
 

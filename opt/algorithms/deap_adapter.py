@@ -21,10 +21,11 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
-from opt.algorithms.pymoo_builtin import VARIATION, operators_of
+from opt.algorithms.pymoo_builtin import VARIATION
 from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
+from opt.checked_operators import operators_of
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Operators
 
@@ -116,7 +117,7 @@ class DeapAlgorithm(Algorithm):
             self.members = self.select([], self.members, self.pop_size)
         self._keep()
 
-    def _infill(self) -> Population | None:
+    def _infill(self) -> Population:
         self._read_fitness(self.members)
         with self.isolated:
             # with small probabilities a generation can be all copies: DEAP would go on, so do we
@@ -125,7 +126,9 @@ class DeapAlgorithm(Algorithm):
                 if any(not m.fitness.valid for m in self.offspring):
                     return self._new_batch(self.offspring)
                 self.members = self.select(self.members, self.offspring, self.pop_size)
-        return None
+        X = self.operators.sampling(self.n_offsprings, self.random_state)
+        self.offspring = [Member(x, self.fitness_class()) for x in X]
+        return self._new_batch(self.offspring)
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         # the parents' as well: where objectives change their meaning they were judged again

@@ -7,9 +7,10 @@ from math import comb
 from typing import Any, Literal
 
 import numpy as np
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.moead import ParallelMOEAD
 from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.algorithms.moo.nsga3 import NSGA3
+from pymoo.algorithms.moo.nsga3 import NSGA3, HyperplaneNormalization
 from pymoo.algorithms.moo.sms import SMSEMOA
 from pymoo.algorithms.moo.spea2 import SPEA2, SPEA2Survival
 from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
@@ -17,9 +18,11 @@ from pymoo.algorithms.soo.nonconvex.de import DE
 from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.algorithms.soo.nonconvex.pso import PSO
 from pymoo.core.algorithm import Algorithm
+from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.util.ref_dirs import get_reference_directions
 
 from opt.algorithms.pymoo_operators import (
+    FilledMating,
     FingerprintDuplicates,
     FunctionCrossover,
     FunctionMutation,
@@ -28,17 +31,14 @@ from opt.algorithms.pymoo_operators import (
 )
 from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
-from opt.default_operators import default_operators, real_operators
+from opt.checked_operators import operators_of
+from opt.default_operators import real_operators
 from opt.errors import UsageError
-from opt.problem import CompressionProblem, Operators
+from opt.problem import CompressionProblem
+from opt.warm_start import first_of_start, started
 
 VARIATION = ("crossover", "mutation")
 NUMERIC = ("real", "integer")
-
-
-def operators_of(problem: CompressionProblem) -> Operators:
-    """The problem's own operators, or the default ones for its representation."""
-    return problem.operators() or default_operators(problem)
 
 
 def _genetic(
@@ -56,6 +56,12 @@ def _genetic(
     if duplicates:
         arguments |= {"pop_size": pop_size, "eliminate_duplicates": FingerprintDuplicates(problem)}
     return arguments
+
+
+def _filled(algorithm: GeneticAlgorithm) -> Algorithm:
+    """The algorithm, with a mating that is filled up from the problem's sampling."""
+    algorithm.mating = FilledMating(algorithm.mating, algorithm.initialization.sampling)
+    return algorithm
 
 
 def reference_directions(n_obj: int, pop_size: int) -> np.ndarray:
@@ -93,7 +99,31 @@ def nsga2(
         mutation_prob: Probability that a child is mutated.
     """
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    return NSGA2(n_offsprings=n_offsprings, **arguments)
+    return _filled(NSGA2(n_offsprings=n_offsprings, **arguments))
+
+
+def seeded_tournament(pop: Any, pairs: np.ndarray, *, random_state: np.random.Generator, **others: Any) -> np.ndarray:
+    """NSGA-III's mating tournament: the smaller violation wins; feasible rivals and equal violations draw lots.
+
+    pymoo 0.6.2's own draws the lots between equal violations from a generator without a seed.
+
+    Args:
+        pop: The population.
+        pairs: (n, 2) indices of rivals.
+        random_state: The algorithm's generator.
+        **others: What else pymoo hands over.
+
+    Returns:
+        (n, 1) int64 indices of the winners.
+    """
+    violation = pop.get("CV")[:, 0]
+    winners = np.empty((len(pairs), 1), dtype=np.int64)
+    for i, (a, b) in enumerate(pairs):
+        if violation[a] == violation[b]:
+            winners[i] = random_state.choice([a, b])
+        else:
+            winners[i] = a if violation[a] < violation[b] else b
+    return winners
 
 
 @algorithm("nsga3", objectives="several", needs=VARIATION)
@@ -110,7 +140,25 @@ def nsga3(
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     directions = reference_directions(problem.n_obj, pop_size)
     arguments["pop_size"] = max(pop_size, len(directions))
-    return NSGA3(ref_dirs=directions, **arguments)
+    tournament = TournamentSelection(func_comp=seeded_tournament)
+    return _filled(NSGA3(ref_dirs=directions, selection=tournament, **arguments))
+
+
+class BoxNormalization(HyperplaneNormalization):
+    """Ideal and nadir of a population, one apart in an objective that is the same for all of it."""
+
+    def update(self, F: np.ndarray, nds: Any = None) -> None:
+        """Take in a population's objectives, (n, n_obj)."""
+        super().update(F, nds)
+        self.nadir_point = np.where(self.nadir_point > self.ideal_point, self.nadir_point, self.ideal_point + 1.0)
+
+
+class SeparateSPEA2Survival(SPEA2Survival):
+    """SPEA2's survival that divides by no empty range."""
+
+    def _do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
+        self.norm = self.norm or BoxNormalization(pop.get("F").shape[1])
+        return super()._do(problem, pop, *args, **kwargs)
 
 
 @algorithm("spea2", objectives="several", needs=VARIATION)
@@ -126,7 +174,7 @@ def spea2(
     """
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     # pymoo's default survival is one object for all of its SPEA2s, and it remembers the last run's bounds
-    return SPEA2(survival=SPEA2Survival(normalize=True), **arguments)
+    return _filled(SPEA2(survival=SeparateSPEA2Survival(normalize=True), **arguments))
 
 
 @algorithm("moead", objectives="several", needs=VARIATION, handles_constraints=False)
@@ -176,7 +224,7 @@ def sms_emoa(
         mutation_prob: Probability that a child is mutated.
     """
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    return SMSEMOA(n_offsprings=n_offsprings, **arguments)
+    return _filled(SMSEMOA(n_offsprings=n_offsprings, **arguments))
 
 
 @algorithm("ga", objectives="one", needs=VARIATION)
@@ -197,12 +245,12 @@ def ga(
         mutation_prob: Probability that a child is mutated.
     """
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    return GA(n_offsprings=n_offsprings, **arguments)
+    return _filled(GA(n_offsprings=n_offsprings, **arguments))
 
 
 def _box(problem: CompressionProblem) -> FunctionSampling:
     """Uniform sampling in the box, for algorithms that move through it as reals."""
-    return FunctionSampling(real_operators(problem.xl, problem.xu).sampling)
+    return FunctionSampling(started(problem, real_operators(problem.xl, problem.xu).sampling))
 
 
 @algorithm("de", objectives="one", representations=NUMERIC)
@@ -260,7 +308,7 @@ def cma_es(
     if size < 2 or sigma <= 0 or restarts < 0:
         wanted = "--algo.pop_size >= 2, --algo.sigma > 0 and --algo.restarts >= 0"
         raise UsageError(f"cma-es needs {wanted}, got {size}, {sigma} and {restarts}")
-    return SeededCMAES(sigma=sigma, restarts=restarts, pop_size=size)
+    return SeededCMAES(x0=first_of_start(problem), sigma=sigma, restarts=restarts, pop_size=size)
 
 
 class BoxPSO(PSO):

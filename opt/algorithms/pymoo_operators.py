@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.mating import Mating
 from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
 from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 
+from opt.hooks import fingerprint_of
 from opt.problem import (
     CompressionProblem,
     CrossoverFunction,
@@ -89,12 +91,62 @@ def repaired(operators: Operators, X: np.ndarray) -> Population:
     return Population.new("X", operators.repair(X) if operators.repair else X)
 
 
+EMPTY_MATINGS = 10
+"""So many matings in a row without one new candidate are followed by sampling."""
+
+
+class FilledMating(Mating):
+    """pymoo's Mating, filled up from the problem's sampling where it finds no new candidate.
+
+    Args:
+        mating: The algorithm's own.
+        sampling: The algorithm's own.
+    """
+
+    def __init__(self, mating: Mating, sampling: Sampling) -> None:
+        super().__init__(
+            mating.selection,
+            mating.crossover,
+            mating.mutation,
+            repair=mating.repair,
+            eliminate_duplicates=mating.eliminate_duplicates,
+            n_max_iterations=mating.n_max_iterations,
+        )
+        self.sampling = sampling
+
+    def do(  # noqa: D102 - pymoo's own loop, which would mate a hundred times and then give up
+        self,
+        problem: Any,
+        pop: Population,
+        n_offsprings: int,
+        random_state: Any = None,
+        n_max_iterations: int | None = None,
+        **kwargs: Any,
+    ) -> Population:
+        offspring = Population.create()
+        n_empty = 0
+        for _ in range(n_max_iterations or self.n_max_iterations):
+            lacking = n_offsprings - len(offspring)
+            children = self._do(problem, pop, lacking, random_state=random_state, **kwargs)
+            children = self.repair(problem, children, random_state=random_state, **kwargs)
+            children = self.eliminate_duplicates.do(children, pop, offspring)[:lacking]
+            offspring = Population.merge(offspring, children)
+            n_empty = 0 if len(children) else n_empty + 1
+            if len(offspring) == n_offsprings or n_empty == EMPTY_MATINGS:
+                break
+        if lacking := n_offsprings - len(offspring):
+            drawn = self.sampling(problem, lacking, random_state=random_state)
+            drawn = self.repair(problem, drawn, random_state=random_state)
+            offspring = Population.merge(offspring, self.eliminate_duplicates.do(drawn, pop, offspring))
+        return offspring
+
+
 class FingerprintDuplicates(DuplicateElimination):
     """Drops candidates whose fingerprint was seen in the same batch, the population or the offspring."""
 
     def __init__(self, problem: CompressionProblem) -> None:
         super().__init__()
-        self.fingerprint = problem.fingerprint
+        self.fingerprint = fingerprint_of(problem)
 
     def do(self, pop: Any, *args: Any, return_indices: bool = False, to_itself: bool = True) -> Any:  # noqa: D102
         seen = {self._key(individual) for other in args for individual in other}

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
+from opt.bounds import has_finite_bounds
 from opt.errors import UsageError, nearest
+from opt.hooks import call
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
 
 ObjectiveCount = Literal["one", "several", "any"]
@@ -31,6 +33,7 @@ class AlgorithmSpec:
         needs: Which of the problem's operators it uses, of "crossover", "mutation" and "moves"; a mutation is a move.
         handles_constraints: Whether it takes G <= 0 into account.
         min_var: Fewest variables that it can search.
+        is_foreign: Whether it is a user's own pymoo object, whose draws from global generators are then isolated.
     """
 
     name: str
@@ -40,6 +43,7 @@ class AlgorithmSpec:
     needs: tuple[str, ...] = ()
     handles_constraints: bool = True
     min_var: int = 1
+    is_foreign: bool = False
 
     @property
     def summary(self) -> str:
@@ -74,13 +78,13 @@ class AlgorithmSpec:
         if problem.representation not in self.representations:
             wanted = " or ".join(self.representations)
             return f"it needs {wanted} variables and the problem's are {problem.representation}"
-        if set(self.representations) <= {"real", "integer"} and not problem.has_bounds():
-            return "it needs bounds on every variable and the problem has none"
+        if set(self.representations) <= {"real", "integer"} and not has_finite_bounds(problem.xl, problem.xu):
+            return "it needs finite bounds on every variable and the problem has none"
         if problem.n_var < self.min_var:
             return f"it needs {self.min_var} variables or more and the problem has {problem.n_var}"
         if problem.has_constraints() and not self.handles_constraints:
             return "it takes no constraints and the problem has some"
-        own = problem.operators()
+        own = call(problem, "operators")
         missing = [n for n in self.needs if own is not None and not _brings(own, n)]
         if missing:
             return f"it needs the problem's {' and '.join(missing)} and the problem has none"
@@ -88,6 +92,8 @@ class AlgorithmSpec:
 
 
 def _brings(operators: Operators, need: str) -> bool:
+    if not isinstance(operators, Operators):
+        return True  # what it is instead is told by `operators_of`
     if need == "moves":
         return bool(operators.moves) or operators.mutation is not None
     return getattr(operators, need) is not None

@@ -9,9 +9,10 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
-from opt.algorithms.pymoo_builtin import NUMERIC, operators_of
+from opt.algorithms.pymoo_builtin import NUMERIC
 from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
+from opt.checked_operators import operators_of
 from opt.default_operators import default_operators
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Operators, SamplingFunction

@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 import opt
 from opt.adapt import as_compression_problem
 from opt.algorithms import build_algorithm, find_algorithm
-from opt.algorithms.pymoo_builtin import operators_of
+from opt.checked_operators import operators_of
 from opt.evaluation import evaluate_batch
 from opt.loading import load_problem_class
 

@@ -14,10 +14,10 @@ from opt.adapt import as_compression_problem
 from opt.default_operators import (
     binary_operators,
     integer_operators,
-    mixed_operators,
     permutation_operators,
     real_operators,
 )
+from opt.mixed_variables import mixed_operators
 
 
 def vary(operators, X, seed):

@@ -80,6 +80,8 @@ def test_search_that_finds_nothing_new_ends(tmp_path):
         def __init__(self):
             super().__init__(n_var=1, representation="integer", xl=0, xu=2)
 
+        n_distinct = None  # it does not say how few there are
+
         def evaluate(self, X):
             return np.column_stack([X[:, 0], -X[:, 0]]).astype(float)
 

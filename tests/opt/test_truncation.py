@@ -7,7 +7,7 @@ import pytest
 
 from opt import CompressionProblem, Objective, UsageError, minimize
 from opt.algorithms import build_algorithm, find_algorithm
-from opt.engine import Silent, View
+from opt.search_state import Silent, View
 from opt.problem import Operators
 
 

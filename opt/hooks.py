@@ -1,0 +1,221 @@
+"""Calling a user's code: what it raises, or returns wrongly, becomes one line that names the hook and the reason.
+
+Two kinds of hooks: a search cannot go on without `fingerprint`, `begin_generation` or an operator, so that their
+failure ends it, with everything evaluated so far kept (`HookError`). `test`, `describe`, `tensors` and `references`
+only add to a finished front: their failure costs their own columns or files, and is told (`Complaints`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opt.errors import UsageError
+from opt.problem import CompressionProblem, Reference
+
+_OWN = Path(__file__).resolve().parent
+_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+class HookError(UsageError):
+    """Code that the user gave has failed: says which, why and where."""
+
+
+class Complaints:
+    """What failed beside a search without ending it, each reason once.
+
+    Attributes:
+        texts: One line each.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note a line, unless it is noted already."""
+        if text not in self.texts:
+            self.texts.append(text)
+
+
+def reason_of(error: BaseException) -> str:
+    """The error's type, message and the place in the user's code that raised it, in one line."""
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((str(_OWN), "<", *_LIBRARIES))]
+    return f"{text} ({Path(own[-1].filename).name} line {own[-1].lineno})" if own else text
+
+
+@contextlib.contextmanager
+def user_code(what: str) -> Iterator[None]:
+    """Turn what the code inside raises into a HookError.
+
+    A KeyboardInterrupt passes: it is how a second Ctrl-C gives a batch up.
+
+    Args:
+        what: How messages call it, such as `Mine.fingerprint`.
+    """
+    try:
+        yield
+    except HookError:
+        raise
+    except UsageError as error:
+        raise HookError(f"{what}: {error}") from error
+    except (Exception, SystemExit, GeneratorExit) as error:
+        raise HookError(f"{what} failed: {reason_of(error)}") from error
+
+
+def hook_name(problem: CompressionProblem, hook: str) -> str:
+    """A hook as messages call it: the class that the user wrote, and the method."""
+    owner = getattr(problem, "inner", problem)
+    return f"{type(owner).__name__}.{hook}"
+
+
+def call(problem: CompressionProblem, hook: str, *arguments: Any) -> Any:
+    """What a hook returns.
+
+    Raises:
+        HookError: It failed.
+    """
+    with user_code(hook_name(problem, hook)):
+        return getattr(problem, hook)(*arguments)
+
+
+def fingerprint_of(problem: CompressionProblem) -> Callable[[np.ndarray], bytes]:
+    """The problem's `fingerprint`, which raises HookError where it fails or gives anything but bytes."""
+    name, own = hook_name(problem, "fingerprint"), problem.fingerprint
+
+    def fingerprint(x: np.ndarray) -> bytes:
+        with user_code(name):
+            key = own(x)
+        if not isinstance(key, bytes):
+            if isinstance(key, (bytearray, memoryview)):
+                return bytes(key)
+            raise HookError(f"{name} must return bytes, got {type(key).__name__}; encode it, as by repr(x).encode()")
+        return key
+
+    return fingerprint
+
+
+# -- what only adds to a finished front -------------------------------------------------------------
+
+
+def tests_of(problem: CompressionProblem, X: np.ndarray, complaints: Complaints) -> list[dict[str, float]]:
+    """Held-out metrics of each row of X, (n, n_var); a candidate whose test fails has none."""
+    name = hook_name(problem, "test")
+    try:
+        with user_code(name):
+            rows = problem.test_batch(X)
+            if not isinstance(rows, Sequence) or len(rows) != len(X):
+                raise TypeError(f"test_batch must return a list of {len(X)} mappings")
+            return [_numbers(row) for row in rows]
+    except HookError as error:
+        if len(X) == 1:
+            complaints.add(f"{error}; its test_ columns are left out")
+            return [{}]
+    return [row for i in range(len(X)) for row in tests_of(problem, X[i : i + 1], complaints)]
+
+
+def _numbers(row: Any) -> dict[str, float]:
+    if not isinstance(row, Mapping):
+        raise TypeError(f"must return a mapping of names to numbers, got {type(row).__name__}")
+    try:
+        return {str(name): float(value) for name, value in row.items()}
+    except (TypeError, ValueError):
+        raise TypeError(f"must return a mapping of names to numbers, got {_short(row)}") from None
+
+
+def description_of(problem: CompressionProblem, x: np.ndarray, complaints: Complaints) -> dict[str, Any]:
+    """Readable parameters of x, (n_var,); none where `describe` fails."""
+    name = hook_name(problem, "describe")
+    try:
+        with user_code(name):
+            row = problem.describe(x)
+            if not isinstance(row, Mapping):
+                raise TypeError(f"must return a mapping of names to values, got {type(row).__name__}")
+            return {str(key): value for key, value in row.items()}
+    except HookError as error:
+        complaints.add(f"{error}; its columns are left out")
+        return {}
+
+
+def tensors_of(problem: CompressionProblem, x: np.ndarray, complaints: Complaints) -> dict[str, np.ndarray]:
+    """Arrays of the decoded x, (n_var,); none where `tensors` fails."""
+    name = hook_name(problem, "tensors")
+    try:
+        with user_code(name):
+            arrays = problem.tensors(x)
+            if not isinstance(arrays, Mapping):
+                raise TypeError(f"must return a mapping of names to arrays, got {type(arrays).__name__}")
+            found = {str(key): np.ascontiguousarray(value) for key, value in arrays.items()}
+            odd = [key for key, value in found.items() if value.dtype.kind not in "biuf"]
+            if odd:
+                raise TypeError(f"must return arrays of numbers, and {odd[0]!r} holds {found[odd[0]].dtype}")
+            return found
+    except HookError as error:
+        complaints.add(f"{error}; its solutions are not saved as safetensors")
+        return {}
+
+
+def references_of(problem: CompressionProblem, complaints: Complaints) -> list[Reference]:
+    """The known solutions; none where `references` fails, and without those that do not fit the problem."""
+    name = hook_name(problem, "references")
+    try:
+        with user_code(name):
+            references = list(problem.references())
+    except HookError as error:
+        complaints.add(f"{error}; no references are saved")
+        return []
+    fitting = []
+    for reference in references:
+        if problem_of := _misfit(problem, reference):
+            complaints.add(f"{name}: {problem_of}; it is left out")
+        else:
+            fitting.append(reference)
+    return fitting
+
+
+def _misfit(problem: CompressionProblem, reference: Any) -> str:
+    """Why a reference cannot stand beside the problem's front; "" where it can."""
+    if not isinstance(reference, Reference):
+        return f"must return Reference objects, got {type(reference).__name__}"
+    values, wanted = (reference.F, problem.n_obj) if reference.X is None else (reference.X, problem.n_var)
+    letter = "F" if reference.X is None else "X"
+    try:
+        shape = np.atleast_2d(np.asarray(values, dtype=float if letter == "F" else None)).shape
+    except (TypeError, ValueError):
+        return f"{letter} of {reference.name!r} must hold numbers, got {_short(values)}"
+    if len(shape) != 2 or shape[1] != wanted:
+        return f"{letter} of {reference.name!r} must have shape (n, {wanted}), got {shape}"
+    for rows in (reference.test, reference.parameters):
+        if rows is not None and (len(rows) != shape[0] or not all(isinstance(row, Mapping) for row in rows)):
+            return f"test and parameters of {reference.name!r} must be {shape[0]} mappings, one a solution"
+    return ""
+
+
+def exact_front_of(problem: CompressionProblem, complaints: Complaints) -> np.ndarray | None:
+    """The known Pareto front, (m, n_obj) minimised; None where there is none or it fails."""
+    name = hook_name(problem, "pareto_front")
+    try:
+        with user_code(name):
+            front = problem.pareto_front()
+            if front is None:
+                return None
+            F = np.atleast_2d(np.asarray(front, dtype=np.float64))
+            if F.ndim != 2 or F.shape[1] != problem.n_obj:
+                raise ValueError(f"must have shape (m, {problem.n_obj}), got {F.shape}")
+            return F
+    except HookError as error:
+        complaints.add(f"{error}; no exact front is saved")
+        return None
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

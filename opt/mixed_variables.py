@@ -1,0 +1,146 @@
+"""Variables of several types in one candidate: an object genome that holds one dict of values by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pymoo.core.variable import Binary, Choice, Integer, Real
+
+from opt.bounds import checked_bounds, has_finite_bounds
+from opt.default_operators import binary_operators, integer_operators, real_operators
+from opt.errors import UsageError
+from opt.plain_spaces import product
+from opt.problem import Operators
+
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+def mixed_operators(variables: Mapping[str, Any]) -> Operators:
+    """Operators for pymoo's named variables of several types: X is (n, 1), each entry a dict by name."""
+    odd = [name for name, variable in variables.items() if type(variable) not in (Real, Integer, Binary, Choice)]
+    if odd:
+        raise UsageError(f"variables must be Real, Integer, Binary or Choice, and {', '.join(odd)} are not")
+    parts: list[tuple[list[str], Operators]] = []
+    for kind, make in (
+        (Real, lambda lo, hi: real_operators(lo, hi)),
+        (Integer, lambda lo, hi: integer_operators(lo, hi)),
+        (Binary, lambda lo, hi: binary_operators(len(lo))),
+        (Choice, lambda lo, hi: integer_operators(lo, hi)),
+    ):
+        names = [n for n, v in variables.items() if type(v) is kind]
+        if names:
+            lows, highs = zip(*(_range(n, variables[n]) for n in names), strict=True)
+            parts.append((names, make(np.array(lows, float), np.array(highs, float))))
+
+    def encode(X: np.ndarray, names: list[str]) -> np.ndarray:
+        return np.array([[_index(variables[n], x[n]) for n in names] for x in X[:, 0]])
+
+    def assemble(columns: list[tuple[list[str], np.ndarray]], n: int) -> np.ndarray:
+        X = np.empty((n, 1), dtype=object)
+        for i in range(n):
+            X[i, 0] = {
+                name: _value(variables[name], values[i, j]) for names, values in columns for j, name in enumerate(names)
+            }
+        return X
+
+    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
+        return assemble([(names, ops.sampling(n, rng)) for names, ops in parts], n)
+
+    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        first, second = [], []
+        for names, ops in parts:
+            assert ops.crossover is not None
+            C, D = ops.crossover(encode(A, names), encode(B, names), rng)
+            first.append((names, C))
+            second.append((names, D))
+        return assemble(first, len(A)), assemble(second, len(B))
+
+    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        columns = []
+        chosen = rng.integers(0, len(parts), size=len(X))
+        for k, (names, ops) in enumerate(parts):
+            assert ops.mutation is not None
+            values = encode(X, names)
+            rows = chosen == k
+            if rows.any():
+                values[rows] = ops.mutation(values[rows], rng)
+            columns.append((names, values))
+        return assemble(columns, len(X))
+
+    return Operators(sampling, crossover, mutation)
+
+
+def n_mixed(variables: Mapping[str, Any]) -> int | None:
+    """The number of combinations of values; None where a variable is real."""
+    if any(isinstance(variable, Real) for variable in variables.values()):
+        return None
+    sides = [_range(name, variable) for name, variable in variables.items()]
+    return product(int(high) - int(low) + 1 for low, high in sides)
+
+
+def mixed_fingerprint(variables: Mapping[str, Any], x: Mapping[str, Any]) -> bytes:
+    """Bytes that identify the values of x; a choice of anything but plain values counts by its place."""
+    named = {
+        name: value if isinstance(value, _PLAIN) else f"option {_index(variables[name], value)}"
+        for name, value in x.items()
+    }
+    return repr(sorted(named.items())).encode()
+
+
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two values of one variable are equal, arrays and what holds them too."""
+    if a is b:
+        return True
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+    if type(a) is not type(b) and not (isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS)):
+        return False
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(is_same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(is_same(a[k], b[k]) for k in a)
+    try:
+        return bool(a == b)
+    except (TypeError, ValueError):
+        return False
+
+
+def readable(value: Any) -> Any:
+    """A value as a cell of a table: plain as it is, anything else as one line of text."""
+    if isinstance(value, _PLAIN):
+        return value
+    return " ".join(str(value.tolist() if isinstance(value, np.ndarray) else value).split())
+
+
+def _range(name: str, variable: Any) -> tuple[float, float]:
+    if isinstance(variable, Choice):
+        if not len(variable.options):
+            raise UsageError(f"variable {name} is a Choice without options; give it at least one")
+        return 0.0, len(variable.options) - 1.0
+    if isinstance(variable, Binary):
+        return 0.0, 1.0
+    kind = "integer" if isinstance(variable, Integer) else "real"
+    try:
+        low, high = variable.bounds
+        xl, xu = checked_bounds(kind, low, high, 1, name=f"variable {name}")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bounds of variable {name} must be (lower, upper): {error}") from None
+    if xl is None or xu is None or not has_finite_bounds(xl, xu):
+        raise UsageError(f"variable {name} needs finite bounds, got {variable.bounds}")
+    return float(xl[0]), float(xu[0])
+
+
+def _index(variable: Any, value: Any) -> Any:
+    if not isinstance(variable, Choice):
+        return value
+    for i, option in enumerate(variable.options):
+        if is_same(option, value):
+            return i
+    raise UsageError(f"{readable(value)} is none of the options of its Choice variable: {readable(variable.options)}")
+
+
+def _value(variable: Any, value: Any) -> Any:
+    return variable.options[int(value)] if isinstance(variable, Choice) else value.item()
