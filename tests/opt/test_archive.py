@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opt.archive import Archive, hypervolume, igd_plus, nondominated, reference_point
+from opt.archive import Archive, farthest_first, hypervolume, igd_plus, nondominated, reference_point
 
 VALUES = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0, 1.0 + 2**-52, 2.0, 1e300, -1e300])
 
@@ -183,3 +183,21 @@ def test_reference_point_is_what_is_stated_or_a_tenth_beyond_the_worst():
     assert reference_point(F, [1, 2, 3]).dtype == np.float64
     with pytest.raises(ValueError, match="shorter"):
         reference_point(F, [None])
+
+
+def test_farthest_first_takes_the_ends_and_then_what_lies_farthest():
+    # a front whose second objective has another unit; scaled, the points lie at 0, 0.1, 0.45, 0.6, 0.95, 1
+    F = np.array([[0.45, 550.0], [0.0, 1000.0], [0.95, 50.0], [0.1, 900.0], [1.0, 0.0], [0.6, 400.0]]) + [3.0, -7.0]
+    order = [1, 4, 0, 5, 3, 2]
+    for n in range(6):
+        assert farthest_first(F, n).tolist() == order[:n]
+    assert farthest_first(F, 6).tolist() == farthest_first(F, 9).tolist() == list(range(6))
+    assert farthest_first(F[:0], 3).tolist() == []
+
+
+def test_farthest_first_takes_the_best_of_every_objective_once_and_bears_equal_values():
+    # two objectives have their best in one row, the fourth has no range
+    F = np.array([[1.0, 1.0, 5.0, 2.0], [0.0, 0.0, 9.0, 2.0], [2.0, 3.0, 0.0, 2.0], [2.0, 3.0, 1.0, 2.0]])
+    assert farthest_first(F, 3).tolist() == [1, 2, 0]
+    assert farthest_first(F, 2).tolist() == [1, 2]
+    assert farthest_first(F, 1).tolist() == [1]
