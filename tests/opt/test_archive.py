@@ -187,7 +187,8 @@ def test_reference_point_is_what_is_stated_or_a_tenth_beyond_the_worst():
 
 def test_farthest_first_takes_the_ends_and_then_what_lies_farthest():
     # a front whose second objective has another unit; scaled, the points lie at 0, 0.1, 0.45, 0.6, 0.95, 1
-    F = np.array([[0.45, 550.0], [0.0, 1000.0], [0.95, 50.0], [0.1, 900.0], [1.0, 0.0], [0.6, 400.0]]) + [3.0, -7.0]
+    first = np.array([0.45, 0.0, 0.95, 0.1, 1.0, 0.6])
+    F = np.column_stack([3 + first, 1000 * (1 - first) - 7])
     order = [1, 4, 0, 5, 3, 2]
     for n in range(6):
         assert farthest_first(F, n).tolist() == order[:n]

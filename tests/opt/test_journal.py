@@ -20,7 +20,10 @@ RECORDS = [
 ]
 
 
-ALTERED = r"line \d fails its check and is not the last: .*; restore it from a copy|is not a journal of this program; give a run dir"
+ALTERED = (
+    r"line \d fails its check and is not the last: .*; restore it from a copy"
+    r"|is not a journal of this program; give a run directory"
+)
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ def test_flipped_byte_in_the_last_record_drops_no_other(path):
 def test_other_version_is_refused_by_its_number(path):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(encode(HEADER | {"version": 99}) + b"".join(lines[1:]))
-    with pytest.raises(UsageError, match="version 99 and .*; open it with the release that wrote it"):
+    with pytest.raises(UsageError, match=r"version 99 and .*; open it with the release that wrote it"):
         read(path)
 
 
