@@ -17,7 +17,7 @@ NAN = float("nan")
 class Trade(CompressionProblem):
     """Two objectives, the second maximised and with a stated worst value."""
 
-    objectives = (Objective("cost"), Objective("gain", maximise, worst=-1.0))
+    objectives = (Objective("cost"), Objective("gain", maximise, worst=-2.0))
 
     def __init__(self, n_ieq_constr=0):
         super().__init__(n_var=1, xl=0, xu=9, n_ieq_constr=n_ieq_constr)
@@ -45,8 +45,8 @@ def test_first_batch_gives_the_reference_point_and_everything_counts():
     tally, state = tally_of()
     assert tally.ref_point is None and len(tally.archive) == 0 and state.best is None
     tally.add(column(1, 2, 3), batch([[1.0, -5.0], [3.0, -6.0], [2.0, -4.0]]))
-    # the stated worst gain of -1 is 1 minimised; the worst cost is measured, and a tenth of its range beyond
-    assert tally.ref_point.tolist() == [3.2, 1.0]
+    # the stated worst gain of -2 is 2 minimised; the worst cost is measured, and a tenth of its range beyond
+    assert tally.ref_point.tolist() == [3.2, 2.0]
     assert tally.archive.ids.tolist() == [1, 2]
     assert [x[0] for x in tally.archive.X] == [1.0, 2.0]
     assert (state.n_eval, state.n_failed, state.failures) == (3, 0, {})
@@ -61,7 +61,7 @@ def test_only_new_candidates_count_and_ids_go_on():
     assert state.n_eval == 3
     assert tally.archive.ids.tolist() == [2, 1, 3]
     assert [x[0] for x in tally.archive.X] == [6.0, 1.0, 7.0]
-    assert tally.ref_point.tolist() == pytest.approx([3.3, 1.0]), "of the first batch alone"
+    assert tally.ref_point.tolist() == pytest.approx([3.3, 2.0]), "of the first batch alone"
 
 
 def test_failed_and_infeasible_candidates_are_counted_and_never_archived():
@@ -70,7 +70,7 @@ def test_failed_and_infeasible_candidates_are_counted_and_never_archived():
     G = [[NAN, NAN], [0.0, 0.1], [0.0, -1.0], [-1.0, 0.0]]
     tally.add(column(1, 2, 3, 4), batch(F, G=G, failures={0: "ValueError: no"}))
     assert tally.archive.ids.tolist() == [4, 3], "on the border is within"
-    assert tally.ref_point.tolist() == pytest.approx([2.1, 1.0]), "of what is feasible"
+    assert tally.ref_point.tolist() == pytest.approx([2.1, 2.0]), "of what is feasible"
     tally.add(column(5), batch([[NAN, NAN]], G=[[NAN, NAN]], failures={0: "ValueError: no"}))
     tally.add(column(6), batch([[NAN, NAN]], G=[[NAN, NAN]], failures={0: "KeyError: 1"}))
     assert (state.n_eval, state.n_failed) == (6, 3)
@@ -83,7 +83,7 @@ def test_reference_point_waits_for_the_first_feasible_candidate():
     tally.add(column(1), batch([[1.0, -1.0]], G=[[1.0]]))
     assert tally.ref_point is None and state.best is None and state.hypervolume == 0.0
     tally.add(column(2), batch([[5.0, -1.0]], G=[[0.0]]))
-    assert tally.ref_point.tolist() == [5.5, 1.0]
+    assert tally.ref_point.tolist() == [5.5, 2.0]
 
 
 def test_dominated_newcomers_leave_archive_and_hypervolume_as_they_were():
@@ -103,7 +103,7 @@ def test_readmitted_candidates_have_negative_ids_and_move_best_and_hypervolume()
     tally.clear()
     assert len(tally.archive) == 0 and state.hypervolume == 0.0 and tally.ref_point.tolist() == reference
     F = np.array([[NAN, NAN], [3.0, -1.0], [1.0, -9.0], [2.0, -3.0]])
-    tally.readmit(column(1, 2, 3, 4), F, np.array([[0.0], [0.0], [0.5], [-1.0]]))
+    tally.readmit(column(1, 2, 3, 4), F, np.array([[0.0], [-1.0], [0.5], [0.0]]))
     assert tally.archive.ids.tolist() == [-4] and tally.archive.X[0].tolist() == [4.0]
     assert state.best.tolist() == [2.0, 3.0]
     assert state.hypervolume == hypervolume(np.array([[2.0, -3.0]]), tally.ref_point)

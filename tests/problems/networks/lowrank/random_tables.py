@@ -27,11 +27,11 @@ def random_errors(seed, *, ties=False, schemes=(0,)):
     return errors
 
 
-def random_table(seed, *, ties=False, schemes=(0,)):
+def random_table(seed, *, ties=False, schemes=(0,), layers=LAYERS):
     errors = random_errors(seed, ties=ties, schemes=schemes)
-    n = sum(layer.parameters for layer in LAYERS)
-    whole = Whole(n + 20, sum(layer.macs for layer in LAYERS), 4 * n + 80)
-    return ChoiceTable(LAYERS, errors, whole, schemes=schemes)
+    n = sum(layer.parameters for layer in layers)
+    whole = Whole(n + 20, sum(layer.macs for layer in layers), 4 * n + 80)
+    return ChoiceTable(layers, errors, whole, schemes=schemes)
 
 
 def everything(table, size):

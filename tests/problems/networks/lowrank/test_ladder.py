@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from random_tables import everything, random_table
+from random_tables import LAYERS, everything, random_table
 from scipy.spatial import ConvexHull
 
 from problems.networks.lowrank.ladder import Ladder
@@ -31,9 +31,10 @@ def test_front_is_that_of_every_allocation(seed, ties, size):
     assert set(zip(got_errors.tolist(), got_sizes.tolist(), strict=True)) == expected
 
 
+@pytest.mark.parametrize("n_layers", [2, 3])
 @pytest.mark.parametrize("seed", range(4))
-def test_allocation_is_lexicographically_optimal_within_its_budget(seed):
-    table = random_table(seed)
+def test_allocation_is_lexicographically_optimal_within_its_budget(seed, n_layers):
+    table = random_table(seed, layers=LAYERS[:n_layers])
     errors, sizes = everything(table, "parameters")
     ladder = Ladder(table)
     for budget in np.linspace(ladder.smallest, ladder.largest, 23):
@@ -134,6 +135,15 @@ def test_allocations_keep_to_the_options_that_are_named():
                 assert x[2 * i] in options[i]
     assert n_seen > 12
     assert ladder.allocate(ladder.largest).tolist() == table.whole_row().tolist()
+
+
+def test_ladder_without_steps_is_the_network_itself():
+    table = random_table(1)
+    ladder = Ladder(table, options=[[], [], []])
+    assert ladder.smallest == ladder.largest == table.total("parameters")
+    errors, sizes = ladder.front()
+    assert errors.tolist() == [0.0] and sizes.tolist() == [ladder.largest]
+    assert ladder.front_rows().tolist() == [table.whole_row().tolist()]
 
 
 @pytest.mark.parametrize("aggregate", ["max", "sum"])
