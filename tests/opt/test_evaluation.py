@@ -134,6 +134,44 @@ def test_failing_candidates_are_isolated_with_their_reasons():
     assert (F[[0, 2, 5]] == [1.5, 0.75]).all()
 
 
+def test_single_candidate_that_fails_has_no_constraints_where_the_problem_has_none():
+    F, G, reasons = evaluate_batch(Flaky(), np.array([[0.5, 0.95, 0.5]]))
+    assert np.isnan(F).all() and G is None and list(reasons) == [0]
+    F, G, reasons = evaluate_batch(Fenced(), np.array([["x", "y"]]))
+    assert np.isnan(F).all() and np.isnan(G).all() and F.shape == G.shape == (1, 2)
+
+
+def test_every_value_that_is_not_finite_is_named():
+    X = np.array([[0.5, 0.5, 0.95], [0.5, 0.5, 0.5]])
+
+    class Worse(Flaky):
+        def evaluate(self, X):
+            return np.where(X[:, 2:] > 0.9, [np.nan, -np.inf], [1.0, 2.0])
+
+    F, _, reasons = evaluate_batch(Worse(), X)
+    assert reasons == {0: "not finite: a = nan, b = -inf"}
+    assert np.isnan(F[0]).all() and F[1].tolist() == [1.0, 2.0]
+
+    class Half(Fenced):
+        def evaluate(self, X):
+            F, G = super().evaluate(X)
+            return np.where(X[:, :1] > 1, np.inf, F), G.astype(int).tolist()
+
+    F, G, reasons = evaluate_batch(Half(), np.array([[2.0, 1.0], [1.0, 1.0]]))
+    assert reasons == {0: "not finite: a = inf, b = inf"} and np.isnan(F[0]).all()
+    assert G.dtype == F.dtype == np.float64 and np.isfinite(G).all()
+
+
+def test_batch_of_nothing_new_has_the_same_form():
+    problem = Counting()
+    evaluator = Evaluator(problem)
+    ask(problem, evaluator, [1, 2])
+    batch = ask(problem, evaluator, [2, 1])
+    assert batch.new.dtype == np.int64 and batch.new.shape == (0,)
+    assert batch.failures == {} and batch.G is None
+    assert ask(problem, evaluator, []).F.shape == (0, 1)
+
+
 def test_failed_duplicate_is_not_tried_again():
     problem = Flaky()
     evaluator = Evaluator(problem)

@@ -39,7 +39,7 @@ def test_allocation_is_lexicographically_optimal_within_its_budget(seed, n_layer
     ladder = Ladder(table)
     for budget in np.linspace(ladder.smallest, ladder.largest, 23):
         x = ladder.allocate(budget)
-        assert table.sizes(x[None], "parameters")[0] <= budget
+        assert x.dtype == np.int64 and table.sizes(x[None], "parameters")[0] <= budget
         fitting = np.sort(errors[sizes <= budget], axis=1)[:, ::-1]
         best = fitting[np.lexsort(fitting.T[::-1])[0]]
         np.testing.assert_allclose(np.sort(table.errors(x[None])[0])[::-1], best)
