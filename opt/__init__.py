@@ -10,9 +10,9 @@ From Python::
 """
 
 from opt.errors import UsageError
+from opt.minimize import minimize
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, maximise, minimise
 from opt.run import Run, find_runs, list_runs, load_run
-from opt.runner import minimize
 
 __all__ = [
     "CompressionProblem",

@@ -47,6 +47,10 @@ class PlainProblem(CompressionProblem):
             n_ieq_constr=problem.n_ieq_constr,
         )
         self.vars = variables
+        said = getattr(problem, "n_distinct", None)
+        if said is None:
+            said = n_mixed(variables) if variables else n_plain(representation, self.n_var, self.xl, self.xu)
+        self.n_distinct = said() if callable(said) else said
 
     def name(self) -> str:
         """The plain problem's own name."""
@@ -81,15 +85,7 @@ class PlainProblem(CompressionProblem):
         """Bytes of the vector, or of the named values."""
         return mixed_fingerprint(self.vars, x[0]) if self.vars else np.ascontiguousarray(x).tobytes()
 
-    @property  # type: ignore[override]
-    def n_distinct(self) -> int | None:
-        """As the plain problem says it, else the number of its vectors, or of mixed values without reals."""
-        said = getattr(self.inner, "n_distinct", None)
-        if said is not None:
-            return said() if callable(said) else said
-        return n_mixed(self.vars) if self.vars else n_plain(self.representation, self.n_var, self.xl, self.xu)
-
-    def candidates(self) -> Iterable[np.ndarray] | None:
+    def all_candidates(self) -> Iterable[np.ndarray] | None:
         """Every vector; None for mixed variables."""
         if self.vars or n_plain(self.representation, self.n_var, self.xl, self.xu) is None:
             return None

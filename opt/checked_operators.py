@@ -138,7 +138,7 @@ class _Check:
         """Numbers of another kind that stand for the right ones, such as whole floats for integers."""
         kind = {"real": np.float64, "integer": np.int64, "permutation": np.int64, "binary": np.bool_}[self.kind]
         try:
-            converted = X.astype(kind)
+            converted: np.ndarray = X.astype(kind)
             is_same = bool((converted == X).all())
         except (TypeError, ValueError, OverflowError):
             is_same = False

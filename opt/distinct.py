@@ -49,7 +49,7 @@ class Completion:
     """When a search is to be completed, and the candidates that it has not seen.
 
     Args:
-        problem: What is searched; its `candidates` are gone through, or where it cannot list them, samples.
+        problem: What is searched; its `all_candidates` are gone through, or where it cannot list them, samples.
         n_distinct: How many there are.
         rng: For the samples.
         fingerprint: The problem's, checked.
@@ -116,9 +116,9 @@ class Completion:
 
     def _all(self) -> Iterator[np.ndarray]:
         """The problem's own list, else chunks of samples as long as they bring something new."""
-        name = hook_name(self.problem, "candidates")
+        name = hook_name(self.problem, "all_candidates")
         with user_code(name):
-            listed = self.problem.candidates()
+            listed = self.problem.all_candidates()
             listed = None if listed is None else iter(listed)
         if listed is not None:
             while True:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
@@ -83,8 +84,10 @@ class Search:
         self.tally = Tally(problem, self.state)
         self.evaluator = Evaluator(problem, cache_size=cache_size, fail_fast=fail_fast)
         self._has_ended = False
+        self._asked: Any = None
         self.scalariser = scalariser if spec.objectives == "one" and problem.n_obj > 1 else None
-        self._rounded = problem.representation == "integer" and "crossover" not in spec.needs and spec.name in ROUNDED
+        moves_through_box = spec.is_foreign or ("crossover" not in spec.needs and spec.name in ROUNDED)
+        self._rounded = problem.representation == "integer" and moves_through_box
         # it runs generations of its own between two of ours: see `JournalKeeping`
         self.keeps_journal = False
         self._fingerprint = fingerprint_of(problem)
@@ -259,7 +262,10 @@ class Search:
                 )
             self.algorithm.replay(pending["algo"])
         with self._in_algorithm("ask"):
-            return self.algorithm.ask()
+            asked = self.algorithm.ask()
+        # some of pymoo's local searches ask for one individual, and want to be told of it as one
+        self._asked = asked
+        return Population.create(asked) if isinstance(asked, Individual) else asked
 
     @contextlib.contextmanager
     def _in_algorithm(self, step: str) -> Iterator[None]:
@@ -295,7 +301,19 @@ class Search:
     def _candidates(self, population: Any) -> np.ndarray:
         """A population's X as the problem takes it."""
         X = population.get("X")
+        if self._isolated is not None:
+            self._check_kind(X)
         return np.clip(np.rint(X), self.problem.xl, self.problem.xu).astype(np.int64) if self._rounded else X
+
+    def _check_kind(self, X: np.ndarray) -> None:
+        """Refuse candidates of a pymoo object that the problem cannot take, such as reals where it has bits."""
+        kind = self.problem.representation
+        fitting = {"real": "f", "integer": "iuf", "binary": "b", "permutation": "iu"}.get(kind, "O")
+        if X.dtype.kind not in fitting or X.ndim != 2:
+            raise UsageError(
+                f"{self._algorithm_name} proposes candidates of dtype {X.dtype} and the problem needs {kind} ones; give it "
+                "operators for these, or name an algorithm of python -m opt.solve --list"
+            )
 
     def _keys(self, infills: Any, X: np.ndarray) -> list[bytes]:
         if not self._rounded and "fingerprint" in infills[0].data:
@@ -324,7 +342,7 @@ class Search:
         self._set_values(infills, batch.F, batch.G)
         self.algorithm.evaluator.n_eval = self.state.n_eval
         with self._in_algorithm("tell"):
-            self.algorithm.tell(infills=infills)
+            self.algorithm.tell(infills=self._asked)
         trace = getattr(self.algorithm, "trace", None)
         if trace:
             self.recorder.trace({"n_gen": self.state.n_gen, "n_eval": self.state.n_eval, **trace})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pymoo.core.problem import Problem
@@ -143,6 +143,13 @@ class CompressionProblem(Problem):
     """Algorithms that only this task has: found by `--algo NAME` and shown by `FILE.py --list`."""
 
     _n_distinct: int | None = None
+    _given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note what the problem is built with: a run that goes on compares it."""
+        problem = super().__new__(cls)
+        problem._given = (args, kwargs)
+        return problem
 
     def __init__(
         self,
@@ -277,7 +284,7 @@ class CompressionProblem(Problem):
     def n_distinct(self, value: int | None) -> None:
         self._n_distinct = value
 
-    def candidates(self) -> Iterable[np.ndarray] | None:
+    def all_candidates(self) -> Iterable[np.ndarray] | None:
         """Every distinct candidate, as arrays of shape (k, n_var), for a search whose budget covers them all.
 
         None where they cannot be listed: then samples are drawn until nothing new comes.

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic as time_now
 from typing import Any
 
 import numpy as np
-from pymoo.core.problem import Problem
 from threadpoolctl import threadpool_limits
 
-from opt.adapt import PlainProblem, as_compression_problem
-from opt.algorithms import build_algorithm, find_algorithm
+from opt import atomic
+from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
-from opt.engine import Search, State
+from opt.engine import Search
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references
+from opt.hooks import HookError
 from opt.limits import check_time_limit
-from opt.loading import name_of
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
-from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
+from opt.provenance import check_unchanged, provenance
+from opt.run import Run, RunDirectory, load_run, now
+from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
+from opt.search_state import State
+from opt.warm_start import Start, offering
 
-DEFAULT_OUT = "runs"
+TRACEBACK = "traceback.txt"
+"""Where a run that the user's code ended keeps what a programmer wants to see."""
 STOP_FILE_SECONDS = 1.0
 
 
@@ -90,14 +94,24 @@ class Request:
         return cls(**(asked | {"budget": Budget(**asked["budget"])}))
 
 
-def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
-    """Refuse what cannot work before anything is written; the scalariser that the request names."""
-    spec = find_algorithm(request.algo, problem)
+def check_request(
+    problem: CompressionProblem, request: Request, *, spec: AlgorithmSpec | None = None, start: Start | None = None
+) -> Scalariser:
+    """Refuse what cannot work before anything is written; the scalariser that the request names.
+
+    Args:
+        problem: What is searched.
+        request: How.
+        spec: The algorithm, where it is none that the request can name.
+        start: Candidates to begin with, or None.
+    """
+    spec = spec or find_algorithm(request.algo, problem)
     if request.eval_seconds is not None:
         check_time_limit()
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
         raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
-    build_algorithm(spec, problem, request.parameters)
+    with offering(problem, None if start is None else start.X, spec.name):
+        build_algorithm(spec, problem, request.parameters)
     if spec.objectives != "one" and (request.weights or request.ref or request.scalarise != "sum"):
         raise UsageError(f"{request.algo} optimises every objective; --weights, --scalarise and --ref are not for it")
     own = problem.scalarise if type(problem).scalarise is not CompressionProblem.scalarise else None
@@ -115,6 +129,10 @@ def run_search(
     command: str | None = None,
     silent: bool = False,
     stop_file: Path | None = None,
+    is_forced: bool = False,
+    start: Start | None = None,
+    callback: Callable[[Any], Any] | None = None,
+    spec: AlgorithmSpec | None = None,
 ) -> Run:
     """Search, save, and return the run.
 
@@ -129,31 +147,46 @@ def run_search(
         silent: Show no progress.
         stop_file: A file whose appearance asks the search to end after the batch under way; its text
             is the reason.
+        is_forced: Go on with a run though code, data or versions have changed since.
+        start: Candidates that the algorithm begins with; a resumed run has its own.
+        callback: Called with pymoo's algorithm after each generation.
+        spec: The algorithm, where it is a pymoo object and not a name.
 
     Raises:
-        UsageError: The request does not fit the problem, nothing can be written, `fail_fast` struck,
-            or the resumed run does not replay. What was evaluated stays in the run directory.
+        UsageError: The request does not fit the problem, nothing can be written, `fail_fast` struck, the
+            user's code failed, or the resumed run does not replay. What was evaluated stays in the run directory.
     """
     with threadpool_limits(limits=request.threads):
-        scalariser = check_request(problem, request)
-        directory = _open_directory(problem, request, origin=origin, out=out, name=name, resume=resume, command=command)
+        spec = spec or find_algorithm(request.algo, problem)
+        start = start if resume is None else saved_start(resume, problem, given=start)
+        scalariser = check_request(problem, request, spec=spec, start=start)
+        made_by = provenance(problem, origin["parameters"])
+        entry = {} if resume is None else check_unchanged(resume.path, resume.manifest, made_by, is_forced=is_forced)
+        manifest = _manifest(problem, request, spec, origin=origin, command=command, made_by=made_by)
+        directory = _open_directory(problem, manifest, out=out, name=name, resume=resume, changed=entry)
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
                 progress.note(f"dropped a torn last record of {directory.n_dropped} bytes from {directory.path}")
-            search = Search(
+            search = _built(
+                directory,
                 problem,
-                find_algorithm(request.algo, problem),
+                spec,
                 dict(request.parameters),
                 seed=request.seed,
                 budget=request.budget,
                 scalariser=scalariser,
-                recorder=directory,
                 cache_size=request.cache_size,
                 fail_fast=request.fail_fast,
                 on_generation=progress,
                 eval_seconds=request.eval_seconds,
+                start=start,
+                callback=callback,
             )
+            if start is not None and resume is None:
+                save_start(directory.path, start)
+            if search.budget != request.budget:
+                progress.note(f"there are {search.n_distinct} distinct candidates: --n-eval is cut to as many")
             if stop_file is not None:
                 search.on_generation = _stopping(search, stop_file)
             with stop_on_signals(search):
@@ -174,131 +207,79 @@ def run_search(
     return run
 
 
-def minimize(
-    problem: Problem,
-    algo: str = "nsga2",
+def _manifest(
+    problem: CompressionProblem,
+    request: Request,
+    spec: AlgorithmSpec,
     *,
-    seed: int = 1,
-    n_gen: int | None = None,
-    n_eval: int | None = None,
-    time: str | float | None = None,
-    patience: int | None = None,
-    weights: Sequence[float] | None = None,
-    scalarise: str = "sum",
-    ref: Sequence[float] | None = None,
-    out: str | Path = DEFAULT_OUT,
-    resume: str | Path | None = None,
-    threads: int = 1,
-    keep: int = 200,
-    fail_fast: bool = False,
-    verbose: bool = False,
-    **parameters: Any,
-) -> Run:
-    """Search `problem` with the algorithm called `algo`; after pymoo's function of the same name.
-
-    Args:
-        problem: A CompressionProblem or any pymoo Problem.
-        algo: A name from `python -m opt.solve --list`.
-        seed: Everything random descends from it.
-        n_gen: Budget in generations; 50 when no budget is given.
-        n_eval: Budget in evaluations of distinct candidates.
-        time: Budget in seconds, or text such as "10m".
-        patience: Stop after so many generations without a gain in hypervolume.
-        weights: One per objective, for single-objective algorithms; the problem's own when not given.
-        scalarise: "sum", "asf", or "problem" for the problem's own.
-        ref: Reference point of "asf", one value per objective in its own sense.
-        out: Folder for the run directory.
-        resume: An unfinished run of the same problem and request to go on with; the rest of the
-            arguments then come from that run.
-        threads: Threads of linear algebra.
-        keep: Most solutions saved as safetensors.
-        fail_fast: Stop on the first candidate that cannot be evaluated.
-        verbose: Show progress.
-        **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked. A function,
-            such as annealing's `schedule`, must stand at the top of a module, by whose name the run knows it.
-
-    Returns:
-        The saved run, with `.front` as a DataFrame and `.plot()`.
-
-    Raises:
-        UsageError: As `run_search`.
-    """
-    task = as_compression_problem(problem)
-    origin = _origin(problem, task)
-    if resume is not None:
-        run = load_run(resume)
-        if run.status == "finished":
-            return run
-        return run_search(
-            task, Request.from_manifest(run.manifest), origin=origin, out=Path(out), resume=run, silent=not verbose
-        )
-    request = Request(
-        algo=algo,
-        parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
-        seed=seed,
-        budget=Budget.of(n_gen=n_gen, n_eval=n_eval, time=time, patience=patience),
-        scalarise=scalarise,
-        weights=None if weights is None else tuple(weights),
-        ref=None if ref is None else tuple(ref),
-        threads=threads,
-        keep=keep,
-        fail_fast=fail_fast,
-    )
-    return run_search(task, request, origin=origin, out=Path(out), silent=not verbose)
-
-
-def _origin(problem: Problem, task: CompressionProblem) -> dict[str, Any]:
-    """Where a problem made in Python comes from; its parameters are not known."""
-    inner = problem if not isinstance(task, PlainProblem) else task.inner
-    try:
-        file = inspect.getsourcefile(type(inner))
-    except TypeError:
-        file = None
-    return {"name": task.name(), "file": file, "class": type(inner).__qualname__, "parameters": None}
+    origin: dict[str, Any],
+    command: str | None,
+    made_by: dict[str, Any],
+) -> dict[str, Any]:
+    """What a new run's manifest says before it begins."""
+    parameters = {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
+    return {
+        "command": command,
+        "problem": origin | {"arguments": made_by["arguments"]},
+        "objectives": _objectives(problem),
+        "algo": {"name": request.algo, "parameters": parameters}
+        | ({"object": spec.objectives} if spec.is_foreign else {}),
+        "seed": request.seed,
+        "budget": request.budget.as_dict(),
+        "request": asdict(request),
+        **{name: made_by[name] for name in ("versions", "code", "sources", "data")},
+    }
 
 
 def _open_directory(
     problem: CompressionProblem,
-    request: Request,
+    manifest: dict[str, Any],
     *,
-    origin: dict[str, Any],
     out: Path,
     name: str | None,
     resume: Run | None,
-    command: str | None,
+    changed: dict[str, Any],
 ) -> RunDirectory:
-    if resume is not None:
-        expected, found = resume.manifest["objectives"], _objectives(problem)
-        if expected != found:
-            raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
-        try:
-            directory = RunDirectory(resume.path, resume.manifest)
-            directory.update(status="running")
-        except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
-        return directory
-    manifest = {
-        "command": command,
-        "problem": origin,
-        "objectives": _objectives(problem),
-        "algo": {"name": request.algo, "parameters": _all_parameters(request, problem)},
-        "seed": request.seed,
-        "budget": request.budget.as_dict(),
-        "request": asdict(request),
-        "versions": versions(),
-        "code": code_fingerprint(origin["file"]),
-        "data": problem.data_fingerprint(),
-    }
-    stem = f"{_slug(origin['name'])}-{_slug(request.algo)}-s{request.seed}"
-    return RunDirectory.create(out, stem, manifest, name=name)
+    if resume is None:
+        stem = f"{_slug(manifest['problem']['name'])}-{_slug(manifest['algo']['name'])}-s{manifest['seed']}"
+        return RunDirectory.create(out, stem, manifest, name=name)
+    expected, found = resume.manifest["objectives"], manifest["objectives"]
+    if expected != found:
+        raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
+    try:
+        directory = RunDirectory(resume.path, resume.manifest)
+        resumed = list(resume.manifest.get("resumed") or [])
+        if changed:
+            resumed.append({"at": now(), "n_gen": len(directory.records), **changed})
+        directory.update(status="running", **({"resumed": resumed} if resumed else {}))
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
+    return directory
+
+
+def _built(directory: RunDirectory, *arguments: Any, **options: Any) -> Search:
+    """A Search; where the user's code fails before it begins, the run is noted as failed."""
+    try:
+        return Search(*arguments, recorder=directory, **options)
+    except HookError as error:
+        _keep_traceback(directory, error)
+        directory.update(status="failed", stop_reason=str(error), ended=now())
+        raise
+
+
+def _keep_traceback(directory: RunDirectory, error: Exception) -> None:
+    if error.__cause__ is not None:
+        text = "".join(traceback.format_exception(error.__cause__))
+        atomic.write_bytes(directory.path / TRACEBACK, text.encode("utf-8", "backslashreplace"))
 
 
 def _search(search: Search, directory: RunDirectory) -> str:
     """Run the search; the reason when it failed, else an empty string."""
     try:
         search.run()
-    except EvaluationFailed as error:
+    except (EvaluationFailed, HookError) as error:
+        _keep_traceback(directory, error)
         return str(error)
     except KeyboardInterrupt:
         # a second signal: the batch under way is given up, everything before it is recorded
@@ -387,12 +368,6 @@ def stop_on_signals(search: Search) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _all_parameters(request: Request, problem: CompressionProblem) -> dict[str, Any]:
-    """The algorithm's parameters with the defaults filled in."""
-    spec = find_algorithm(request.algo, problem)
-    return {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
 
 
 def _objectives(problem: CompressionProblem) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,10 +21,12 @@ class Start:
     Args:
         X: (n, n_var) candidates, n >= 1.
         F: (n, n_obj) their objectives, minimised, where they are known; they decide the order.
+        source: Run directory whose journal they were found by again, or None.
     """
 
     X: np.ndarray
     F: np.ndarray | None = None
+    source: Path | None = None
 
     def ordered(self, scalarise: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:
         """X so that the first few rows are a good start: the best values first, or spread along the front.
@@ -63,12 +66,21 @@ class StartedSampling:
         return first if len(first) == n else np.concatenate([first, self.own(n - len(first), rng)])
 
 
-class _Offer:
-    """The start while an algorithm is built; notes whether anything of the algorithm takes it."""
+class Offer:
+    """The start while an algorithm is built; notes whether anything of the algorithm takes it.
+
+    Args:
+        X: (n, n_var) its candidates, the most welcome first.
+    """
 
     def __init__(self, X: np.ndarray) -> None:
-        self.X = X
+        self._X = X
         self.is_taken = False
+
+    def take(self) -> np.ndarray:
+        """The candidates."""
+        self.is_taken = True
+        return self._X
 
 
 _OFFER = "_offered_start"
@@ -76,7 +88,7 @@ _OFFER = "_offered_start"
 
 @contextlib.contextmanager
 def offering(problem: CompressionProblem, X: np.ndarray | None, algorithm: str) -> Iterator[None]:
-    """While an algorithm is built inside, `started` and `first_of_start` give it the start's candidates.
+    """While an algorithm is built inside, `offered`, `started` and `first_of_start` give it the start's candidates.
 
     Raises:
         UsageError: The algorithm took no notice: it does not begin from samples.
@@ -84,7 +96,7 @@ def offering(problem: CompressionProblem, X: np.ndarray | None, algorithm: str) 
     if X is None:
         yield
         return
-    offer = _Offer(X)
+    offer = Offer(X)
     setattr(problem, _OFFER, offer)
     try:
         yield
@@ -94,19 +106,18 @@ def offering(problem: CompressionProblem, X: np.ndarray | None, algorithm: str) 
         raise UsageError(f"{algorithm} does not begin from samples; leave out the start, or choose another algorithm")
 
 
+def offered(problem: CompressionProblem) -> Offer | None:
+    """The start that is offered, or None."""
+    return getattr(problem, _OFFER, None)
+
+
 def started(problem: CompressionProblem, sampling: SamplingFunction) -> SamplingFunction:
     """The sampling behind the candidates of the start that is offered, if any."""
-    offer = getattr(problem, _OFFER, None)
-    if offer is None:
-        return sampling
-    offer.is_taken = True
-    return StartedSampling(offer.X, sampling)
+    offer = offered(problem)
+    return sampling if offer is None else StartedSampling(offer.take(), sampling)
 
 
 def first_of_start(problem: CompressionProblem) -> np.ndarray | None:
     """(n_var,) the most welcome candidate of the start that is offered; None without one."""
-    offer = getattr(problem, _OFFER, None)
-    if offer is None:
-        return None
-    offer.is_taken = True
-    return np.asarray(offer.X[0])
+    offer = offered(problem)
+    return None if offer is None else np.asarray(offer.take()[0])

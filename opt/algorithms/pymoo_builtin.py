@@ -147,6 +147,8 @@ def nsga3(
 class BoxNormalization(HyperplaneNormalization):
     """Ideal and nadir of a population, one apart in an objective that is the same for all of it."""
 
+    nadir_point: Any
+
     def update(self, F: np.ndarray, nds: Any = None) -> None:
         """Take in a population's objectives, (n, n_obj)."""
         super().update(F, nds)
@@ -155,6 +157,8 @@ class BoxNormalization(HyperplaneNormalization):
 
 class SeparateSPEA2Survival(SPEA2Survival):
     """SPEA2's survival that divides by no empty range."""
+
+    norm: Any
 
     def _do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
         self.norm = self.norm or BoxNormalization(pop.get("F").shape[1])

@@ -36,7 +36,7 @@ class IsolatedGlobalRandom:
         self._outer = (random.getstate(), np.random.get_state(), np.random.default_rng)
         random.setstate(self._python)
         np.random.set_state(self._numpy)
-        np.random.default_rng = self._default_rng  # type: ignore[assignment]
+        np.random.default_rng = self._default_rng
         return self
 
     def __exit__(

@@ -1,0 +1,199 @@
+"""`opt.minimize`: a search from Python, after pymoo's function of the same name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.problem import Problem
+
+from opt.adapt import PlainProblem, as_compression_problem
+from opt.algorithms import AlgorithmSpec, find_algorithm
+from opt.budget import Budget
+from opt.errors import UsageError
+from opt.loading import name_of
+from opt.problem import CompressionProblem
+from opt.pymoo_object import budget_of, name_of_algorithm, spec_of
+from opt.run import Run, load_run
+from opt.runner import Request, run_search
+from opt.saved_start import start_from
+
+DEFAULT_OUT = "runs"
+
+_REFUSED = {
+    "algorithm": "it is the second argument, algo",
+    "save_history": "every value of every generation is in the run's journal: run.journal(), run.history",
+    "copy_termination": "a termination is read and never changed; leave it out",
+    "display": "verbose=True shows the progress",
+    "output": "verbose=True shows the progress",
+    "progress": "verbose=True shows the progress",
+    "evaluator": "the engine evaluates; override the problem's evaluate",
+    "return_least_infeasible": "the front holds feasible solutions; infeasible ones are in run.journal()",
+    "archive": "the run's front is the archive of everything evaluated",
+    "crossover": "operators belong to the problem's operators(), or to a pymoo algorithm given as algo",
+    "mutation": "operators belong to the problem's operators(), or to a pymoo algorithm given as algo",
+    "selection": "operators belong to a pymoo algorithm given as algo",
+    "survival": "it belongs to a pymoo algorithm given as algo",
+    "repair": "operators belong to the problem's operators(), or to a pymoo algorithm given as algo",
+    "ref_dirs": "nsga3 and moead lay out pop_size directions; others belong to a pymoo algorithm given as algo",
+    "eliminate_duplicates": "equal candidates, by the problem's fingerprint, are evaluated once",
+}
+"""Habits from pymoo that are not taken, each with what to do instead."""
+
+
+def minimize(
+    problem: Problem,
+    algo: str | Algorithm = "nsga2",
+    termination: Any = None,
+    *,
+    seed: int | None = None,
+    n_gen: int | None = None,
+    n_eval: int | None = None,
+    time: str | float | None = None,
+    patience: int | None = None,
+    weights: Sequence[float] | None = None,
+    scalarise: str = "sum",
+    ref: Sequence[float] | None = None,
+    sampling: Any = None,
+    callback: Callable[[Any], Any] | None = None,
+    out: str | Path = DEFAULT_OUT,
+    resume: str | Path | None = None,
+    force: bool = False,
+    threads: int = 1,
+    keep: int = 200,
+    fail_fast: bool = False,
+    copy_algorithm: bool = True,
+    verbose: bool = False,
+    **parameters: Any,
+) -> Run:
+    """Search `problem` with an algorithm; after pymoo's function of the same name.
+
+    Args:
+        problem: A CompressionProblem or any pymoo Problem.
+        algo: A name from `python -m opt.solve --list`, or a pymoo Algorithm object, which is copied.
+        termination: As in pymoo: `("n_gen", 40)`, `("n_eval", 1000)`, `("time", "00:10:00")`, or such an object.
+        seed: Everything random descends from it; 1 when not given.
+        n_gen: Budget in generations; 50 when no budget is given.
+        n_eval: Budget in evaluations of distinct candidates.
+        time: Budget in seconds, or text such as "10m".
+        patience: Stop after so many generations without a gain in hypervolume.
+        weights: One per objective, for single-objective algorithms; the problem's own when not given.
+        scalarise: "sum", "asf", or "problem" for the problem's own.
+        ref: Reference point of "asf", one value per objective in its own sense.
+        sampling: Warm start: candidates to begin with, as an array (n, n_var), a pymoo Population, or the front of
+            a saved run (the run or its path). As many as the first generation holds, the best or best spread
+            first; the problem's own sampling gives the rest.
+        callback: pymoo's: called with the algorithm after each generation, the replayed ones of a resumed run too.
+        out: Folder for the run directory.
+        resume: An unfinished run of the same problem and request to go on with; the rest of the
+            arguments then come from that run. An algorithm object, and objects given as `sampling`, are given again.
+        force: Go on with it though the problem's code, data, parameters or versions have changed.
+        threads: Threads of linear algebra.
+        keep: Most solutions saved as safetensors.
+        fail_fast: Stop on the first candidate that cannot be evaluated.
+        copy_algorithm: As in pymoo; only True, since a run must not depend on what an object did before.
+        verbose: Show progress.
+        **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked. A function,
+            such as annealing's `schedule`, must stand at the top of a module, by whose name the run knows it.
+
+    Returns:
+        The saved run, with `.front` as a DataFrame and `.plot()`.
+
+    Raises:
+        UsageError: As `run_search`.
+    """
+    for name in parameters:
+        if name in _REFUSED:
+            raise UsageError(f"opt.minimize takes no {name}: {_REFUSED[name]}")
+    if not copy_algorithm:
+        raise UsageError("copy_algorithm=False is not taken: a run must not depend on what the object did before")
+    if callback is not None and not callable(callback):
+        raise UsageError(f"callback must be callable, as pymoo's Callback is, got {type(callback).__name__}")
+    task = as_compression_problem(problem)
+    spec = _spec(algo, parameters, is_scalarised=bool(weights or ref) or scalarise != "sum")
+    common: dict[str, Any] = {"origin": _origin(problem, task), "out": Path(out), "silent": not verbose}
+    start = None if sampling is None else start_from(sampling, task)
+    if resume is not None:
+        run = load_run(resume)
+        if run.status == "finished":
+            return run
+        return run_search(
+            task,
+            Request.from_manifest(run.manifest),
+            resume=run,
+            is_forced=force,
+            start=start,
+            callback=callback,
+            spec=_resumed(run, spec, task),
+            **common,
+        )
+    own_termination = None if isinstance(algo, str) else algo.termination
+    limits: dict[str, Any] = {"n_gen": n_gen, "n_eval": n_eval, "time": time, "patience": patience}
+    given = {name: value for name, value in limits.items() if value is not None}
+    told = budget_of(termination)
+    if twice := sorted(set(told) & set(given)):
+        raise UsageError(f"termination and {twice[0]} say the same; give one of them")
+    if not given and not told and own_termination is not None:
+        told = budget_of(own_termination)
+    request = Request(
+        algo=algo if isinstance(algo, str) else name_of_algorithm(algo),
+        parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
+        seed=_seed(seed, algo),
+        budget=Budget.of(**(given | told)),
+        scalarise=scalarise,
+        weights=None if weights is None else tuple(weights),
+        ref=None if ref is None else tuple(ref),
+        threads=threads,
+        keep=keep,
+        fail_fast=fail_fast,
+    )
+    return run_search(task, request, start=start, callback=callback, spec=spec, **common)
+
+
+def _spec(algo: Any, parameters: dict[str, Any], *, is_scalarised: bool) -> AlgorithmSpec | None:
+    """The entry of a pymoo object; None for a name."""
+    if isinstance(algo, str):
+        return None
+    if not isinstance(algo, (Algorithm, type)):
+        raise UsageError(f"algo must be a name or a pymoo Algorithm object, got {type(algo).__name__}")
+    spec = spec_of(algo, is_scalarised=is_scalarised)
+    if parameters:
+        name = next(iter(parameters))
+        raise UsageError(f"{name} belongs into the object: {spec.name}({name}=...); with one, no parameters are taken")
+    return spec
+
+
+def _resumed(run: Run, spec: AlgorithmSpec | None, task: CompressionProblem) -> AlgorithmSpec | None:
+    """The algorithm of a run that goes on: the object given again, or None for a name of the registry.
+
+    Raises:
+        UsageError: The run was made with an object, and none of its class is given.
+    """
+    name = run.manifest["request"]["algo"]
+    if not run.manifest["algo"].get("object"):
+        find_algorithm(name, task)
+        return None
+    if spec is None or spec.name != name:
+        raise UsageError(f"{run.path} was begun with a pymoo object; give the same again, algo={name}(...)")
+    return replace(spec, objectives=run.manifest["algo"]["object"])
+
+
+def _seed(seed: int | None, algo: str | Algorithm) -> int:
+    """The seed that is given, or the one that a pymoo object brings, or 1."""
+    if seed is None and not isinstance(algo, str):
+        seed = algo.seed
+    return 1 if seed is None else seed
+
+
+def _origin(problem: Problem, task: CompressionProblem) -> dict[str, Any]:
+    """Where a problem made in Python comes from; its parameters are not known."""
+    inner = problem if not isinstance(task, PlainProblem) else task.inner
+    try:
+        file = inspect.getsourcefile(type(inner))
+    except TypeError:
+        file = None
+    return {"name": task.name(), "file": file, "class": type(inner).__qualname__, "parameters": None}

@@ -1,0 +1,249 @@
+"""What made a run's values: versions, code, data, arguments; and what of it has changed when the run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import inspect
+import platform
+import re
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opt.errors import UsageError
+from opt.hooks import call
+from opt.problem import CompressionProblem
+from opt.source_files import source_files
+
+PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
+DISTRIBUTION = "opt-compress"
+MOST_NAMED = 4
+"""At most so many changes are named in a message."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a run computes."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def provenance(problem: CompressionProblem, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the values of a problem depend on, as fields of a manifest.
+
+    Args:
+        problem: The problem.
+        parameters: Its parameters, where they are known: functions that they name belong to its code.
+
+    Returns:
+        `versions`; `code`, this program's version and commit, digests of the problem's file and of the modules
+        behind it; `sources`, the digest of each of those files; `data`; `arguments`, a digest of what the
+        problem was built with.
+    """
+    file = source_of(problem)
+    sources = {} if file is None else _sources(file, parameters or {})
+    code = {}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        code["opt"] = importlib.metadata.version(DISTRIBUTION)
+    if commit := _commit(Path(__file__).resolve().parents[1]):
+        code["commit"] = commit
+    if digest := file_digest(file):
+        code["problem"] = digest
+    if sources:
+        code["modules"] = _digest(sorted(sources.items()))
+    return {
+        "versions": versions(),
+        "code": code,
+        "sources": sources,
+        "data": call(problem, "data_fingerprint"),
+        "arguments": arguments_digest(problem),
+    }
+
+
+def file_digest(file: str | Path | None) -> str | None:
+    """Hex digest of a file's bytes; None where there is none."""
+    if file is None:
+        return None
+    try:
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+    except (OSError, ValueError):
+        return None
+
+
+def source_of(problem: CompressionProblem) -> Path | None:
+    """The file of the problem's class; None where it was typed in."""
+    try:
+        file = inspect.getsourcefile(type(getattr(problem, "inner", problem)))
+    except TypeError:
+        return None
+    return Path(file) if file is not None and Path(file).is_file() else None
+
+
+def _sources(file: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
+    if str(file.resolve()).startswith(tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))):
+        return {}  # a package that is installed counts by its version
+    named = source_files(file, _modules_in(parameters))
+    return {name: digest for name, path in named.items() if (digest := file_digest(path)) is not None}
+
+
+def _modules_in(parameters: Mapping[str, Any]) -> list[str]:
+    """Modules of functions that parameters name as `package.module:function`."""
+    texts = [value for value in parameters.values() if isinstance(value, str)]
+    return [text.split(":")[0] for text in texts if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text)]
+
+
+def _commit(root: Path) -> str | None:
+    """The commit that is checked out in a folder, read from git's own files; None where it is no checkout."""
+    try:
+        git = root / ".git"
+        if git.is_file():
+            git = (root / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()).resolve()
+        head = (git / "HEAD").read_text(encoding="utf-8").strip()
+        if not head.startswith("ref:"):
+            return head or None
+        name = head.removeprefix("ref:").strip()
+        common = git / "commondir"
+        shared = (git / common.read_text(encoding="utf-8").strip()).resolve() if common.is_file() else git
+        if (shared / name).is_file():
+            return (shared / name).read_text(encoding="utf-8").strip() or None
+        for line in (shared / "packed-refs").read_text(encoding="utf-8").splitlines():
+            commit, _, reference = line.partition(" ")
+            if reference == name:
+                return commit
+    except (OSError, UnicodeDecodeError):
+        pass
+    return None
+
+
+def arguments_digest(problem: CompressionProblem) -> str | None:
+    """Hex digest of what the problem was built with; None where that is not known."""
+    inner = getattr(problem, "inner", None)
+    if inner is not None:
+        plain = {name: text for name, value in vars(inner).items() if (text := _text_of(value)) is not None}
+        return _digest(sorted(plain.items()))
+    given = getattr(problem, "_given", None)
+    if given is None:
+        return None
+    try:
+        bound = inspect.signature(type(problem)).bind(*given[0], **given[1])
+        bound.apply_defaults()
+    except (TypeError, ValueError):
+        return None
+    return _digest([(name, _text_of(value) or type(value).__name__) for name, value in bound.arguments.items()])
+
+
+def _text_of(value: Any) -> str | None:
+    """A text that tells values apart; None for objects, of which only the type is known."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes, np.generic)):
+        return repr(value)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        digest = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=8).hexdigest()
+        return f"{value.dtype} {value.shape} {digest}"
+    if isinstance(value, (list, tuple)):
+        return repr([_text_of(part) or type(part).__name__ for part in value])
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return repr([(name, _text_of(value[name]) or type(value[name]).__name__) for name in sorted(value)])
+    return None
+
+
+def _digest(data: Any) -> str:
+    return hashlib.blake2b(repr(data).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+# -- what has changed ------------------------------------------------------------------------------
+
+
+def changes(manifest: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What differs between a run's provenance and the present one; only what was recorded counts.
+
+    Args:
+        manifest: The run's; what it was resumed with by force counts as recorded.
+        present: Of `provenance`.
+
+    Returns:
+        `{"what": {"was": ..., "now": ...}}`, such as `{"problem's file": ...}`; empty where nothing changed.
+    """
+    recorded = {name: manifest.get(name) for name in ("versions", "code", "sources", "data")}
+    recorded["arguments"] = manifest["problem"].get("arguments")
+    for entry in manifest.get("resumed") or ():
+        recorded |= entry.get("now") or {}
+    found: dict[str, dict[str, Any]] = {}
+
+    def compare(what: str, was: Any, now: Any) -> None:
+        if was is not None and was != now:
+            found[what] = {"was": was, "now": now}
+
+    code, code_now = recorded["code"] or {}, present["code"]
+    names = {"opt": "version of opt", "commit": "commit of opt", "problem": "the problem's file"}
+    for name, what in names.items():
+        compare(what, code.get(name), code_now.get(name))
+    if recorded["sources"] is not None and code.get("modules") is not None:
+        before, after = recorded["sources"], present["sources"]
+        for name in sorted(set(before) | set(after)):
+            if before.get(name) != after.get(name):
+                found[name] = {"was": before.get(name), "now": after.get(name)}
+    for name, version in (recorded["versions"] or {}).items():
+        compare(f"version of {name}", version, present["versions"].get(name))
+    compare("the data", recorded["data"], present["data"])
+    compare("the problem's parameters", recorded["arguments"], present["arguments"])
+    if file := found.pop("the problem's file", None):
+        # it is one of the sources too: told once
+        same = [
+            what
+            for what, both in found.items()
+            if both["was"] in (file["was"], None) and both["now"] in (file["now"], None)
+        ]
+        found = {"the problem's file": file} | {what: both for what, both in found.items() if what not in same}
+    return found
+
+
+def check_unchanged(
+    path: Path, manifest: Mapping[str, Any], present: Mapping[str, Any], *, is_forced: bool
+) -> dict[str, Any]:
+    """Refuse to go on with a run whose values would get a second meaning.
+
+    Args:
+        path: The run directory.
+        manifest: Its manifest.
+        present: Of `provenance`.
+        is_forced: Go on all the same.
+
+    Returns:
+        An entry for the manifest's `resumed`, what changed and both provenances; empty where nothing changed.
+
+    Raises:
+        UsageError: Something changed and `is_forced` is false.
+    """
+    different = changes(manifest, present)
+    if not different:
+        return {}
+    if not is_forced:
+        raise UsageError(
+            f"{path} was begun with other code, data or versions, and its values would get a second meaning: "
+            f"{told(different)}; go back to them, or go on all the same with --force (force=True from Python)"
+        )
+    fields = ("versions", "code", "sources", "data", "arguments")
+    return {"changed": different, "now": {name: present[name] for name in fields}}
+
+
+def told(different: Mapping[str, Any]) -> str:
+    """Changes in words: each with its two values, digests shortened."""
+    parts = [f"{what} ({_short(both['was'])}, now {_short(both['now'])})" for what, both in different.items()]
+    more = f" and {len(parts) - MOST_NAMED} more" if len(parts) > MOST_NAMED else ""
+    return ", ".join(parts[:MOST_NAMED]) + more
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else str(value)[:12]
+
+
+def changed_names(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of everything that changed in entries of a manifest's `resumed`."""
+    return list(dict.fromkeys(name for entry in entries for name in entry.get("changed") or {}))
