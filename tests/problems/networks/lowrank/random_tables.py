@@ -17,10 +17,10 @@ LAYERS = [
 ]
 
 
-def random_errors(seed, *, ties=False, schemes=(0,)):
+def random_errors(seed, *, ties=False, schemes=(0,), layers=LAYERS):
     rng = np.random.default_rng(seed)
     errors = {}
-    for scheme, layer in itertools.product(schemes, LAYERS):
+    for scheme, layer in itertools.product(schemes, layers):
         for k in layer.slices:
             values = np.sort(rng.random(layer.full_rank(scheme, k)))[::-1]
             errors[option_key(layer.name, scheme, k)] = np.append(np.round(values, 1) if ties else values, 0.0)
@@ -28,7 +28,7 @@ def random_errors(seed, *, ties=False, schemes=(0,)):
 
 
 def random_table(seed, *, ties=False, schemes=(0,), layers=LAYERS):
-    errors = random_errors(seed, ties=ties, schemes=schemes)
+    errors = random_errors(seed, ties=ties, schemes=schemes, layers=layers)
     n = sum(layer.parameters for layer in layers)
     whole = Whole(n + 20, sum(layer.macs for layer in layers), 4 * n + 80)
     return ChoiceTable(layers, errors, whole, schemes=schemes)

@@ -7,7 +7,16 @@ import pytest
 from random_tables import LAYERS, random_errors, random_table
 
 from problems.networks.lowrank.choices import Choice
+from problems.networks.lowrank.layers import Layer
 from problems.networks.lowrank.spectra import option_key
+
+MORE = [
+    *LAYERS,
+    Layer("d", 8, 2, 1, (3, 3), (5, 5), (5, 5), True, True),  # two slices make it smaller by one scheme only
+    Layer("e", 4, 4, 1, (), (), (), True, True),  # two ranks have as many parameters as the layer
+    Layer("f", 2, 4, 1, (), (), (), True, True),  # two slices of one rank have
+    Layer("g", 2, 3, 1, (), (), (), True, True),  # one rank has one parameter less
+]
 
 
 def cost(layer, choice, size):
@@ -30,16 +39,17 @@ def random_rows(table, rng, n):
 @pytest.mark.parametrize("size", ["parameters", "macs", "bytes"])
 @pytest.mark.parametrize("schemes", [(0,), (3, 0, 1)])
 def test_look_up_is_that_of_single_choices(schemes, size):
-    table, errors = random_table(7, schemes=schemes), random_errors(7, schemes=schemes)
+    given = {"schemes": schemes, "layers": MORE}
+    table, errors = random_table(7, **given), random_errors(7, **given)
     whole = {"parameters": 20, "macs": 0, "bytes": 80}[size]
-    assert table.rest[size] == whole and table.total(size) == whole + sum(cost(layer, None, size) for layer in LAYERS)
-    assert table.n_layers == 3
+    assert table.rest[size] == whole and table.total(size) == whole + sum(cost(layer, None, size) for layer in MORE)
+    assert table.n_layers == len(MORE)
     X = random_rows(table, np.random.default_rng(0), 60)
     X.setflags(write=False)
     for x, e, s, own in zip(X, table.errors(X), table.sizes(X, size), table.layer_sizes(X, size), strict=True):
         choices = table.choices(x)
-        assert list(choices) == ["a", "b", "c"]
-        for i, (layer, choice) in enumerate(zip(LAYERS, choices.values(), strict=True)):
+        assert list(choices) == [*"abcdefg"]
+        for i, (layer, choice) in enumerate(zip(MORE, choices.values(), strict=True)):
             scheme, k = table.options[i][x[2 * i]]
             rank = max(int(x[2 * i + 1]), 1)
             # the whole layer is as good and no larger, once the factors have as many parameters or all ranks
@@ -92,8 +102,26 @@ def test_flat_lists_every_choice_once_and_the_whole_layer_last(size):
         assert (error[-1], sizes[-1]) == (0, cost(layer, None, size))
 
 
-def test_options_that_never_make_a_layer_smaller_are_not_offered():
-    table = random_table(0)
+@pytest.mark.parametrize("schemes", [(0,), (0, 1, 2, 3)])
+def test_options_are_those_of_which_one_rank_makes_the_layer_smaller(schemes):
+    table = random_table(0, schemes=schemes, layers=MORE)
     for layer, pairs in zip(table.layers, table.options, strict=True):
-        assert all(layer.rank_parameters(s, k) < layer.parameters for s, k in pairs)
+        every = [(s, k) for s in schemes if s in layer.schemes for k in layer.slices]
+        assert pairs == [(s, k) for s, k in every if layer.rank_parameters(s, k) < layer.parameters]
+
+
+def test_layers_that_no_option_makes_smaller_are_left_out():
+    small = Layer("h", 1, 5, 1, (), (), (), True, True)
+    table = random_table(0, layers=[small, *LAYERS])
+    assert [layer.name for layer in table.layers] == ["a", "b", "c"] and len(table.options) == 3
+    assert table.rest["parameters"] == 20 + 5, "it stays as it is"
+    assert table.total("parameters") == 25 + sum(layer.parameters for layer in LAYERS)
+
+
+def test_choice_that_cannot_make_its_layer_smaller_leaves_it_whole_and_the_others_as_they_are_chosen():
+    table = random_table(0)
     assert table.row({"c": Choice(0, 12, 1)}).tolist() == table.whole_row().tolist(), "k f + c >= f c"
+    x = table.row({"b": Choice(0, 6, 1), "c": Choice(0, 1, 2)})
+    assert table.choices(x) == {"a": None, "b": None, "c": Choice(0, 1, 2)}
+    rows = table.canonical(x[None].astype(float))
+    assert rows.dtype == np.int64 and rows.tolist() == [x.tolist()]
