@@ -196,6 +196,15 @@ def test_farthest_first_takes_the_ends_and_then_what_lies_farthest():
     assert farthest_first(F[:0], 3).tolist() == []
 
 
+@pytest.mark.parametrize("units", [(1.0, 1.0), (1.0, 1000.0), (1000.0, 1.0), (1e-4, 1e-4)])
+def test_farthest_first_does_not_depend_on_the_objectives_units(units):
+    # by the first objective alone row 2 lies farther from the ends, by the second alone row 3
+    F = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 2.0], [0.5, 0.97, 2.0], [0.9, 0.45, 2.0], [0.05, 0.98, 2.0]])
+    scaled = F * [*units, 1.0] + [5.0, -70.0, 0.0]
+    assert farthest_first(scaled, 3).tolist() == [0, 1, 2]
+    assert farthest_first(scaled, 4).tolist() == [0, 1, 2, 3]
+
+
 def test_farthest_first_takes_the_best_of_every_objective_once_and_bears_equal_values():
     # two objectives have their best in one row, the fourth has no range
     F = np.array([[1.0, 1.0, 5.0, 2.0], [0.0, 0.0, 9.0, 2.0], [2.0, 3.0, 0.0, 2.0], [2.0, 3.0, 1.0, 2.0]])
