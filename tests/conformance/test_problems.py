@@ -361,7 +361,7 @@ def test_held_out_metrics_are_those_of_the_decoded_network_on_the_test_images(pr
     if dataset is None:
         pytest.skip("has no images")
     on_test, on_search = [], []
-    for x, told in zip(X, problem.test_batch(X), strict=True):
+    for x, told in zip(X[:5], problem.test_batch(X[:5]), strict=True):
         network = problem.decode(x)
         on_test.append(plain_metrics(network, dataset.test))
         on_search.append(plain_metrics(network, dataset.search)["accuracy"])
