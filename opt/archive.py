@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import moocore
 import numpy as np
 
-_LARGEST = float(np.finfo(np.float64).max)
+LARGEST = float(np.finfo(np.float64).max)
+"""The greatest number; what would be more counts as this."""
+
+
+def normalised(F: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(F - low) / (high - low), finite for every finite F, low and high.
+
+    Args:
+        F: (n, n_obj) float64, finite.
+        low: (n_obj,) what becomes 0.
+        high: (n_obj,) what becomes 1, at least `low`; where it equals `low` the divisor is 1.
+
+    Returns:
+        (n, n_obj) float64; what would be beyond the greatest number is that number.
+    """
+    with np.errstate(over="ignore"):
+        span = high - low
+        if not np.isfinite(span).all():
+            # halves have a range that is a number; of an objective that has one anyway they would cost digits
+            part = np.where(np.isfinite(span), 1.0, 0.5)
+            F, low, span = F * part, low * part, high * part - low * part
+        return np.clip((F - low) / np.where(span > 0, span, 1.0), -LARGEST, LARGEST)
 
 
 def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:
@@ -23,8 +45,29 @@ def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:
     if not len(inside):
         return 0.0
     if F.shape[1] == 1:
-        return min(float(ref_point[0]) - float(inside.min()), _LARGEST)
-    return min(float(moocore.hypervolume(inside, ref=ref_point)), _LARGEST)
+        return min(float(ref_point[0]) - float(inside.min()), LARGEST)
+    value = float(moocore.hypervolume(inside, ref=ref_point))
+    return value if math.isfinite(value) else _hypervolume_of_extremes(inside, ref_point)
+
+
+def _hypervolume_of_extremes(inside: np.ndarray, ref_point: np.ndarray) -> float:
+    """Hypervolume where a product or a difference on the way to it is no number, though it may be one itself."""
+    exponents = _exponents(inside, ref_point[None])
+    value = float(moocore.hypervolume(np.ldexp(inside, -exponents), ref=np.ldexp(ref_point, -exponents)))
+    return _times_power(value, int(exponents.sum()))
+
+
+def _exponents(*fronts: np.ndarray) -> np.ndarray:
+    """(n_obj,) powers of two that bring each objective's values, (n, n_obj), below a half; they change no digit."""
+    return np.frexp(np.max([np.abs(F).max(axis=0) for F in fronts], axis=0))[1] + 1
+
+
+def _times_power(value: float, exponent: int) -> float:
+    """Value times a power of two, at most the greatest number."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(LARGEST, value)
 
 
 def igd_plus(F: np.ndarray, reference: np.ndarray) -> float:
@@ -37,8 +80,11 @@ def igd_plus(F: np.ndarray, reference: np.ndarray) -> float:
     Source: Ishibuchi et al. 2015, doi:10.1007/978-3-319-15892-1_8; computed by moocore.
     """
     if F.shape[1] == 1:
-        return float(max(F.min() - reference.min(), 0.0))
-    return float(moocore.igd_plus(F, ref=reference))
+        return min(max(float(F.min()) - float(reference.min()), 0.0), LARGEST)
+    # the square of a distance may be no number, or 0: one power of two for all objectives, whose distances are added
+    exponent = int(_exponents(F, reference).max())
+    value = float(moocore.igd_plus(np.ldexp(F, -exponent), ref=np.ldexp(reference, -exponent)))
+    return _times_power(value, exponent)
 
 
 def nondominated(F: np.ndarray) -> np.ndarray:
@@ -65,8 +111,7 @@ def farthest_first(F: np.ndarray, n: int) -> np.ndarray:
     """
     if len(F) <= n or n == 0:
         return np.arange(min(len(F), n))
-    span = F.max(axis=0) - F.min(axis=0)
-    unit = (F - F.min(axis=0)) / np.where(span > 0, span, 1.0)
+    unit = normalised(F, F.min(axis=0), F.max(axis=0))
     chosen = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
     distance = np.min([np.linalg.norm(unit - unit[i], axis=1) for i in chosen], axis=0)
     while len(chosen) < n:
@@ -89,7 +134,7 @@ def reference_point(F: np.ndarray, worst: Sequence[float | None]) -> np.ndarray:
     low, high = F.min(axis=0), F.max(axis=0)
     with np.errstate(over="ignore"):
         span = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
-        measured = np.minimum(high + 0.1 * span, _LARGEST)
+        measured = np.minimum(high + 0.1 * span, LARGEST)
     return np.array([m if w is None else w for m, w in zip(measured, worst, strict=True)], dtype=float)
 
 

@@ -33,7 +33,8 @@ PICTURES = {
     "attainment": "Empirical attainment: the line is what half of the runs attain, the band from 25 % to 75 %.",
     "growth": "Hypervolume of everything evaluated: the median of the runs, and their quartiles as a band.",
     "indicators": "Indicators of the final fronts: median, quartiles, and each run as a point.",
-    "joint-front": "Every run's final front, and the nondominated set of them all.",
+    "joint-front": "Every run's final front, and the nondominated set of them all; a point that several groups found "
+    "has the colours of all of them.",
 }
 
 
@@ -81,16 +82,20 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
     """The points of all runs' fronts with what shows on hover, as plain data.
 
     Returns:
-        `objectives` (labels), `groups` (name and colour), `runs` (name and seed), and `points`: group,
-        run, whether on the joint front, objective values, and the other columns of front.csv as text.
+        `objectives` (labels), `groups` (name and colour), `runs` (name, seed and group), `owners` (for each point of
+        the joint front the runs that have it), and `points`: group, run, the point of the joint front or null,
+        objective values, and the other columns of front.csv as text.
     """
     look = styles(comparison.all_groups or comparison.groups)
     each = max(1, MOST_POINTS // max(1, len(comparison.runs)))
     names = [o.name for o in comparison.objectives]
     points = []
     n_all = 0
+    owners: list[list[int]] = [[] for _ in comparison.joint]
     for number, m in enumerate(comparison.runs):
         n_all += len(m.F)
+        for k in np.unique(m.joint_points[m.is_joint]):
+            owners[k].append(number)
         about = [str(c) for c in m.front.columns if c not in names][:MOST_PARAMETERS]
         for i in spread(m.F, each):
             row = m.front.iloc[int(i)]
@@ -98,7 +103,7 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
                 {
                     "g": comparison.groups.index(m.group),
                     "r": number,
-                    "j": bool(m.is_joint[i]),
+                    "j": int(m.joint_points[i]) if m.is_joint[i] else None,
                     "f": [float(row[name]) for name in names],
                     "p": "\n".join(f"{name}: {_cell(row[name])}" for name in about),
                 }
@@ -106,7 +111,11 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
     return {
         "objectives": [o.label for o in comparison.objectives],
         "groups": [{"name": group, "colour": look[group].colour} for group in comparison.groups],
-        "runs": [{"name": m.run.path.name, "seed": m.run.manifest["seed"]} for m in comparison.runs],
+        "runs": [
+            {"name": m.run.path.name, "seed": m.run.manifest["seed"], "g": comparison.groups.index(m.group)}
+            for m in comparison.runs
+        ],
+        "owners": owners,
         "points": points,
         "n_all": n_all,
     }
@@ -169,7 +178,8 @@ def _table(table: pd.DataFrame) -> str:
         cells = []
         for value in row:
             if isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)):
-                known = "" if math.isnan(value) else f' data-v="{float(value)!r}"'
+                # as JavaScript reads numbers: its infinity has another name
+                known = "" if math.isnan(value) else f' data-v="{json.dumps(float(value))}"'
                 cells.append(f"<td class=n{known}>{_cell(value)}</td>")
             else:
                 long = " class=long" if len(str(value)) > LONG else ""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import moocore
 import numpy as np
 import pandas as pd
 
-from opt.archive import hypervolume, igd_plus, nondominated
+from opt.archive import LARGEST, hypervolume, igd_plus, nondominated
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT, spread
 from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective
 from opt.run import Run
 
-"""What references.csv calls a problem's known front."""
 MARGIN = 0.1
 """The reference point lies so far beyond the worst value of any run's front, in shares of the range."""
 TARGETS = (0.90, 0.95, 0.99)
@@ -34,8 +34,10 @@ class MeasuredRun:
         run: The run.
         group: What it is compared as, such as its algorithm's name.
         front: Its front.csv.
+        values: (n, n_obj) its front, minimised, in the objectives' units.
         F: (n, n_obj) its front, normalised.
-        is_joint: (n,) which of its solutions are on the joint front; of equal ones the first run's.
+        joint_points: (n,) int64 which point of the joint front each solution is, -1 for none. Runs whose solutions
+            have exactly equal objectives share a point.
         hypervolume: Of its final front; more is better.
         igd_plus: To the reference front; less is better, as for epsilon.
         epsilon: Additive epsilon to the reference front.
@@ -45,12 +47,23 @@ class MeasuredRun:
     run: Run
     group: str
     front: pd.DataFrame
+    values: np.ndarray
     F: np.ndarray
-    is_joint: np.ndarray
+    joint_points: np.ndarray
     hypervolume: float
     igd_plus: float
     epsilon: float
     trace: Trace | None
+
+    @property
+    def is_joint(self) -> np.ndarray:
+        """(n,) which of its solutions are on the joint front."""
+        return self.joint_points >= 0
+
+    @property
+    def n_joint(self) -> int:
+        """How many points of the joint front it has."""
+        return len(np.unique(self.joint_points[self.is_joint]))
 
     @property
     def n_eval(self) -> float:
@@ -72,8 +85,8 @@ class Comparison:
         objectives: Its objectives.
         scale: The one normalisation.
         reference: (m, n_obj) the reference front, normalised.
-        is_exact: Whether that is the problem's exact front, not the joint front of the runs.
-        joint: (k, n_obj) the nondominated set of all runs' fronts, normalised.
+        exact: (m, n_obj) the problem's exact front, minimised, in the objectives' units; None where none is known.
+        joint: (k, n_obj) the nondominated set of all runs' fronts, each point once, normalised.
         runs: The runs, by group and seed.
         targets: Hypervolumes to reach, by share of the joint front's.
         warnings: Why the comparison may mislead.
@@ -84,12 +97,17 @@ class Comparison:
     objectives: list[Objective]
     scale: Scale
     reference: np.ndarray
-    is_exact: bool
+    exact: np.ndarray | None
     joint: np.ndarray
     runs: list[MeasuredRun]
     targets: dict[float, float]
     warnings: list[str] = field(default_factory=list)
     all_groups: list[str] = field(default_factory=list)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the reference is the problem's exact front, not the joint front of the runs."""
+        return self.exact is not None
 
     @property
     def groups(self) -> list[str]:
@@ -99,6 +117,14 @@ class Comparison:
     def of(self, group: str) -> list[MeasuredRun]:
         """The runs of one group."""
         return [m for m in self.runs if m.group == group]
+
+    def joint_owners(self) -> np.ndarray:
+        """(k, n_groups) bool: which groups have a solution at each point of the joint front."""
+        owners = np.zeros((len(self.joint), len(self.groups)), dtype=bool)
+        for column, group in enumerate(self.groups):
+            for m in self.of(group):
+                owners[m.joint_points[m.is_joint], column] = True
+        return owners
 
 
 def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Comparison:
@@ -114,44 +140,62 @@ def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Co
     """
     objectives = runs[0].objectives
     fronts = [_front(run) for run in runs]
-    values = [_objectives(front, objectives, run) for front, run in zip(fronts, runs, strict=True)]
+    values = [_objectives(front, objectives, run.path / "front.csv") for front, run in zip(fronts, runs, strict=True)]
     exact = _exact_front(runs, objectives)
     scale = scale_of(values, objectives=_loosest(runs), exact=exact)
-    normalised = [scale(F) for F in values]
-    everything = np.concatenate(normalised)
-    is_joint = nondominated(everything)
-    joint = everything[is_joint]
+    points, joint_points = joint_front(values)
+    joint = scale(points)
     reference = scale(exact) if exact is not None else joint[spread(joint, MOST_REFERENCE)]
     whole = hypervolume(joint, scale.ref_point)
-    shares = np.split(is_joint, np.cumsum([len(F) for F in normalised])[:-1])
     targets = {share: share * whole for share in TARGETS}
     with uncollected():
         goals = list(targets.values())
         traces = [trace_of(run, scale, goals) if run.is_stationary else None for run in runs]
-    measured = [
-        MeasuredRun(
-            run=run,
-            group=group,
-            front=front,
-            F=F,
-            is_joint=share,
-            hypervolume=hypervolume(F, scale.ref_point),
-            igd_plus=igd_plus(F, reference) if len(F) else math.nan,
-            epsilon=epsilon(F, reference) if len(F) else math.nan,
-            trace=trace,
+    measured = []
+    for k, (run, group) in enumerate(zip(runs, groups, strict=True)):
+        F = scale(values[k])
+        measured.append(
+            MeasuredRun(
+                run=run,
+                group=group,
+                front=fronts[k],
+                values=values[k],
+                F=F,
+                joint_points=joint_points[k],
+                hypervolume=hypervolume(F, scale.ref_point),
+                igd_plus=igd_plus(F, reference) if len(F) else math.nan,
+                epsilon=epsilon(F, reference) if len(F) else math.nan,
+                trace=traces[k],
+            )
         )
-        for run, group, front, F, share, trace in zip(runs, groups, fronts, normalised, shares, traces, strict=True)
-    ]
     return Comparison(
         problem=problem,
         objectives=objectives,
         scale=scale,
         reference=reference,
-        is_exact=exact is not None,
+        exact=exact,
         joint=joint,
         runs=measured,
         targets=targets,
     )
+
+
+def joint_front(fronts: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The nondominated set of several fronts, and which of its points every solution is.
+
+    Equality is that of the numbers themselves: normalised, two solutions may become one by rounding.
+
+    Args:
+        fronts: (n, n_obj) objectives of each front, minimised, finite; n may be 0.
+
+    Returns:
+        (k, n_obj) the points, each once; and for each front (n,) int64 places among them, -1 for none.
+    """
+    everything = np.concatenate(fronts) + 0.0  # -0.0 becomes 0.0: equal numbers have equal bytes
+    points = everything[nondominated(everything)]
+    place = {point.tobytes(): k for k, point in enumerate(points)}
+    places = np.array([place.get(row.tobytes(), -1) for row in everything], dtype=np.int64)
+    return points, np.split(places, np.cumsum([len(F) for F in fronts])[:-1])
 
 
 def scale_of(fronts: Sequence[np.ndarray], *, objectives: Sequence[Objective], exact: np.ndarray | None) -> Scale:
@@ -174,7 +218,8 @@ def scale_of(fronts: Sequence[np.ndarray], *, objectives: Sequence[Objective], e
         worst = None if objective.worst is None else objective.sign * objective.worst
         if worst is not None and worst > ideal[k]:
             nadir[k], ref_point[k] = worst, 1.0
-    nadir = np.where(nadir > ideal, nadir, ideal + np.maximum(np.abs(ideal), 1.0))
+    with np.errstate(over="ignore"):
+        nadir = np.where(nadir > ideal, nadir, np.minimum(ideal + np.maximum(np.abs(ideal), 1.0), LARGEST))
     return Scale(ideal=ideal, nadir=nadir, ref_point=ref_point)
 
 
@@ -188,7 +233,7 @@ def epsilon(F: np.ndarray, reference: np.ndarray) -> float:
     Source: Zitzler et al. 2003, doi:10.1109/TEVC.2003.810758; computed by moocore.
     """
     if F.shape[1] == 1:
-        return float(F.min() - reference.min())
+        return float(np.clip(float(F.min()) - float(reference.min()), -LARGEST, LARGEST))
     return float(moocore.epsilon_additive(F, ref=reference))
 
 
@@ -200,12 +245,12 @@ def _front(run: Run) -> pd.DataFrame:
     return front
 
 
-def _objectives(table: pd.DataFrame, objectives: Sequence[Objective], run: Run) -> np.ndarray:
+def _objectives(table: pd.DataFrame, objectives: Sequence[Objective], file: Path) -> np.ndarray:
     """(n, n_obj) minimised objectives of a table's rows that are finite in all."""
     columns = [pd.to_numeric(table[o.name], errors="coerce").to_numpy(dtype=float) * o.sign for o in objectives]
     F = np.column_stack(columns)
     if not np.isfinite(F).all():
-        raise UsageError(f"{run.path / 'front.csv'} holds an objective that is no number; resume or repeat the run")
+        raise UsageError(f"{file} holds an objective that is no number; resume or repeat the run")
     return F
 
 
@@ -217,11 +262,17 @@ def _exact_front(runs: Sequence[Run], objectives: Sequence[Objective]) -> np.nda
         rows = table[table["reference"] == EXACT_FRONT]
         if not len(rows) or any(o.name not in rows for o in objectives):
             return None
-        F = _objectives(rows, objectives, run)
-        if found is not None and (F.shape != found.shape or not np.allclose(F, found, rtol=1e-9)):
+        F = _objectives(rows, objectives, run.path / "references.csv")
+        if found is not None and (F.shape != found.shape or not _is_close(F, found)):
             return None
         found = F
     return found
+
+
+def _is_close(F: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two fronts are one up to rounding, whatever the objectives' units."""
+    with np.errstate(over="ignore"):
+        return bool(np.allclose(F, other, rtol=1e-9, atol=1e-9 * np.abs(other).max(axis=0)))
 
 
 def _loosest(runs: Sequence[Run]) -> list[Objective]:

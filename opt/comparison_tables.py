@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,7 @@ def _run(c: Comparison, m: MeasuredRun) -> dict[str, object]:
         "igd_plus": m.igd_plus,
         "epsilon": m.epsilon,
         "n_solutions": len(m.F),
+        "n_joint": m.n_joint,
         "n_eval": m.n_eval,
         "seconds": m.seconds,
     }
@@ -267,13 +269,31 @@ def _ranked(comparisons: Sequence[Comparison]) -> tuple[dict[str, RankTest], lis
 
 
 def _joint(c: Comparison) -> pd.DataFrame:
-    """The rows of the runs' fronts that the joint front holds."""
+    """The rows of the runs' fronts that the joint front holds: of a point that several runs have, one row each.
+
+    `point` numbers the points, by their objectives; `n_groups` and `n_runs` say how many have it.
+    """
+    points = np.empty((len(c.joint), len(c.objectives)))
+    n_runs = np.zeros(len(c.joint), dtype=np.int64)
+    for m in c.runs:
+        points[m.joint_points[m.is_joint]] = m.values[m.is_joint]
+        n_runs[np.unique(m.joint_points[m.is_joint])] += 1
+    number = np.empty(len(c.joint), dtype=np.int64)
+    number[np.lexsort(points.T[::-1])] = np.arange(1, len(c.joint) + 1)
+    n_groups = c.joint_owners().sum(axis=1)
     tables = []
     for m in c.runs:
-        origin = {"problem": c.problem, "group": m.group, "run": str(m.run.path)}
-        rows = m.front[m.is_joint].rename(columns={name: f"front_{name}" for name in origin})
-        for k, (name, value) in enumerate(origin.items()):
+        own = m.joint_points[m.is_joint]
+        about: dict[str, Any] = {
+            "problem": c.problem,
+            "point": number[own],
+            "group": m.group,
+            "run": str(m.run.path),
+        }
+        about |= {"n_groups": n_groups[own], "n_runs": n_runs[own]}
+        rows = m.front[m.is_joint].rename(columns={name: f"front_{name}" for name in about})
+        for k, (name, value) in enumerate(about.items()):
             rows.insert(k, name, value)
         if len(rows):
             tables.append(rows)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True).sort_values("point", kind="stable", ignore_index=True)

@@ -75,13 +75,14 @@ class Completion:
         self._asked = self._new = 0
         self._chunks: Iterator[np.ndarray] | None = None
         self._unseen: deque[np.ndarray] = deque()
+        self._is_sampled = False
 
     def observe(self, n_asked: int, n_new: int) -> None:
         """Count a batch; the completion becomes active when hardly any of the last candidates were new."""
         self._window.append((n_asked, n_new))
         self._asked += n_asked
         self._new += n_new
-        width = min(WINDOW, max(BATCH, 2 * self.n_distinct))
+        width = min(WINDOW, max(BATCH, self.n_distinct))
         while self._asked - self._window[0][0] >= width:
             asked, new = self._window.popleft()
             self._asked -= asked
@@ -95,18 +96,24 @@ class Completion:
             self._chunks = self._all()
         keys: set[bytes] = set()
         rows: list[np.ndarray] = []
+        n_empty = 0
         while len(rows) < n:
             if not self._unseen:
                 chunk = next(self._chunks, None)
                 if chunk is None:
                     break
                 self._unseen.extend(chunk)
+            n_before = len(rows)
             while self._unseen and len(rows) < n:
                 x = self._unseen.popleft()
                 key = self._fingerprint(x)
                 if key not in keys and not self._is_known(key):
                     keys.add(key)
                     rows.append(x)
+            n_empty = 0 if len(rows) > n_before else n_empty + 1
+            # samples never end: what they have brought is taken, and after many without anything new there is no more
+            if self._is_sampled and n_empty and (rows or n_empty == MOST_EMPTY_CHUNKS):
+                break
         if not rows:
             return None
         X = np.empty((len(rows), self.problem.n_var), dtype=rows[0].dtype)
@@ -115,7 +122,7 @@ class Completion:
         return X
 
     def _all(self) -> Iterator[np.ndarray]:
-        """The problem's own list, else chunks of samples as long as they bring something new."""
+        """The problem's own list, else chunks of samples without an end."""
         name = hook_name(self.problem, "all_candidates")
         with user_code(name):
             listed = self.problem.all_candidates()
@@ -129,12 +136,8 @@ class Completion:
                 if not isinstance(chunk, np.ndarray) or chunk.ndim != 2 or chunk.shape[1] != self.problem.n_var:
                     raise HookError(f"{name} must give arrays of shape (k, {self.problem.n_var})")
                 yield chunk
+        self._is_sampled = True
         operators = operators_of(self.problem)
-        n_empty = 0
-        while n_empty < MOST_EMPTY_CHUNKS:
+        while True:
             X = operators.sampling(CHUNK, self._rng)
-            X = operators.repair(X) if operators.repair else X
-            has_new = any(not self._is_known(self._fingerprint(x)) for x in X)
-            n_empty = 0 if has_new else n_empty + 1
-            if has_new:
-                yield X
+            yield operators.repair(X) if operators.repair else X

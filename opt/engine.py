@@ -84,6 +84,8 @@ class Search:
         self.tally = Tally(problem, self.state)
         self.evaluator = Evaluator(problem, cache_size=cache_size, fail_fast=fail_fast)
         self._has_ended = False
+        # an algorithm of the problem's or the user's, or a callback, knows when it has enough
+        self._may_end = spec.is_foreign or callback is not None or any(s is spec for s in problem.own_algorithms)
         self._asked: Any = None
         self.scalariser = scalariser if spec.objectives == "one" and problem.n_obj > 1 else None
         moves_through_box = spec.is_foreign or ("crossover" not in spec.needs and spec.name in ROUNDED)
@@ -191,7 +193,7 @@ class Search:
                     record["algo"] = self.algorithm.journal_entry() if pending is None else pending["algo"]
                     state.n_inner_eval += int(record["algo"].get("n_eval", 0))
                 return infills
-            if self._has_ended or not self._complete():
+            if (self._has_ended and self._may_end) or not self._complete():
                 ended = "the algorithm ended by itself" if self._has_ended else "the algorithm finds no new candidate"
                 state.stop_reason = getattr(self.algorithm, "end_reason", "") or ended
                 return None
@@ -311,8 +313,8 @@ class Search:
         fitting = {"real": "f", "integer": "iuf", "binary": "b", "permutation": "iu"}.get(kind, "O")
         if X.dtype.kind not in fitting or X.ndim != 2:
             raise UsageError(
-                f"{self._algorithm_name} proposes candidates of dtype {X.dtype} and the problem needs {kind} ones; give it "
-                "operators for these, or name an algorithm of python -m opt.solve --list"
+                f"{self._algorithm_name} proposes candidates of dtype {X.dtype} and the problem needs {kind} ones; "
+                "give it operators for these, or name an algorithm of python -m opt.solve --list"
             )
 
     def _keys(self, infills: Any, X: np.ndarray) -> list[bytes]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opt.archive import hypervolume, nondominated
+from opt.archive import LARGEST, hypervolume, nondominated, normalised
 from opt.recorded import feasible
 from opt.run import Run
 
@@ -35,12 +35,13 @@ class Scale:
 
     def __call__(self, F: np.ndarray) -> np.ndarray:
         """(n, n_obj) objectives, normalised."""
-        return (F - self.ideal) / (self.nadir - self.ideal)
+        return normalised(F, self.ideal, self.nadir)
 
     @property
     def ref_point_in_units(self) -> np.ndarray:
         """(n_obj,) the reference point as F is: minimised, in the objectives' units."""
-        return self.ideal + self.ref_point * (self.nadir - self.ideal)
+        with np.errstate(over="ignore"):
+            return np.minimum(self.ideal + self.ref_point * (self.nadir - self.ideal), LARGEST)
 
 
 @dataclass(frozen=True)

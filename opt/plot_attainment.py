@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import moocore
 import numpy as np
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.comparison import Comparison, MeasuredRun
-from opt.plot_comparison import GroupStyle, pair_grid, styles
-from opt.plot_layout import helpful_scale, legend_below, wrapped
-from opt.plot_series import finite
+from opt.comparison import Comparison
+from opt.plot_comparison import pair_grid, styles
+from opt.plot_joint_front import ShownFronts
+from opt.plot_layout import legend_below, wrapped
+from opt.plot_series import LineStyle
 
 QUARTILES = (25.0, 50.0, 75.0)
-FEWEST_RUNS = 2
 
 
 def attainment_surfaces(
@@ -58,29 +58,29 @@ def attainment_figure(comparison: Comparison) -> Figure:
     pairs = list(itertools.combinations(range(len(objectives)), 2))
     figure, axes = pair_grid(len(pairs))
     look = styles(comparison.all_groups or comparison.groups)
-    in_units = {id(m): _in_units(comparison, m) for m in comparison.runs}
+    shown = ShownFronts(comparison)
     for ax, (i, j) in zip(axes, pairs, strict=True):
-        chosen = [in_units[id(m)][:, [i, j]] for m in comparison.runs]
-        everything = np.concatenate(chosen)
-        signs = np.array([objectives[i].sign, objectives[j].sign])
-        corner = everything.max(axis=0)
+        signs = shown.signs[[i, j]]
+        fronts = [F[:, [i, j]] * signs for F in shown.fronts]
+        shown.draw_exact(ax, i, j, is_whole=False)
         for group in comparison.groups:
-            fronts = [in_units[id(m)][:, [i, j]] for m in comparison.of(group)]
-            _draw(ax, attainment_surfaces(fronts), look[group], corner=corner, signs=signs)
-        for k, which in ((0, "x"), (1, "y")):
-            values, _ = finite(everything[:, k] * signs[k], everything[:, k])
-            helpful_scale(values, np.empty(0)).apply(ax, "x" if which == "x" else "y")
-        ax.set_xlabel(objectives[i].label)
-        ax.set_ylabel(objectives[j].label)
-        ax.grid(True, color="0.92", linewidth=0.6)
-        ax.set_axisbelow(True)
+            own = [F for F, m in zip(fronts, comparison.runs, strict=True) if m.group == group]
+            draw_surfaces(
+                ax,
+                attainment_surfaces(own),
+                colour=look[group].colour,
+                line=look[group].line,
+                corner=np.concatenate(fronts).max(axis=0),
+                signs=signs,
+            )
+        shown.finish(ax, i, j)
     handles: list[Artist] = []
     for group in comparison.groups:
         style = look[group]
         n = len(comparison.of(group))
         handles.append(Line2D([], [], color=style.colour, linestyle=style.line, label=f"{group}, {n} runs"))
     handles.append(Patch(color="0.5", alpha=0.25, linewidth=0, label="attained by 25 % to 75 % of the runs"))
-    legend_below(figure, handles)
+    legend_below(figure, handles + shown.exact_handles(is_whole=False))
     title = f"Median attainment: {comparison.problem}"
     if len(objectives) > 2:
         title += "; each pair of objectives on its own, the others left out of sight"
@@ -88,16 +88,31 @@ def attainment_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def _in_units(comparison: Comparison, m: MeasuredRun) -> np.ndarray:
-    """(n, n_obj) a run's front, minimised, in the objectives' units."""
-    return np.asarray(m.F * (comparison.scale.nadir - comparison.scale.ideal) + comparison.scale.ideal)
-
-
-def _draw(
-    ax: Axes, surfaces: dict[float, np.ndarray], style: GroupStyle, *, corner: np.ndarray, signs: np.ndarray
+def draw_surfaces(
+    ax: Axes,
+    surfaces: Mapping[float, np.ndarray],
+    *,
+    colour: str,
+    line: LineStyle,
+    corner: np.ndarray,
+    signs: np.ndarray,
+    opacity: float = 0.2,
+    order: float = 2.0,
 ) -> None:
-    best, median, worst = (surfaces[p] for p in QUARTILES)
-    # both quartiles as y over one set of x: a surface is the least y of the corners up to x, and ends at the corner
+    """Draw the middle one of three surfaces as stairs, and the band between the other two.
+
+    Args:
+        ax: Where to draw.
+        surfaces: What `attainment_surfaces` returns for three percentiles.
+        colour: Of line and band.
+        line: The line's style.
+        corner: (2,) the worst values, minimised: so far the surfaces are drawn.
+        signs: (2,) +1 where less is better, -1 where more is.
+        opacity: Of the band.
+        order: The line's place among what lies over each other; the band is a step below.
+    """
+    best, median, worst = (surfaces[percentile] for percentile in sorted(surfaces))
+    # both ends as y over one set of x: a surface is the least y of the corners up to x, and ends at the corner
     x = np.unique(np.concatenate([best[:, 0], worst[:, 0], corner[:1]]))
     x = x[x <= corner[0]]
     if len(best):
@@ -107,10 +122,11 @@ def _draw(
             low * signs[1],
             high * signs[1],
             step="post",
-            color=style.colour,
-            alpha=0.2,
+            color=colour,
+            alpha=opacity,
             linewidth=0,
-            gid="quartiles",
+            zorder=order - 1,
+            gid="range",
         )
     if len(median):
         steps_x = np.concatenate([median[:1, 0], median[:, 0], corner[:1]])
@@ -119,9 +135,10 @@ def _draw(
             steps_x * signs[0],
             steps_y * signs[1],
             drawstyle="steps-post",
-            color=style.colour,
-            linestyle=style.line,
+            color=colour,
+            linestyle=line,
             linewidth=1.4,
+            zorder=order,
             gid="median",
         )
 

@@ -1,8 +1,7 @@
-"""Pictures of a comparison: growth of hypervolume as bands, indicators as boxes, the joint front, mean ranks."""
+"""Pictures of a comparison: growth of hypervolume as bands, indicators as boxes, mean ranks."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from matplotlib.patches import Patch
 
 from opt.comparison import Comparison
 from opt.growth import Trace
-from opt.plot_layout import few_ticks, helpful_scale, legend_below, wrapped
+from opt.plot_layout import few_ticks, legend_below
+from opt.plot_numbers import magnitude_of
 from opt.plot_series import LINES, MARKERS, PALETTE, LineStyle
 from opt.significance import ALPHA, RankTest
 
@@ -106,7 +106,8 @@ def box_figure(comparison: Comparison) -> Figure:
     for k, (measure, label) in enumerate(NAMES.items()):
         ax = figure.add_subplot(1, 3, k + 1)
         values = [np.array([getattr(m, measure) for m in comparison.of(group)], dtype=float) for group in groups]
-        values = [v[np.isfinite(v)] for v in values]
+        magnitude = magnitude_of(*values)
+        values = [magnitude(v[np.isfinite(v)]) for v in values]
         boxes = ax.boxplot(values, showfliers=False, widths=0.6, medianprops={"color": "black"}, patch_artist=True)
         for box, group in zip(boxes["boxes"], groups, strict=True):
             box.set(facecolor=look[group].colour, alpha=0.35)
@@ -117,70 +118,11 @@ def box_figure(comparison: Comparison) -> Figure:
             ax.plot(x, v, linestyle="none", markersize=3.5, alpha=0.8, gid="run", **style)
         turn: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
         ax.set_xticks(range(1, len(groups) + 1), groups, **turn)
-        ax.set_ylabel(label)
+        ax.set_ylabel(magnitude.label(label))
         few_ticks(ax, x=False)
         ax.grid(True, axis="y", color="0.92", linewidth=0.6)
         ax.set_axisbelow(True)
     figure.suptitle(f"Indicators of the final fronts: {comparison.problem}", fontsize=10)
-    return figure
-
-
-def joint_front_figure(comparison: Comparison) -> Figure:
-    """Every run's final front, light, and on it the joint front, each point in the colour of who found it."""
-    objectives, scale = comparison.objectives, comparison.scale
-    pairs = list(itertools.combinations(range(len(objectives)), 2))
-    figure, axes = pair_grid(len(pairs))
-    look = styles(comparison.all_groups or comparison.groups)
-    signs = np.array([o.sign for o in objectives])
-
-    def shown(F: np.ndarray) -> np.ndarray:
-        return np.asarray((F * (scale.nadir - scale.ideal) + scale.ideal) * signs)
-
-    exact = shown(comparison.reference) if comparison.is_exact else np.empty((0, len(objectives)))
-    everything = np.concatenate([shown(m.F) for m in comparison.runs])
-    counts = {g: int(sum(m.is_joint.sum() for m in comparison.of(g))) for g in comparison.groups}
-    total = sum(counts.values())
-    for ax, (i, j) in zip(axes, pairs, strict=True):
-        if len(exact):
-            ax.plot(exact[:, i], exact[:, j], linestyle="none", marker=".", markersize=2.5, color="0.6", gid="exact")
-        for group in comparison.groups:
-            style = look[group]
-            F = np.concatenate([m.F for m in comparison.of(group)])
-            is_joint = np.concatenate([m.is_joint for m in comparison.of(group)])
-            values = shown(F)
-            common: dict[str, Any] = {
-                "linestyle": "none",
-                "color": style.colour,
-                "marker": style.marker,
-                "markeredgewidth": 0.0,
-            }
-            many = len(F) > 1000
-            ax.plot(values[:, i], values[:, j], markersize=2.0, alpha=0.2, rasterized=many, gid="front", **common)
-            values = values[is_joint]
-            ax.plot(values[:, i], values[:, j], markersize=4.0 if total < 300 else 2.6, zorder=3, gid="joint", **common)
-        for k, which in ((i, "x"), (j, "y")):
-            helpful_scale(everything[:, k], exact[:, k]).apply(ax, "x" if which == "x" else "y")
-        ax.set_xlabel(objectives[i].label)
-        ax.set_ylabel(objectives[j].label)
-        ax.grid(True, color="0.92", linewidth=0.6)
-        ax.set_axisbelow(True)
-    handles: list[Artist] = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            color=look[group].colour,
-            marker=look[group].marker,
-            markersize=5,
-            label=f"{group}: {n} of {total}",
-        )
-        for group, n in counts.items()
-    ]
-    if len(exact):
-        handles.append(Line2D([], [], linestyle="none", color="0.6", marker=".", markersize=5, label="exact front"))
-    legend_below(figure, handles)
-    title = f"Joint front, and light the runs' own: {comparison.problem}"
-    figure.suptitle(wrapped(figure, title), fontsize=10)
     return figure
 
 

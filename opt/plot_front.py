@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from opt.archive import nondominated
 from opt.plot_layout import (
     LEGEND_LINE,
     LEGEND_SIZE,
@@ -24,8 +23,12 @@ from opt.plot_layout import (
     say_empty,
 )
 from opt.plot_references import CROWDED, ReferenceSet, references_of
-from opt.plot_series import Quantity, Series, finite, search_quantity, subject, test_quantity
+from opt.plot_repeats import draw_repeats, repeats_handles
+from opt.plot_series import Quantity, Series, counted, finite, grouped, search_quantity, subject, test_quantity
+from opt.plot_stairs import draw_set, staircase
 from opt.plot_strip import strip_figure
+
+__all__ = ["front_figure", "staircase"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,13 @@ def front_figure(series: Sequence[Series]) -> Figure:
 
     Two objectives give one panel, more give the matrix of their pairs. Where held-out values were
     measured they are drawn too, in panels of their own. One objective gives a strip of each run's best.
+    Repeats of a setting are drawn as what half of them attain, with the range from the best to the worst.
     """
     objectives = series[0].run.objectives
     if len(objectives) == 1:
         return strip_figure(series)
     references = references_of(series)
-    panels = _panels(series)
+    panels = _counted(_panels(series), series, references)
     n_rows, n_columns = (1 + max(getattr(p, side) for p in panels) for side in ("row", "column"))
     size = 4.2 if len(panels) <= 2 else max(2.0, min(3.0, 14.0 / n_columns))
     handles = _handles(series, references)
@@ -69,7 +73,7 @@ def front_figure(series: Sequence[Series]) -> Figure:
         ax = figure.add_subplot(grid[panel.row, panel.column])
         axes[panel.row, panel.column] = ax
         _draw_pair(ax, panel, series, references)
-    _share(panels, axes, _scales(series, references))
+    _share(panels, axes, _scales(panels, series, references))
     say_empty(list(axes.values()), series)
     if in_corner:
         place = figure.add_subplot(grid[0, 1:], label="legend")
@@ -104,14 +108,26 @@ def _panels(series: Sequence[Series]) -> list[Panel]:
     return panels + [Panel(len(ordered) - 1 + k, column, x, y) for k, y in enumerate(ys) for column, x in enumerate(xs)]
 
 
-def _scales(series: Sequence[Series], references: Sequence[ReferenceSet]) -> dict[str, Scale]:
+def _counted(panels: Sequence[Panel], series: Sequence[Series], references: Sequence[ReferenceSet]) -> list[Panel]:
+    """The panels with what they are counted in: one magnitude for an objective's search and held-out values."""
+    tables = [*(s.front for s in series), *(table for r in references for table in r.tables)]
+    shown = [quantity for panel in panels for quantity in (panel.x, panel.y)]
+    same = {q.objective.name: counted([o for o in shown if o.objective == q.objective], tables) for q in shown}
+
+    def own(quantity: Quantity) -> Quantity:
+        return replace(quantity, magnitude=same[quantity.objective.name])
+
+    return [replace(panel, x=own(panel.x), y=own(panel.y)) for panel in panels]
+
+
+def _scales(panels: Sequence[Panel], series: Sequence[Series], references: Sequence[ReferenceSet]) -> dict[str, Scale]:
     """The scale of each objective, by its name: one for its search and its held-out values."""
     scales = {}
-    for objective in series[0].run.objectives:
-        quantity = search_quantity(objective)
-        fronts = np.concatenate([quantity.values(s.front) for s in series])
-        known = np.concatenate([np.empty(0), *(quantity.values(table) for r in references for table in r.tables)])
-        scales[objective.name] = helpful_scale(fronts[np.isfinite(fronts)], known[np.isfinite(known)])
+    for quantity in (q for panel in panels for q in (panel.x, panel.y)):
+        searched = replace(quantity, column=quantity.objective.name, whole=None)
+        fronts = np.concatenate([searched.values(s.front) for s in series])
+        known = np.concatenate([np.empty(0), *(searched.values(table) for r in references for table in r.tables)])
+        scales[quantity.objective.name] = helpful_scale(fronts[np.isfinite(fronts)], known[np.isfinite(known)])
     return scales
 
 
@@ -142,77 +158,56 @@ def _share(panels: Sequence[Panel], axes: dict[tuple[int, int], Axes], scales: d
 
 
 def _draw_pair(ax: Axes, panel: Panel, series: Sequence[Series], references: Sequence[ReferenceSet]) -> None:
+    signs = panel.x.sign, panel.y.sign
     for reference in references:
         for table in reference.tables:
             x, y = finite(panel.x.values(table), panel.y.values(table))
-            _draw_reference(ax, reference, x, y)
-    for k, s in enumerate(series):
-        x, y = finite(panel.x.values(s.front), panel.y.values(s.front))
-        if not len(x):
-            continue
-        # the first run is drawn last, so that it lies above the rest as it stands above them in the legend
-        order = 3 + 0.01 * (len(series) - k)
-        best = staircase(x * panel.x.sign, y * panel.y.sign)
-        many = len(x) > CROWDED
-        light = np.ones(len(x), dtype=bool)
-        light[best] = False
-        ax.plot(
-            x[light],
-            y[light],
-            linestyle="none",
-            marker=s.marker,
-            markersize=2.5 if many else 4.0,
-            markeredgewidth=0.0,
-            color=s.colour,
-            alpha=(0.25 if many else 0.4) / (1.0 if len(series) == 1 else 1.6),
-            rasterized=len(x) > 1000,
-            zorder=order - 1,
-            gid="front",
-        )
-        ax.plot(
-            x[best],
-            y[best],
-            drawstyle="steps-post",
-            linestyle=s.line,
-            linewidth=1.1,
-            marker=s.marker,
-            markersize=_marker_size(len(best)),
-            markeredgewidth=0.0,
-            color=s.colour,
-            zorder=order,
-            gid="staircase",
-        )
+            draw_set(ax, x, y, signs=signs, stairs=reference.stairs, rest=reference.rest)
+    pairs = [finite(panel.x.values(s.front), panel.y.values(s.front)) for s in series]
+    if grouped(series):
+        draw_repeats(ax, series, pairs, signs=signs)
+    else:
+        for k, (s, (x, y)) in enumerate(zip(series, pairs, strict=True)):
+            # the first run is drawn last, so that it lies above the rest as it stands above them in the legend
+            _draw_run(ax, s, x, y, signs=signs, order=3 + 0.01 * (len(series) - k), is_alone=len(series) == 1)
     ax.grid(True, color="0.92", linewidth=0.6)
     ax.set_axisbelow(True)
 
 
-def staircase(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Indices of the nondominated points of a pair, from the least x on.
-
-    Args:
-        x: (n,) float64, minimised, finite.
-        y: (n,) float64, likewise.
-
-    Returns:
-        (k,) int64; along them x rises and y falls.
-    """
-    if not len(x):
-        return np.empty(0, dtype=np.int64)
-    best = np.flatnonzero(nondominated(np.column_stack([x, y])))
-    return best[np.argsort(x[best], kind="stable")]
-
-
-def _draw_reference(ax: Axes, reference: ReferenceSet, x: np.ndarray, y: np.ndarray) -> None:
-    if not len(x):
-        return
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    ax.plot(x, y, **reference.style, zorder=5 if reference.is_point else 1.5, gid="reference")
+def _draw_run(
+    ax: Axes, s: Series, x: np.ndarray, y: np.ndarray, *, signs: tuple[float, float], order: float, is_alone: bool
+) -> None:
+    many = len(x) > CROWDED
+    n_best = len(staircase(x * signs[0], y * signs[1]))
+    draw_set(
+        ax,
+        x,
+        y,
+        signs=signs,
+        stairs={
+            "linestyle": s.line,
+            "linewidth": 1.1,
+            "marker": s.marker,
+            "markersize": 4.5 if n_best <= CROWDED else 3.0 if n_best <= 300 else 1.8,
+            "markeredgewidth": 0.0,
+            "color": s.colour,
+            "zorder": order,
+            "gid": "staircase",
+        },
+        rest={
+            "marker": s.marker,
+            "markersize": 2.5 if many else 4.0,
+            "color": s.colour,
+            "alpha": (0.25 if many else 0.4) / (1.0 if is_alone else 1.6),
+            "zorder": order - 1,
+            "gid": "front",
+        },
+    )
 
 
 def _handles(series: Sequence[Series], references: Sequence[ReferenceSet]) -> list[Artist]:
-    handles: list[Artist] = []
-    for s in series:
+    handles: list[Artist] = repeats_handles(series)
+    for s in [] if handles else series:
         n = len(s.front)
         label = s.label if n else f"{s.label} (empty front)"
         if len(series) == 1 and n:
@@ -220,10 +215,5 @@ def _handles(series: Sequence[Series], references: Sequence[ReferenceSet]) -> li
         handles.append(
             Line2D([], [], color=s.colour, linestyle=s.line, marker=s.marker, markersize=5, linewidth=1.1, label=label)
         )
-    for r in references:
-        handles.append(Line2D([], [], **(r.style | ({"markersize": 5.0} if r.is_cloud else {})), label=r.name))
-    return handles
-
-
-def _marker_size(n: int) -> float:
-    return 4.5 if n <= CROWDED else 3.0 if n <= 300 else 1.8
+    is_pair = len(series[0].run.objectives) == 2
+    return handles + [reference.handle(is_pair=is_pair) for reference in references]

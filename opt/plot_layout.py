@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
+from opt.plot_numbers import ShortNumbers
 from opt.plot_series import Series
 
 LEGEND_SIZE = 9
@@ -31,6 +32,8 @@ CROWDED_SYMLOG = 100.0
 """The same for values that span too many decades, or reach zero."""
 MOST_DECADES = 1e4
 """Widest ratio of a plain logarithmic scale."""
+MOST_POWERS = 100
+"""Most powers of ten of a scale that is linear below its threshold."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Scale:
             powers = range(0, self.n_decades + 2, 1 + self.n_decades // 6)
             axis.set_major_locator(FixedLocator([0.0, *(self.threshold * 10.0**power for power in powers)]))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(_number))
+        axis.set_major_formatter(ShortNumbers(is_linear=False))
 
 
 def helpful_scale(fronts: np.ndarray, references: np.ndarray) -> Scale:
@@ -80,8 +83,10 @@ def helpful_scale(fronts: np.ndarray, references: np.ndarray) -> Scale:
     if lowest > 0 and highest <= MOST_DECADES * lowest and quarter * CROWDED_LOG < highest:
         return Scale("log", n_decades=int(math.log10(highest / lowest)))
     if quarter > 0 and quarter * CROWDED_SYMLOG < highest:
-        threshold = 10.0 ** math.floor(math.log10(quarter))
-        return Scale("symlog", threshold=threshold, n_decades=int(math.log10(highest / threshold)))
+        # the least of the values may be so small that its powers of ten up to the greatest are too many to draw
+        top = math.log10(highest)
+        power = max(math.floor(math.log10(quarter)), math.floor(top) - MOST_POWERS)
+        return Scale("symlog", threshold=10.0**power, n_decades=int(top - power))
     return Scale()
 
 
@@ -90,20 +95,7 @@ def few_ticks(ax: Axes, *, x: bool = True, y: bool = True, n: int = 5) -> None:
     for axis, wanted in ((ax.xaxis, x), (ax.yaxis, y)):
         if wanted:
             axis.set_major_locator(MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
-            axis.set_major_formatter(FuncFormatter(_number))
-
-
-def _number(value: float, position: int | None = None) -> str:
-    size = abs(value)
-    if size < 1e-12:
-        return "0"
-    if size >= 1e4:
-        power = min(int(math.log10(size) // 3), 5)
-        return f"{value / 1000**power:.6g}{' kMGTP'[power]}".replace(" ", "")
-    if size < 1e-3:
-        mantissa, exponent = f"{value:.3e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.6g}"
+            axis.set_major_formatter(ShortNumbers(is_linear=axis.get_scale() == "linear"))
 
 
 def heading(figure: Figure, series: Sequence[Series], title: str) -> None:

@@ -1,26 +1,25 @@
-"""References as they are drawn: a curve of a known method, a cloud of an exact front, a mark for the parent."""
+"""References as they are drawn: stairs of an exact front or of a known method, a mark for the parent."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
 
-from opt.plot_series import Series, finite, search_quantity
-from opt.problem import Objective
+from opt.front import EXACT_FRONT
+from opt.plot_series import Series
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 CURVE_MARKERS = ("x", "+", "1", "2", "3", "4")
 REFERENCE_COLOURS = ("black", "#7F7F7F", "#A65628")
 POINT_MARKERS = ("*", "p", "h", "8", "H", "d")
-CURVE_WIGGLE = 4.0
-"""A reference whose sorted y travels farther than so many times its range is a cloud, not a curve."""
 CROWDED = 60
-"""A curve of more points is drawn without marks."""
+"""Stairs of more points are drawn without marks."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class ReferenceSet:
     colour: str
     marker: str
     dashes: tuple[float, tuple[float, ...]]
-    is_cloud: bool
 
     @property
     def is_point(self) -> bool:
@@ -40,16 +38,56 @@ class ReferenceSet:
         return all(len(table) == 1 for table in self.tables)
 
     @property
-    def style(self) -> dict[str, Any]:
-        """How it is drawn, in the panels and in the legend: a mark, a dashed curve, or a cloud of dots."""
+    def is_exact(self) -> bool:
+        """Whether it is the problem's exact front, which a found one may lie on."""
+        return self.name == EXACT_FRONT
+
+    @property
+    def stairs(self) -> dict[str, Any]:
+        """How its best solutions in a pair of objectives are drawn: a mark, or stairs as those of the runs' fronts."""
+        place = {"zorder": 5 if self.is_point else 1.5, "gid": "reference"}
         if self.is_point:
             edge = {"markeredgecolor": "white", "markeredgewidth": 0.7}
-            return {"color": self.colour, "linestyle": "none", "marker": self.marker, "markersize": 11.0, **edge}
-        if self.is_cloud:
-            return {"color": self.colour, "linestyle": "none", "marker": ".", "markersize": 2.5, "alpha": 0.5}
+            return {
+                "color": self.colour,
+                "linestyle": "none",
+                "marker": self.marker,
+                "markersize": 11.0,
+                **edge,
+                **place,
+            }
+        if self.is_exact:
+            # wide and light below what was found, so that both are seen where they agree
+            return {"color": to_rgba(self.colour, 0.25), "linestyle": "-", "linewidth": 3.6, **place}
         marker = self.marker if max(len(table) for table in self.tables) <= CROWDED else None
         look = {"color": self.colour, "linestyle": self.dashes, "linewidth": 1.0, "alpha": 0.9}
-        return {**look, "marker": marker, "markersize": 4.5}
+        return {**look, "marker": marker, "markersize": 4.5, **place}
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """How its other solutions are drawn."""
+        marker = self.stairs.get("marker")
+        look = {"marker": marker, "markersize": 3.5, "alpha": 0.4} if marker else {"marker": ".", "markersize": 2.5}
+        # marks such as + and x are all edge
+        return {
+            "color": self.colour,
+            "alpha": 0.35,
+            "markeredgewidth": 0.6,
+            "zorder": 1.4,
+            "gid": "reference rest",
+            **look,
+        }
+
+    def handle(self, *, is_pair: bool) -> Line2D:
+        """Its legend entry.
+
+        Args:
+            is_pair: Whether there are two objectives only, so that nothing of an exact front lies off its stairs.
+        """
+        style = {key: value for key, value in self.stairs.items() if key not in ("zorder", "gid")}
+        if self.is_exact and not is_pair:
+            style |= {"marker": ".", "markersize": 4.0, "markerfacecolor": self.colour, "markeredgewidth": 0.0}
+        return Line2D([], [], label=self.name, **style)
 
 
 def references_of(series: Sequence[Series]) -> list[ReferenceSet]:
@@ -76,7 +114,6 @@ def references_of(series: Sequence[Series]) -> list[ReferenceSet]:
                     colour=REFERENCE_COLOURS[k % len(REFERENCE_COLOURS)],
                     marker=markers[k % len(markers)],
                     dashes=DASHES[k % len(DASHES)],
-                    is_cloud=any(_is_cloud(table, objectives) for table in found[name]),
                 )
             )
     return sets
@@ -87,14 +124,7 @@ def _alike(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     if one.shape != other.shape or list(one.columns) != list(other.columns):
         return False
     a, b = (table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float) for table in (one, other))
-    return bool(np.allclose(a, b, rtol=1e-3, atol=1e-9, equal_nan=True))
-
-
-def _is_cloud(table: pd.DataFrame, objectives: Sequence[Objective]) -> bool:
-    """Whether some pair of objectives shows the table's rows as a surface rather than as a curve."""
-    for ox, oy in itertools.combinations(objectives, 2):
-        x, y = finite(search_quantity(ox).values(table), search_quantity(oy).values(table))
-        span = float(np.ptp(y)) if len(y) > 8 else 0.0
-        if span > 0 and float(np.abs(np.diff(y[np.lexsort((y, x))])).sum()) > CURVE_WIGGLE * span:
-            return True
-    return False
+    with np.errstate(over="ignore"):
+        # whatever the unit: what is tiny beside a column's greatest value is no difference
+        tiny = 1e-9 * np.nan_to_num(np.abs(b)).max(axis=0, initial=0.0)
+        return bool(np.allclose(a, b, rtol=1e-3, atol=tiny, equal_nan=True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from opt.errors import UsageError
+from opt.plot_numbers import PLAIN, Magnitude, magnitude_of
 from opt.problem import Objective
 from opt.run import Run
 
@@ -19,6 +20,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LineStyle = Literal["-", "--", ":", "-."]
 LINES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 GREY = "#4D4D4D"
+FEW_SEEDS = len(PALETTE)
+"""So many runs that differ in their seeds alone are drawn run by run."""
+MOST_GROUPS = 2 * len(PALETTE)
+"""Of more settings than this, each with repeats, the algorithms alone are told apart."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Series:
         colour: Any matplotlib colour.
         marker: Any matplotlib marker.
         line: Any matplotlib line style.
+        group: What it is a repeat of, where runs are drawn as repeats of settings; else "".
     """
 
     run: Run
@@ -40,26 +46,72 @@ class Series:
     colour: str
     marker: str
     line: LineStyle
+    group: str = ""
 
 
 def series_of(runs: Sequence[Run]) -> list[Series]:
-    """The runs as they are drawn together.
+    """The runs as they are drawn together: one look each, or one for all repeats of a setting.
 
     Raises:
         UsageError: The runs are of different problems or objectives, or one cannot be read.
     """
     check_comparable(runs)
-    return [
-        Series(
-            run=run,
-            label=label,
-            front=_front(run),
-            colour=PALETTE[k % len(PALETTE)],
-            marker=MARKERS[(k + k // len(PALETTE)) % len(MARKERS)],
-            line=LINES[k // len(PALETTE) % len(LINES)],
+    groups = repeats(runs)
+    looks = groups or [str(k) for k in range(len(runs))]
+    order = list(dict.fromkeys(looks))
+    series = []
+    for run, label, look, group in zip(runs, labels(runs), looks, groups or [""] * len(runs), strict=True):
+        k = order.index(look)
+        series.append(
+            Series(
+                run=run,
+                label=label,
+                front=_front(run),
+                colour=PALETTE[k % len(PALETTE)],
+                marker=MARKERS[(k + k // len(PALETTE)) % len(MARKERS)],
+                line=LINES[k // len(PALETTE) % len(LINES)],
+                group=group,
+            )
         )
-        for k, (run, label) in enumerate(zip(runs, labels(runs), strict=True))
-    ]
+    return series
+
+
+def grouped(series: Sequence[Series]) -> dict[str, list[Series]]:
+    """The runs of each group by its name, in order; empty where runs are drawn one by one."""
+    groups: dict[str, list[Series]] = {}
+    for s in series:
+        if s.group:
+            groups.setdefault(s.group, []).append(s)
+    return groups
+
+
+def group_label(group: str, series: Sequence[Series]) -> str:
+    """A group's legend entry, with the number of its repeats."""
+    seeds = {s.run.manifest["seed"] for s in series}
+    what = "seed" if len(seeds) == len(series) else "run"
+    empty = sum(not len(s.front) for s in series)
+    without = f", {empty} of them without a solution" if empty else ""
+    return f"{group}, {len(series)} {what}{'s' if len(series) > 1 else ''}{without}"
+
+
+def repeats(runs: Sequence[Run]) -> list[str]:
+    """What each run is a repeat of; nothing where runs are to be drawn one by one.
+
+    Repeats differ in their seeds alone. Where there are many settings, or each has a single run, the algorithms are
+    the groups. A few seeds of one setting are drawn one by one, and so is what is never repeated.
+    """
+    names = _setting_names(runs)
+    if not _are_repeated(names) or len(set(names)) > MOST_GROUPS:
+        algorithms = [str(run.manifest["algo"]["name"]) for run in runs]
+        if len(set(algorithms)) > 1 and _are_repeated(algorithms) and len(runs) > FEW_SEEDS:
+            names = algorithms
+    if not _are_repeated(names) or (len(set(names)) == 1 and len(runs) <= FEW_SEEDS):
+        return []
+    return names
+
+
+def _are_repeated(names: Sequence[str]) -> bool:
+    return len(set(names)) < len(names)
 
 
 def in_order(runs: Sequence[Run]) -> list[Run]:
@@ -88,19 +140,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     """One legend entry a run: only what differs between them, their folders' names where nothing else does."""
     if len(runs) == 1:
         return [f"{runs[0].manifest['algo']['name']} seed {runs[0].manifest['seed']}"]
-    parts: list[list[str]] = [[] for _ in runs]
-    facts = [_facts(run) for run in runs]
-    for key in dict.fromkeys(key for fact in facts for key in fact):
-        values = [fact.get(key, "") for fact in facts]
-        if len(set(values)) == 1:
-            continue
-        short = key in ("algorithm", "seed")
-        if not short and len({" ".join(p) for p in parts}) == len(runs):
-            break
-        for part, value in zip(parts, values, strict=True):
-            if value:
-                part.append(value)
-    found = [" ".join(part) for part in parts]
+    found = _differences([_facts(run) for run in runs])
     if len(set(found)) < len(runs):
         found = [
             label if label and found.count(label) == 1 else f"{label} {run.path.name}".strip()
@@ -109,6 +149,42 @@ def labels(runs: Sequence[Run]) -> list[str]:
     if len(set(found)) < len(runs):
         found = [str(run.path) for run in runs]
     return found
+
+
+def _setting_names(runs: Sequence[Run]) -> list[str]:
+    """A name for the setting of each run, everything but its seed: what differs between the settings."""
+    settings = [{name: value for name, value in _facts(run).items() if name != "seed"} for run in runs]
+    whole = [_setting(run) for run in runs]
+    first = {key: k for k, key in reversed(list(enumerate(whole)))}
+    order = sorted(first, key=first.__getitem__)
+    names: dict[str, str] = {}
+    for key, name in zip(order, _differences([settings[first[key]] for key in order]), strict=True):
+        name = name or settings[first[key]]["algorithm"]
+        # long values are shortened in a name and may then be equal
+        names[key] = f"{name} ({len(names) + 1})" if name in names.values() else name
+    return [names[key] for key in whole]
+
+
+def _setting(run: Run) -> str:
+    """All that was asked for but the seed, as one text."""
+    problem, algorithm = run.manifest["problem"].get("parameters"), run.manifest["algo"]
+    return repr((problem, algorithm["name"], algorithm.get("parameters"), run.manifest.get("budget")))
+
+
+def _differences(facts: Sequence[dict[str, str]]) -> list[str]:
+    """What tells each from the others, in few words: algorithm and seed, then one parameter after the other."""
+    parts: list[list[str]] = [[] for _ in facts]
+    for key in dict.fromkeys(key for fact in facts for key in fact):
+        values = [fact.get(key, "") for fact in facts]
+        if len(set(values)) == 1:
+            continue
+        short = key in ("algorithm", "seed")
+        if not short and len({" ".join(p) for p in parts}) == len(facts):
+            break
+        for part, value in zip(parts, values, strict=True):
+            if value:
+                part.append(value)
+    return [" ".join(part) for part in parts]
 
 
 def subject(runs: Sequence[Run]) -> str:
@@ -158,16 +234,19 @@ class Quantity:
         objective: The objective.
         column: The column that holds it.
         whole: When given, the column holds `whole` minus the quantity, as accuracy does for error.
+        magnitude: What its numbers are counted in.
     """
 
     objective: Objective
     column: str
     whole: float | None = None
+    magnitude: Magnitude = PLAIN
 
     @property
     def label(self) -> str:
         """Axis label."""
-        return self.objective.label if self.column == self.objective.name else f"test {self.objective.label}"
+        name = self.objective.label if self.column == self.objective.name else f"test {self.objective.label}"
+        return self.magnitude.label(name)
 
     @property
     def sign(self) -> float:
@@ -175,11 +254,17 @@ class Quantity:
         return self.objective.sign
 
     def values(self, table: pd.DataFrame) -> np.ndarray:
-        """(n,) float64 values of a table's rows; NaN where there is none."""
+        """(n,) float64 values of a table's rows, counted in the magnitude; NaN where there is none."""
         if self.column not in table:
             return np.full(len(table), np.nan)
         values = pd.to_numeric(table[self.column], errors="coerce").to_numpy(dtype=float)
-        return values if self.whole is None else self.whole - values
+        return self.magnitude(values if self.whole is None else self.whole - values)
+
+
+def counted(quantities: Sequence[Quantity], tables: Sequence[pd.DataFrame]) -> Magnitude:
+    """What the quantities' values in all these tables can be counted in together."""
+    plain = [replace(quantity, magnitude=PLAIN) for quantity in quantities]
+    return magnitude_of(*(quantity.values(table) for quantity in plain for table in tables))
 
 
 def search_quantity(objective: Objective) -> Quantity:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from opt.errors import UsageError
 from opt.plot_layout import few_ticks, legend_below, wrapped
+from opt.plot_numbers import magnitude_of
 from opt.plot_series import LINES, PALETTE, LineStyle, subject
 from opt.run import Run
 
@@ -68,10 +69,13 @@ def _values(ax: Axes, run: Run, trace: pd.DataFrame) -> list[Artist]:
     """Current and best on the left axis, the distance of proposals on the right one."""
     objectives = run.objectives
     sign = objectives[0].sign if len(objectives) == 1 else 1.0
-    ax.set_ylabel(objectives[0].label if len(objectives) == 1 else "scalarised value", color=VALUE)
-    ax.tick_params(axis="y", labelcolor=VALUE)
     x = trace["n_eval"].to_numpy(dtype=float)
     current, best = (sign * trace[name].to_numpy(dtype=float) for name in ("current", "best"))
+    magnitude = magnitude_of(current, best)
+    current, best = magnitude(current), magnitude(best)
+    label = objectives[0].label if len(objectives) == 1 else "scalarised value"
+    ax.set_ylabel(magnitude.label(label), color=VALUE)
+    ax.tick_params(axis="y", labelcolor=VALUE)
     ax.plot(x, current, color=VALUE, linewidth=0.6, alpha=0.55, gid="current")
     ax.plot(x, best, color=VALUE, linewidth=1.6, gid="best")
     shown = np.concatenate([current, best])
@@ -83,9 +87,11 @@ def _values(ax: Axes, run: Run, trace: pd.DataFrame) -> list[Artist]:
     ]
     positions, distance = _binned(x, trace["distance"].to_numpy(dtype=float))
     if len(distance):
+        magnitude = magnitude_of(distance)
+        distance = magnitude(distance)
         right = ax.twinx()
         right.plot(positions, distance, color=DISTANCE, linewidth=1.0, gid="distance")
-        right.set_ylabel("distance of a proposal", color=DISTANCE)
+        right.set_ylabel(magnitude.label("distance of a proposal"), color=DISTANCE)
         right.tick_params(axis="y", labelcolor=DISTANCE)
         _scale(right, distance)
         handles.append(Line2D([], [], color=DISTANCE, linewidth=1.0, label="distance of a proposal"))
@@ -95,7 +101,9 @@ def _values(ax: Axes, run: Run, trace: pd.DataFrame) -> list[Artist]:
 def _temperatures(ax: Axes, trace: pd.DataFrame) -> list[Artist]:
     """Temperature on the left axis, the share of accepted proposals on the right one."""
     x = trace["n_eval"].to_numpy(dtype=float)
-    ax.set_ylabel("temperature", color=TEMPERATURE)
+    temperatures = {n: trace[n].to_numpy(dtype=float) for n in ("temperature", "hottest") if n in trace}
+    magnitude = magnitude_of(*temperatures.values())
+    ax.set_ylabel(magnitude.label("temperature"), color=TEMPERATURE)
     ax.tick_params(axis="y", labelcolor=TEMPERATURE)
     handles: list[Artist] = []
     shown = []
@@ -104,8 +112,8 @@ def _temperatures(ax: Axes, trace: pd.DataFrame) -> list[Artist]:
         ("hottest", "hottest temperature", "--"),
     )
     for name, label, style in lines:
-        if name in trace:
-            known = np.isfinite(values := trace[name].to_numpy(dtype=float))
+        if name in temperatures:
+            known = np.isfinite(values := magnitude(temperatures[name]))
             ax.plot(x[known], values[known], color=TEMPERATURE, linestyle=style, linewidth=1.3, gid=name)
             handles.append(Line2D([], [], color=TEMPERATURE, linestyle=style, linewidth=1.3, label=label))
             shown.append(values[known])
@@ -155,7 +163,8 @@ def _binned(x: np.ndarray, values: np.ndarray, *, over: np.ndarray | None = None
     for part in parts:
         weights = np.isfinite(values[part]).astype(float) if over is None else over[part]
         if weights.sum() > 0:
-            found.append((x[part].mean(), np.nansum(values[part]) / weights.sum()))
+            # each value by the weights first: a sum of values may be no number
+            found.append((x[part].mean(), np.nansum(values[part] / weights.sum())))
     table = np.array(found, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 

@@ -71,7 +71,8 @@ class EComp(CompressionProblem):
         split_seed: Seed of the split of the training images into those for training and those for search.
         n_search: Images in the search split; by default 10,000 or a fifth of the training images.
         n_refit: Training images that refit and greedy seeds use.
-        similarity: Loss between hidden representations: Gaussian or Student-t neighbourhoods, or distances.
+        similarity: Loss between hidden representations: Gaussian or Student-t neighbourhoods; the published loss of
+            whole distance matrices (distance); or the same over pairs of points alone (pair-distance).
         perplexity: Effective number of neighbours in the neighbourhoods.
         similarity_points: Search images whose representations are compared.
         size: What the size objective counts, as a fraction of the parent's; width is the mean over layers.

@@ -27,7 +27,11 @@ from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.errors import UsageError
-from opt.problem import CompressionProblem, Operators
+from opt.hooks import fingerprint_of
+from opt.problem import CompressionProblem
+
+MOST_COPIES = 100
+"""So many generations of nothing but copies are followed by candidates of the problem's sampling."""
 
 
 class Member:
@@ -43,7 +47,7 @@ class DeapAlgorithm(Algorithm):
     """One generation of DEAP at a time.
 
     Args:
-        operators: The problem's operators.
+        problem: What is searched: its operators and its fingerprint.
         pop_size: Number of candidates in the first generation and of parents kept.
         n_offsprings: Number of offspring a generation (DEAP's lambda_).
         vary: `(population, toolbox, lambda_) -> offspring`, DEAP's selection for mating and variation.
@@ -52,7 +56,7 @@ class DeapAlgorithm(Algorithm):
 
     def __init__(
         self,
-        operators: Operators,
+        problem: CompressionProblem,
         *,
         pop_size: int,
         n_offsprings: int,
@@ -60,7 +64,8 @@ class DeapAlgorithm(Algorithm):
         select: Callable[[list[Member], list[Member], int], list[Member]],
     ) -> None:
         super().__init__()
-        self.operators = operators
+        self.operators = operators_of(problem)
+        self.fingerprint = fingerprint_of(problem)
         self.pop_size = pop_size
         self.n_offsprings = n_offsprings
         self.vary = vary
@@ -121,11 +126,13 @@ class DeapAlgorithm(Algorithm):
         self._read_fitness(self.members)
         with self.isolated:
             # with small probabilities a generation can be all copies: DEAP would go on, so do we
-            for _ in range(100):
+            known = {self.fingerprint(m.x) for m in self.members}
+            for _ in range(MOST_COPIES):
                 self.offspring = self.vary(self.members, self.toolbox, self.n_offsprings)
-                if any(not m.fitness.valid for m in self.offspring):
+                if any(not m.fitness.valid and self.fingerprint(m.x) not in known for m in self.offspring):
                     return self._new_batch(self.offspring)
-                self.members = self.select(self.members, self.offspring, self.pop_size)
+                if all(m.fitness.valid for m in self.offspring):
+                    self.members = self.select(self.members, self.offspring, self.pop_size)
         X = self.operators.sampling(self.n_offsprings, self.random_state)
         self.offspring = [Member(x, self.fitness_class()) for x in X]
         return self._new_batch(self.offspring)
@@ -165,7 +172,13 @@ def deap_nsga2(
     def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return tools.selNSGA2(parents + offspring, mu)
 
-    return DeapAlgorithm(operators_of(problem), pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+    return DeapAlgorithm(
+        problem,
+        pop_size=pop_size,
+        n_offsprings=pop_size,
+        vary=vary,
+        select=select,
+    )
 
 
 @algorithm("deap-ga", objectives="one", needs=VARIATION, handles_constraints=False)
@@ -193,7 +206,13 @@ def deap_ga(
     def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return offspring
 
-    return DeapAlgorithm(operators_of(problem), pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+    return DeapAlgorithm(
+        problem,
+        pop_size=pop_size,
+        n_offsprings=pop_size,
+        vary=vary,
+        select=select,
+    )
 
 
 def _mu_lambda(
@@ -213,7 +232,7 @@ def _mu_lambda(
         pool = parents + offspring if plus else offspring
         return tools.selBest(pool, keep)
 
-    return DeapAlgorithm(operators_of(problem), pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)
+    return DeapAlgorithm(problem, pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)
 
 
 @algorithm("deap-mu+lambda", objectives="one", needs=VARIATION, handles_constraints=False)

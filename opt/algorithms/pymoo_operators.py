@@ -91,8 +91,8 @@ def repaired(operators: Operators, X: np.ndarray) -> Population:
     return Population.new("X", operators.repair(X) if operators.repair else X)
 
 
-EMPTY_MATINGS = 10
-"""So many matings in a row without one new candidate are followed by sampling."""
+PATIENT_MATINGS = 10
+"""From so many matings on, sampling follows as soon as fewer than a tenth of the children were new."""
 
 
 class FilledMating(Mating):
@@ -124,15 +124,16 @@ class FilledMating(Mating):
         **kwargs: Any,
     ) -> Population:
         offspring = Population.create()
-        n_empty = 0
-        for _ in range(n_max_iterations or self.n_max_iterations):
+        n_children = 0
+        for number in range(1, 1 + (n_max_iterations or self.n_max_iterations)):
             lacking = n_offsprings - len(offspring)
             children = self._do(problem, pop, lacking, random_state=random_state, **kwargs)
             children = self.repair(problem, children, random_state=random_state, **kwargs)
+            n_children += len(children)
             children = self.eliminate_duplicates.do(children, pop, offspring)[:lacking]
             offspring = Population.merge(offspring, children)
-            n_empty = 0 if len(children) else n_empty + 1
-            if len(offspring) == n_offsprings or n_empty == EMPTY_MATINGS:
+            is_barren = number >= PATIENT_MATINGS and 10 * len(offspring) < n_children
+            if len(offspring) == n_offsprings or is_barren:
                 break
         if lacking := n_offsprings - len(offspring):
             drawn = self.sampling(problem, lacking, random_state=random_state)

@@ -15,6 +15,7 @@ from problems.networks.similarity import (
     SIMILARITIES,
     DistanceSimilarity,
     GaussianSimilarity,
+    PairDistanceSimilarity,
     Similarity,
     StudentSimilarity,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "LeNet5",
     "MobileNetV2",
     "Moments",
+    "PairDistanceSimilarity",
     "SequentialRefit",
     "Similarity",
     "Snowfall",

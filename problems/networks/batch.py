@@ -19,7 +19,7 @@ from operators.networks.genome import inherited_corner
 from problems.networks.refit import Moments, solve
 from problems.networks.similarity import SIMILARITIES, Similarity
 
-SimilarityName = Literal["gaussian", "student", "distance"]
+SimilarityName = Literal["gaussian", "student", "distance", "pair-distance"]
 RefitTarget = Literal["mixture", "logits", "labels"]
 
 # Networks whose embeddings are held at once.
@@ -340,4 +340,4 @@ def _similarity(name: SimilarityName, embeddings: np.ndarray, perplexity: float)
     if loss is None:
         raise ValueError(f"similarity must be one of {sorted(SIMILARITIES)}, got {name!r}.")
     points = torch.from_numpy(np.ascontiguousarray(embeddings))
-    return loss(points) if name == "distance" else cast(type, loss)(points, perplexity=perplexity)
+    return cast(type, loss)(points, perplexity=perplexity) if loss.has_perplexity else loss(points)

@@ -98,10 +98,19 @@ def student_loss(parent: GaussianAffinities, embeddings: Tensor) -> Tensor:
     return total.to(embeddings.dtype)
 
 
-def distance_loss(parent: Points, embeddings: Tensor) -> Tensor:
-    """Mean squared difference as in `DistanceSimilarity`, of one network (n, h)."""
+def distance_difference(parent: Points, embeddings: Tensor, *, from_least_pair: bool) -> Tensor:
+    """Sum over the pairs i < j of the squared difference of two networks' normalised distances, in float64.
+
+    Args:
+        parent: The points in the parent.
+        embeddings: (n, h) the same points in one network.
+        from_least_pair: Whether each network's least distance of two points becomes 0, as its greatest becomes 1;
+            else distances are divided by the greatest.
+    """
     child = Points(embeddings)
     ranges = [_range(points) for points in (parent, child)]
+    if not from_least_pair:
+        ranges = [(0.0, high) for _, high in ranges]
     total = torch.zeros((), dtype=torch.float64)
     for (_, a, diagonal), (_, b, _) in zip(parent.blocks(), child.blocks(), strict=True):
         x, y = (
@@ -109,7 +118,7 @@ def distance_loss(parent: Points, embeddings: Tensor) -> Tensor:
             for d, (low, high) in zip((a, b), ranges, strict=True)
         )
         total += (x - y).masked_fill_(diagonal, 0.0).square_().sum(dtype=torch.float64)
-    return (total / (child.n * (child.n - 1))).to(embeddings.dtype)
+    return total / 2  # the blocks hold both triangles
 
 
 def _terms(p: Tensor, q: Tensor, diagonal: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,9 @@ class Similarity(abc.ABC):
     Args:
         parent_embeddings: (n, h) the parent's, n >= 3 points.
     """
+
+    has_perplexity: ClassVar[bool] = False
+    """Whether it is built with a number of neighbours as `perplexity`."""
 
     def __init__(self, parent_embeddings: Tensor) -> None:
         if parent_embeddings.dim() != 2 or len(parent_embeddings) < 3:
@@ -93,6 +97,8 @@ class Similarity(abc.ABC):
 
 class _KullbackLeibler(Similarity):
     """KL(P_parent || Q): P from the parent's embeddings by the Gaussian construction."""
+
+    has_perplexity = True
 
     def __init__(self, parent_embeddings: Tensor, *, perplexity: float = 30.0) -> None:
         super().__init__(parent_embeddings)
@@ -201,12 +207,16 @@ class StudentSimilarity(_KullbackLeibler):
         return blockwise.student_loss(self._affinities, embeddings)
 
 
-class DistanceSimilarity(Similarity):
-    """Mean squared difference of the two networks' Euclidean distances, each min-max normalised over its pairs.
+class _DistanceDifference(Similarity):
+    """Sum over the pairs i < j of (a_ij - b_ij)^2 over some count; a, b the two networks' distances, normalised."""
 
-    Args:
-        parent_embeddings: (n, h) the parent's.
-    """
+    _from_least_pair: ClassVar[bool]
+    """Whether the least distance of two points becomes 0 and not the matrix's diagonal, which is 0 already."""
+
+    @property
+    @abc.abstractmethod
+    def _n_terms(self) -> int:
+        """What the sum is divided by."""
 
     @functools.cached_property
     def _pairs(self) -> Tensor:
@@ -217,26 +227,73 @@ class DistanceSimilarity(Similarity):
         return self._normalised(squared_distances(self._parent_embeddings.double())[None])
 
     def _normalised(self, squared: Tensor) -> Tensor:
-        distances = squared[:, self._pairs[0], self._pairs[1]].clamp(min=1e-30).sqrt()
-        low, high = distances.amin(dim=1, keepdim=True), distances.amax(dim=1, keepdim=True)
-        # All pairs equally far: nothing to tell apart, so 0 and not 0/0.
+        squared = squared[:, self._pairs[0], self._pairs[1]]
+        # the root has no slope at 0: equal points take the value 0 and the slope 0
+        distances = torch.where(squared > 0, squared.clamp(min=1e-30).sqrt(), squared)
+        high = distances.amax(dim=1, keepdim=True)
+        low = distances.amin(dim=1, keepdim=True) if self._from_least_pair else torch.zeros_like(high)
+        # All pairs equally far from each other, or all points equal: nothing to tell apart, so 0 and not 0/0.
         return (distances - low) / torch.where(high > low, high - low, 1.0)
 
     def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor:
         normalised = self._normalised(scaled_squared_distances(embeddings, widths)[0])
-        return (normalised - self._parent.to(normalised.dtype)).square_().mean(dim=1)
+        return (normalised - self._parent.to(normalised.dtype)).square_().sum(dim=1) / self._n_terms
 
     def _differentiable(self, embeddings: Tensor, width: int) -> Tensor:
         normalised = self._normalised(scaled_squared_distances(embeddings[None])[0])
-        return (normalised - self._parent.to(normalised.dtype)).square().mean()
+        return (normalised - self._parent.to(normalised.dtype)).square().sum() / self._n_terms
 
     def _blockwise(self, embeddings: Tensor) -> Tensor:
-        return blockwise.distance_loss(blockwise.Points(self._parent_embeddings), embeddings)
+        parent = blockwise.Points(self._parent_embeddings)
+        total = blockwise.distance_difference(parent, embeddings, from_least_pair=self._from_least_pair)
+        return (total / self._n_terms).to(embeddings.dtype)
+
+
+class DistanceSimilarity(_DistanceDifference):
+    """EComp's published distance loss: mean squared difference of two (n, n) matrices of distances.
+
+    Of each network's matrix of Euclidean distances the upper triangle is kept, and the diagonal and the lower
+    triangle are 0. The whole matrix is min-max normalised; its least entry is the diagonal's 0, so that every
+    distance is divided by the greatest. The squared differences are averaged over all n^2 entries:
+    loss = 1 / n^2 * sum over i < j of (d_ij / max d - d'_ij / max d')^2.
+    `PairDistanceSimilarity` is the same over the pairs alone.
+
+    Args:
+        parent_embeddings: (n, h) the parent's.
+
+    Source: EComp, DistanceLoss. Differs: a network whose points are all equal has distances 0 and not 0 / 0.
+    """
+
+    _from_least_pair = False
+
+    @property
+    def _n_terms(self) -> int:
+        return self.n_points**2
+
+
+class PairDistanceSimilarity(_DistanceDifference):
+    """Mean squared difference of the two networks' Euclidean distances, each min-max normalised over its pairs.
+
+    With d_ij the distances of the n (n - 1) / 2 pairs i < j and a_ij = (d_ij - min d) / (max d - min d):
+    loss = 2 / (n (n - 1)) * sum over i < j of (a_ij - a'_ij)^2.
+    Unlike in `DistanceSimilarity` the nearest pair becomes 0, and the mean is over pairs and does not shrink with
+    the zeros of half a matrix.
+
+    Args:
+        parent_embeddings: (n, h) the parent's.
+    """
+
+    _from_least_pair = True
+
+    @property
+    def _n_terms(self) -> int:
+        return self.n_points * (self.n_points - 1) // 2
 
 
 SIMILARITIES: dict[str, type[Similarity]] = {
     "gaussian": GaussianSimilarity,
     "student": StudentSimilarity,
     "distance": DistanceSimilarity,
+    "pair-distance": PairDistanceSimilarity,
 }
 """The losses by the name that a user gives."""

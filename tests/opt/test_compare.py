@@ -14,6 +14,7 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
+from opt.archive import nondominated
 from opt.command import execute
 from opt.compare import compare, draw, file_names, main, write_comparison
 from opt.run import Run, find_runs
@@ -224,6 +225,76 @@ def test_ties_are_told(copied, tmp_path):
     tests = verdict.tables.tests
     same = tests[(tests["a"] == "ga") & (tests["b"] == "random")]
     assert set(same["verdict"]) == {"no difference shown"} and (same["p"] == 1).all()
+
+
+def shared_by(copied: Path, *algorithms: str) -> None:
+    """Every run of these algorithms gets the front that is nondominated among all runs."""
+    fronts = pd.concat([run.front for run in find_runs([copied])], ignore_index=True)
+    best = fronts[nondominated(fronts[["f1", "f2"]].to_numpy())].drop_duplicates(["f1", "f2"])
+    for algo in algorithms:
+        for run in copied.glob(f"zdt1-{algo}-*"):
+            best.to_csv(run / "front.csv", index=False)
+
+
+def test_equal_points_of_the_joint_front_belong_to_all_who_found_them(copied, tmp_path):
+    alone = compare(find_runs([copied])).comparisons[0]
+    shared_by(copied, "ga", "random")
+    verdict = compare(find_runs([copied]))
+    comparison = verdict.comparisons[0]
+    n = len(comparison.joint)
+    assert n == len(alone.joint)
+    owners = dict(zip(comparison.groups, comparison.joint_owners().T, strict=True))
+    assert owners["ga"].all() and owners["random"].all()
+    indicators = verdict.tables.indicators
+    assert set(indicators[indicators["group"].isin(["ga", "random"])]["n_joint"]) == {n}
+    assert set(verdict.tables.problems["n_joint"]) == {n}
+    # each point once: what is measured by the joint front does not change with how often it was found
+    everything = np.concatenate([m.F for m in comparison.runs])
+    np.testing.assert_array_equal(comparison.joint, everything[nondominated(everything)])
+    rows = verdict.tables.joint_front
+    assert sorted(rows["point"].unique()) == list(range(1, n + 1))
+    n_nsga2 = int(owners["nsga2"].sum())
+    counts = rows.drop_duplicates(["point", "group"])["group"].value_counts().to_dict()
+    assert counts == {"ga": n, "random": n} | ({"nsga2": n_nsga2} if n_nsga2 else {})
+    for _, point in rows.groupby("point"):
+        assert len(point[["f1", "f2"]].drop_duplicates()) == 1
+        assert set(point["n_groups"]) == {point["group"].nunique()} and set(point["n_runs"]) == {len(point)}
+    files = write_comparison(verdict, tmp_path / "out")
+    assert "point" in pd.read_csv(next(f for f in files if f.name == "joint_front.csv"))
+
+
+def test_picture_of_the_joint_front_shows_shared_points_in_all_colours(copied):
+    from opt.plot_comparison import styles
+    from opt.plot_joint_front import joint_front_figure
+
+    shared_by(copied, "ga", "random")
+    comparison = compare([r for r in find_runs([copied]) if r.manifest["algo"]["name"] != "nsga2"]).comparisons[0]
+    figure = joint_front_figure(comparison)
+    n = len(comparison.joint)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:2] == [f"ga: {n} of {n}", f"random: {n} of {n}"]
+    assert texts[2].startswith(f"{n} of them shared") and texts[3:] == ["exact front"]
+    (ax,) = figure.axes
+    slices = [line for line in ax.get_lines() if line.get_gid() == "shared"]
+    look = styles(comparison.groups)
+    assert {line.get_color() for line in slices} == {look["ga"].colour, look["random"].colour}
+    assert all(len(line.get_xdata()) == n for line in slices)
+    assert not [line for line in ax.get_lines() if line.get_gid() == "joint"]
+    stairs, exact = (next(x for x in ax.get_lines() if x.get_gid() == gid) for gid in ("stairs", "exact"))
+    assert stairs.get_drawstyle() == exact.get_drawstyle() == "steps-post"
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 11])
+def test_slices_of_a_disc_fill_it(n):
+    from opt.plot_joint_front import slice_of
+
+    angles = np.deg2rad(np.arange(0.5, 360))
+    inside = np.array(
+        [slice_of(k, n).contains_points(0.9 * np.column_stack([np.cos(angles), np.sin(angles)])) for k in range(n)]
+    )
+    assert inside.sum(axis=0).max() == 1 and inside.sum() >= 360 - 2 * n
+    # matplotlib scales a marker by its farthest coordinate, which is to be about the same for every slice
+    assert [np.abs(slice_of(k, n).vertices).max() for k in range(n)] == pytest.approx([1.0] * n, abs=0.03)
 
 
 def test_one_group_is_told(copied):

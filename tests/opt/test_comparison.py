@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import moocore
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.archive import hypervolume, igd_plus
-from opt.comparison import compare_runs, epsilon, scale_of
+from opt.comparison import compare_runs, epsilon, joint_front, scale_of
 from opt.growth import Scale, trace_of
 from opt.plot_attainment import attainment_surfaces
 from opt.recorded import feasible
@@ -85,6 +87,37 @@ def test_compare_runs_measures_every_run_on_one_scale(runs):
         assert m.epsilon == moocore.epsilon_additive(normalised, ref=found.reference)
         assert m.trace.hypervolume[-1] == pytest.approx(m.hypervolume, rel=1e-12)
         assert m.trace.n_eval[-1] == run.manifest["n_eval"]
+
+
+def test_joint_front_credits_equal_points_to_every_front():
+    one = np.array([[0.0, 3.0], [1.0, 2.0], [2.0, 2.5]])
+    other = np.array([[1.0, 2.0], [3.0, 1.0], [-0.0, 3.0]])
+    points, places = joint_front([one, np.empty((0, 2)), other, other[:1]])
+    np.testing.assert_array_equal(points, [[0.0, 3.0], [1.0, 2.0], [3.0, 1.0]])
+    assert [p.tolist() for p in places] == [[0, 1, -1], [], [1, 2, 0], [1]]
+
+
+def test_joint_front_of_one_objective_credits_every_run_with_the_best():
+    points, places = joint_front([np.array([[2.0]]), np.array([[1.0]]), np.array([[1.0]])])
+    assert points.tolist() == [[1.0]] and [p.tolist() for p in places] == [[-1], [0], [0]]
+
+
+def test_joint_front_tells_apart_what_normalising_makes_equal():
+    near = np.array([[1.0, 5e-324], [np.nextafter(1.0, 0.0), 1e-323], [1e300, 0.0]])
+    points, places = joint_front([near[[0]], near[[1]], near[[2]]])
+    assert len(points) == 3 and [p.tolist() for p in places] == [[0], [1], [2]]
+
+
+def test_joint_points_are_the_same_for_all_runs_that_have_them(runs):
+    for run in runs[1:]:
+        shutil.copy(runs[0].path / "front.csv", run.path / "front.csv")
+    found = compare_runs("ZDT1", runs, ["a", "a", "b", "c"])
+    n = len(runs[0].front)
+    assert len(found.joint) == n and [m.n_joint for m in found.runs] == [n] * 4
+    assert all(m.is_joint.all() for m in found.runs)
+    np.testing.assert_array_equal(found.joint_owners(), np.ones((n, 3), dtype=bool))
+    for m in found.runs:
+        np.testing.assert_array_equal(found.scale(m.values), found.joint[m.joint_points])
 
 
 def test_trace_equals_hypervolume_of_everything_until_then(runs):

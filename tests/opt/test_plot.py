@@ -210,7 +210,8 @@ def test_front_of_six_runs_is_clean(pruned, folder):
     series = series_of(plot.in_order([*pruned, *more]))
     assert_clean(front_figure(series))
     assert_clean(convergence_figure(series))
-    assert len({(s.colour, s.marker) for s in series}) == 6
+    assert len({(s.colour, s.marker) for s in series}) == 4
+    assert entries(front_figure(series))[:4] == ["nsga2, 1 seed", "ga, 1 seed", "random, 1 seed", "deap-nsga2, 3 seeds"]
 
 
 def test_front_two_objectives_with_a_maximised_one(accurate):
@@ -234,13 +235,17 @@ def test_front_one_objective_is_a_strip(one):
     assert "parent" in entries(figure)
 
 
-def test_front_exact_front_of_three_objectives_is_a_cloud(folder):
+def test_front_exact_front_of_three_objectives_is_drawn_as_a_found_one(folder):
     run = opt.minimize(get_problem("dtlz2"), "nsga2", n_gen=3, out=folder)
     figure = front_figure(series_of([run]))
     assert_clean(figure)
+    exact = get_problem("dtlz2").pareto_front()
     for ax in panels(figure):
-        (exact,) = lines(ax, "reference")
-        assert exact.get_linestyle() == "None"
+        for gid, n in (("reference", len(exact)), ("staircase", len(run.front))):
+            (stairs,) = lines(ax, gid)
+            (rest,) = lines(ax, "reference rest" if gid == "reference" else "front")
+            assert stairs.get_drawstyle() == "steps-post" and rest.get_linestyle() == "None"
+            assert len(stairs.get_xdata()) + len(rest.get_xdata()) == n
 
 
 @pytest.mark.parametrize("n", [0, 1, 3000])
@@ -315,9 +320,13 @@ def test_long_labels_and_titles_stay_clear_of_the_panels(zdt1, pruned):
         assert_clean(convergence_figure(series))
 
 
-def test_many_runs_have_a_long_legend(zdt1, pruned):
+def test_many_settings_have_a_long_legend(zdt1, pruned):
     for runs in (zdt1, pruned):
-        renamed = [Run(runs[0].path, runs[0].manifest | {"seed": k}) for k in range(24)]
+        manifest = runs[0].manifest
+        renamed = [
+            Run(runs[0].path, manifest | {"algo": {"name": manifest["algo"]["name"], "parameters": {"p": k}}})
+            for k in range(24)
+        ]
         series = series_of(renamed)
         assert_clean(front_figure(series))
         assert_clean(convergence_figure(series))

@@ -107,7 +107,7 @@ def test_evaluate_knows_the_parent(parent_path):
     assert F[0, 1] < 1e-6 and F[0, 2] == 1.0
 
 
-@pytest.mark.parametrize("similarity", ["student", "distance"])
+@pytest.mark.parametrize("similarity", ["student", "distance", "pair-distance"])
 def test_every_similarity_is_zero_or_more_and_ranks_a_ruin_last(parent_path, similarity):
     problem = make(parent_path, refit=False, similarity=similarity)
     network = problem.network

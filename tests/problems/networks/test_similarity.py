@@ -8,6 +8,7 @@ from problems.networks import (
     SIMILARITIES,
     DistanceSimilarity,
     GaussianSimilarity,
+    PairDistanceSimilarity,
     StudentSimilarity,
     joint_probabilities,
     squared_distances,
@@ -34,11 +35,23 @@ def oracle_student(parent, child):
 
 
 def oracle_distance(parent, child):
+    """The published loss as its text has it: whole matrices, of which the half and the diagonal are zeros."""
+    matrices = [np.triu(squareform(pdist(np.asarray(e, float))), k=1) for e in (parent, child)]
+    a, b = ((d - d.min()) / (d.max() - d.min()) for d in matrices)
+    return float(((a - b) ** 2).mean())
+
+
+def oracle_pair_distance(parent, child):
     a, b = (pdist(np.asarray(e, float)) for e in (parent, child))
     return float(np.mean(((a - a.min()) / np.ptp(a) - (b - b.min()) / np.ptp(b)) ** 2))
 
 
-ORACLES = {"gaussian": oracle_gaussian, "student": oracle_student, "distance": oracle_distance}
+ORACLES = {
+    "gaussian": oracle_gaussian,
+    "student": oracle_student,
+    "distance": oracle_distance,
+    "pair-distance": oracle_pair_distance,
+}
 
 
 def relu_features(n, h, rng, n_clusters=5):
@@ -227,7 +240,7 @@ def test_similarity_by_blocks_of_rows_is_the_oracles(kind, dtype, monkeypatch):
     assert "_p" not in vars(loss) and "_parent" not in vars(loss), "no (n, n) matrix may be built"
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "distance"])
+@pytest.mark.parametrize("kind", ["gaussian", "distance", "pair-distance"])
 def test_similarity_is_zero_for_the_same_geometry(kind):
     rng = np.random.default_rng(7)
     parent = torch.tensor(relu_features(90, 30, rng))
@@ -265,7 +278,7 @@ def test_similarity_has_the_gradient_of_finite_differences(kind):
     rng = np.random.default_rng(10)
     parent = torch.tensor(rng.normal(size=(25, 6)))
     child = torch.tensor(rng.normal(size=(25, 4)), requires_grad=True)
-    loss = SIMILARITIES[kind](parent, **({} if kind == "distance" else {"perplexity": 5.0}))
+    loss = SIMILARITIES[kind](parent, **({"perplexity": 5.0} if SIMILARITIES[kind].has_perplexity else {}))
     value = loss(child)
     value.backward()
     assert float(value) == pytest.approx(float(loss(child.detach())), rel=1e-6)
@@ -277,6 +290,30 @@ def test_similarity_has_the_gradient_of_finite_differences(kind):
         slopes.append((plus - minus) / (2 * h))
     slope = slopes[1] + (slopes[1] - slopes[0]) / 3
     assert float((child.grad * direction).sum()) == pytest.approx(slope, rel=5e-3)
+
+
+def test_published_distance_of_three_points_by_hand():
+    # distances 3, 4, 5 over the greatest, and 1, 1, 2 over theirs: squares of 0.1, 0.3 and 0, over nine entries
+    parent = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    child = torch.tensor([[0.0], [1.0], [-1.0]])
+    assert float(DistanceSimilarity(parent)(child)) == pytest.approx((0.1**2 + 0.3**2) / 9, rel=1e-5)
+    # over the pairs alone the nearest is 0: 0, 0.5, 1 and 0, 0, 1
+    assert float(PairDistanceSimilarity(parent)(child)) == pytest.approx(0.5**2 / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["distance", "pair-distance"])
+def test_distances_of_a_dead_network_are_all_zero(kind):
+    parent = torch.tensor(relu_features(30, 8, np.random.default_rng(13)))
+    a = pdist(parent.numpy().astype(float))
+    published, of_pairs = np.sum((a / a.max()) ** 2) / 30**2, np.mean(((a - a.min()) / np.ptp(a)) ** 2)
+    expected = published if kind == "distance" else of_pairs
+    loss = SIMILARITIES[kind](parent)
+    dead = torch.full((30, 4), 0.2)
+    assert float(loss(dead)) == pytest.approx(expected, rel=1e-5)
+    moving = dead.clone().requires_grad_()
+    value = loss(moving)
+    value.backward()
+    assert float(value) == pytest.approx(expected, rel=1e-5) and bool(torch.isfinite(moving.grad).all())
 
 
 def test_student_needs_the_true_width():
