@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import moocore
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opt.archive import Archive, farthest_first, hypervolume, igd_plus, nondominated, reference_point
+from opt.archive import (
+    LARGEST,
+    Archive,
+    farthest_first,
+    hypervolume,
+    igd_plus,
+    nondominated,
+    normalised,
+    reference_point,
+)
 
 VALUES = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0, 1.0 + 2**-52, 2.0, 1e300, -1e300])
 
@@ -171,6 +182,73 @@ def test_hypervolume_stays_finite():
     assert np.isfinite(hypervolume(np.array([[-1.7e308]]), np.array([1.7e308])))
     with np.errstate(over="raise"):
         assert np.isfinite(reference_point(np.array([[-1.7e308, 0.0], [1.7e308, 1.0]]), [None, None])).all()
+
+
+def exact(values):
+    """The same numbers as fractions, of which no sum or product is rounded."""
+    return [[Fraction(float(v)) for v in row] for row in np.atleast_2d(values)]
+
+
+def as_float(value):
+    """The nearest number, at most the greatest."""
+    return float(max(min(value, Fraction(LARGEST)), -Fraction(LARGEST)))
+
+
+@pytest.mark.parametrize("magnitude", [1.0, 1e-300, 1e160, 8e307, 1.7e308])
+def test_hypervolume_of_any_magnitude_is_what_fractions_give(magnitude):
+    rng = np.random.default_rng(7)
+    first = np.sort(rng.uniform(-1, 1, 12))
+    for other in (1.0, 1e-160, magnitude):
+        F = np.column_stack([magnitude * first, other * np.sort(rng.uniform(-1, 1, 12))[::-1]])
+        ref_point = np.array([magnitude, other])
+        total, height = Fraction(0), Fraction(float(ref_point[1]))
+        for x, y in exact(F):
+            total += (Fraction(float(ref_point[0])) - x) * (height - y)
+            height = y
+        assert hypervolume(F, ref_point) == pytest.approx(as_float(total), rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("exponent", [-1000, -600, -30, 0, 40, 700, 1015])
+@pytest.mark.parametrize("n_obj", [1, 2, 3])
+def test_igd_plus_follows_the_scale_bit_by_bit(n_obj, exponent):
+    rng = np.random.default_rng(n_obj)
+    F, reference = rng.uniform(-1, 1, (9, n_obj)), rng.uniform(-2, 0.5, (7, n_obj))
+    plain = igd_plus(F, reference)
+    assert plain > 0
+    assert igd_plus(np.ldexp(F, exponent), np.ldexp(reference, exponent)) == np.ldexp(plain, exponent)
+    shares = np.sqrt((np.maximum(F[None] - reference[:, None], 0) ** 2).sum(axis=2)).min(axis=1)
+    assert plain == pytest.approx(shares.mean() if n_obj > 1 else F.min() - reference.min(), rel=1e-12)
+
+
+@pytest.mark.parametrize("n_obj", [1, 2])
+def test_igd_plus_is_at_most_the_greatest_number(n_obj):
+    F, reference = np.full((1, n_obj), 1.7e308), np.full((1, n_obj), -1.7e308)
+    assert igd_plus(F, reference) == LARGEST and igd_plus(reference, F) == 0.0
+
+
+@pytest.mark.parametrize("high", [1.0, 1e-320, 1e300, 1.7e308])
+@pytest.mark.parametrize("low", [0.0, -1.0, -1e300, -1.7e308])
+def test_normalised_is_what_fractions_give(low, high):
+    rng = np.random.default_rng(3)
+    # one objective with a range that is a number, one of these bounds, one without a range
+    lows, highs = np.array([-3.0, low, 5.0]), np.array([4.0, high, 5.0])
+    shares = np.column_stack([rng.uniform(-1, 2, 20), rng.uniform(0, 1, 20), rng.uniform(-1, 1, 20)])
+    F = lows * (1 - shares) + highs * shares
+    F[0, 1], F[1, 1], F[2, 1] = low, high, min(2 * high, LARGEST)
+    with np.errstate(all="raise", under="ignore"):
+        unit = normalised(F, lows, highs)
+    for row, ours in zip(exact(F), unit, strict=True):
+        for value, a, b, share in zip(row, exact(lows)[0], exact(highs)[0], ours, strict=True):
+            assert share == pytest.approx(as_float((value - a) / (b - a or 1)), rel=1e-14, abs=1e-15)
+    assert unit[0, 1] == 0.0 and unit[1, 1] == 1.0
+    np.testing.assert_array_equal(unit[:, 0], (F[:, 0] + 3.0) / 7.0)
+
+
+def test_normalised_is_cut_at_the_greatest_number():
+    unit = normalised(np.array([[1.7e308], [-1.7e308]]), np.array([0.0]), np.array([1e-3]))
+    assert unit[:, 0].tolist() == [LARGEST, -LARGEST]
+    far = np.array([-1.7e308])
+    assert normalised(np.array([[1.7e308]]), far, far)[0, 0] == LARGEST
 
 
 def test_reference_point_is_what_is_stated_or_a_tenth_beyond_the_worst():
