@@ -70,3 +70,11 @@ def test_sums_are_of_float64():
     weight = np.array([[1.0, 0.0], [1.0, 1.0]], dtype=np.float32)
     chain = RemovalChain(features, np.array([1, 0]), weight, np.zeros(2, dtype=np.float32), np.array([1, 3, 0, 2]))
     assert chain.n_right(np.array([0, 1, 2])).tolist() == [2, 2, 1]
+
+
+def test_means_are_taken_off_in_float64():
+    """What a removal takes is w (x - mean): in float32 a mean of a quarter is lost beside 2**24."""
+    features, weight = np.array([[2.0**24]], dtype=np.float32), np.array([[1.0], [0.0]], dtype=np.float32)
+    bias = np.array([0.0, 0.1], dtype=np.float32)
+    chain = RemovalChain(features, np.array([0]), weight, bias, np.array([0, 1]), mean=np.array([0.25]))
+    assert chain.n_right(np.array([0, 1, 2])).tolist() == [1, 1, 1]
