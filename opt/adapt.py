@@ -62,10 +62,14 @@ class PlainProblem(CompressionProblem):
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
         """F, or (F, G), of the plain problem."""
-        # the user's code may write into what it gets: it gets a copy, as of arrays
-        rows = copy.deepcopy(X[:, 0]) if self.vars else X
         if not len(X):
             return np.empty((0, self.n_obj))
+        rows = X
+        if self.vars:
+            # the user's code may write into what it gets: each candidate is a copy, as of arrays
+            rows = np.empty(len(X), dtype=object)
+            for i, x in enumerate(X[:, 0]):
+                rows[i] = copy.deepcopy(x)
         wanted = ["F", "G"] if self.n_ieq_constr else ["F"]
         out = self.inner.evaluate(rows, return_values_of=wanted, return_as_dictionary=True)
         F = np.asarray(out["F"], dtype=float).reshape(len(X), self.n_obj)
@@ -74,7 +78,7 @@ class PlainProblem(CompressionProblem):
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Variables by name."""
         if self.vars:
-            return {name: readable(value) for name, value in x[0].items()}
+            return {name: readable(self.vars[name], value) for name, value in x[0].items()}
         return {f"x{i + 1}": v.item() for i, v in enumerate(np.asarray(x))}
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:

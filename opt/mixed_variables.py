@@ -14,6 +14,7 @@ from opt.errors import UsageError
 from opt.plain_spaces import product
 from opt.problem import Operators
 
+LONGEST_CELL = 60
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
@@ -108,10 +109,15 @@ def is_same(a: Any, b: Any) -> bool:
         return False
 
 
-def readable(value: Any) -> Any:
-    """A value as a cell of a table: plain as it is, anything else as one line of text."""
+def readable(variable: Any, value: Any) -> Any:
+    """A variable's value as a cell of a table: plain as it is, anything else as one line, cut where it is long."""
     if isinstance(value, _PLAIN):
         return value
+    text = _line(value)
+    return text if len(text) <= LONGEST_CELL else f"option {_index(variable, value)}: {text[:LONGEST_CELL]}..."
+
+
+def _line(value: Any) -> str:
     return " ".join(str(value.tolist() if isinstance(value, np.ndarray) else value).split())
 
 
@@ -139,7 +145,7 @@ def _index(variable: Any, value: Any) -> Any:
     for i, option in enumerate(variable.options):
         if is_same(option, value):
             return i
-    raise UsageError(f"{readable(value)} is none of the options of its Choice variable: {readable(variable.options)}")
+    raise UsageError(f"{_line(value)[:LONGEST_CELL]} is none of the options of its Choice variable")
 
 
 def _value(variable: Any, value: Any) -> Any:

@@ -359,7 +359,8 @@ def test_mixed_problem_that_changes_its_dictionaries_searches_as_one_that_does_n
     runs = [opt.minimize(Mixed(spoils), algo, n_eval=60, fail_fast=True, out=tmp_path) for spoils in (True, False)]
     assert (runs[0].path / "journal.jsonl").read_bytes() == (runs[1].path / "journal.jsonl").read_bytes()
     assert (runs[0].path / "front.csv").read_bytes() == (runs[1].path / "front.csv").read_bytes()
-    assert set(runs[0].front["layout"].astype(str)) <= {"[1, 2]", "{'a': (3, 4)}", "nan", "2", "2.0"}
+    assert set(runs[0].front["layout"].fillna("none").astype(str)) <= {"[1, 2]", "{'a': (3, 4)}", "none", "2", "2.0"}
+    assert runs[0].front["kernel"].str.fullmatch(r"\[0\.0, 1\.0, 2\.0\]|option [12]: \[0\.0, 1\.0.*\.\.\.").all()
 
 
 @pytest.mark.parametrize(
