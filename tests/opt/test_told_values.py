@@ -12,6 +12,7 @@ from opt.engine import Search
 from opt.hooks import HookError
 from opt.journal import decode, encode
 from opt.scalarise import Scalariser
+from opt.warm_start import Start
 
 
 class Moving(samples.Drifting):
@@ -179,6 +180,24 @@ def test_one_batch_more_than_the_budget_is_cut_and_not_told():
     search.algorithm.tell = lambda infills: (told.append(len(infills)), original(infills=infills))
     search.run()
     assert [record["n"] for record in recorder.appended] == [8, 3] and told == [8]
+
+
+@pytest.mark.parametrize("F", [None, np.array([[3.0, -3.0], [1.0, -1.0], [2.0, -2.0]])])
+@pytest.mark.parametrize("algo", ["nsga2", "ga"])
+def test_start_comes_first_and_the_best_of_it_before_the_rest(algo, F):
+    X = np.array([[0.1] * 4, [0.2] * 4, [0.3] * 4])
+    evaluated = []
+
+    class Watched(samples.Slope):
+        def evaluate(self, X):
+            evaluated.append(X.copy())
+            return super().evaluate(X)
+
+    searching(Watched(), algo, n_gen=1, start=Start(X, F)).run()
+    assert len(evaluated[0]) == 8
+    # the weighted sum is 0.5 cost - 2 gain: of the known values the first is best; a front begins with its ends
+    order = [0, 1, 2] if F is None else [0, 2, 1] if algo == "ga" else [1, 0, 2]
+    np.testing.assert_array_equal(evaluated[0][:3], X[order])
 
 
 def test_traces_name_their_generation_and_evaluations():
