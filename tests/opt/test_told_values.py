@@ -22,10 +22,18 @@ class Moving(samples.Drifting):
         super().__init__()
         self.n_ieq_constr = 1
 
+    def begin_run(self, rng):
+        self.offsets = np.array([0.05, 0.15, 0.1])
+
+    def end_search(self):
+        # less is feasible by the last judgement than ever before
+        self.offset = 0.5
+        return True
+
     def evaluate(self, X):
         F = super().evaluate(X)
         F[X[:, 1] > 0.9] = np.nan
-        return F, X[:, :1] - 0.2 - self.offset
+        return F, self.offset - X[:, :1]
 
 
 class Recorder:
@@ -124,7 +132,8 @@ def test_changed_meanings_with_constraints_and_failures_are_journalled_and_repla
     nowhere = {str(i) for i, row in enumerate(second["survivors_F"]) if None in row}
     assert set(second["survivors_failed"]) == nowhere
     assert set(second["survivors_failed"].values()) == {"not finite: near = nan, far = nan"}
-    # the front holds what is feasible under the last meaning, by its values
+    assert (search.algorithm.pop.get("G") > 0).any(), "survivors that the last meaning makes infeasible"
+    # the front holds what is feasible under it, by its values
     X = np.stack(list(search.archive.X))
     F, G = search.problem.evaluate(X)
     np.testing.assert_array_equal(search.archive.F, F)
