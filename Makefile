@@ -2,6 +2,7 @@
 # make test    install, then run every test
 # make lint    ruff and mypy
 # make native-test   the C library's own tests, under two sanitizers, with gcc and clang
+# make fuzz    5,000 command lines drawn from the commands' own parsers; SEED=7 draws others
 # make bench   every benchmark, one thread; each first checks that results are equal
 # make mutants  what the tests do not notice: hours of all cores; MODULES="archive journal" for some, JOBS=1 for one core
 
@@ -9,9 +10,10 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 JOBS ?= 2
+SEED ?= 1
 INSTALLED = $(VENV)/.installed
 
-.PHONY: solve test lint native-test bench mutants clean
+.PHONY: solve test lint native-test fuzz bench mutants clean
 
 solve: $(INSTALLED)
 	$(RUN) -m opt.solve problems/ecomp.py --algo nsga2 --seed 1
@@ -26,6 +28,9 @@ lint: $(INSTALLED)
 
 native-test:
 	$(MAKE) -C native check
+
+fuzz: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(RUN) tests/conformance/command_fuzzer.py --n 5000 --seed $(SEED)
 
 bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do echo "== $$file"; OMP_NUM_THREADS=1 $(RUN) $$file || exit 1; done

@@ -80,11 +80,11 @@ def draw(genome: Genome, path: str | Path | None = None, *, ax: Axes | None = No
     for name, (x, y) in spots.items():
         colour = {"x": INPUT, "g": GATE, "y": OUTPUT}[name[0]]
         box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "#555555", "lw": 0.6}
-        ax.text(x, y, labels.get(name, name), ha="center", va="center", fontsize=8, bbox=box)
+        ax.text(x, y, labels.get(name, name), ha="center", va="center", fontsize=8, bbox=box, parse_math=False)
     ax.set_xlim(-0.6, max(columns) + 0.6)
     ax.set_ylim(-1.02, 0.02)
     ax.axis("off")
-    ax.set_title(_title(genome) if title is None else title, fontsize=9)
+    ax.set_title(_title(genome) if title is None else title, fontsize=9, parse_math=False)
     if path is not None:
         figure = ax.get_figure(root=True)
         assert figure is not None

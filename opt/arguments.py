@@ -20,10 +20,21 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
+from opt.ranges import OPTIONS, SEED, check_option, check_words
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
-FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--print-job", "--fail-fast", "--quiet")
+FLAGS = (
+    "--list",
+    "--help",
+    "-h",
+    "--print-config",
+    "--print_config",
+    "--print-job",
+    "--fail-fast",
+    "--quiet",
+    "--force",
+)
 FILES = ("--config", "--resume", "--study")
 _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("algo", str, "nsga2", "Algorithm, or several with commas between them; --list shows all of them."),
@@ -38,11 +49,18 @@ _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("weights", str | None, None, "Weights of the objectives for single-objective algorithms: 0,2,1."),
     ("scalarise", str, "sum", "One objective from several: sum, asf, or problem for its own way."),
     ("ref", str | None, None, "Reference point of asf, one value per objective: 0.1,5,0.3."),
+    ("start", str | None, None, "Warm start: a saved run, whose front is the first candidates of the search."),
     ("out", str, "runs", "Folder under which run directories are made."),
     ("threads", int, 1, "Threads of linear algebra in each run."),
     ("keep", int, 200, "Most solutions of the front saved as safetensors."),
     ("cache-size", int, 100_000, "Distinct candidates whose values are remembered."),
-    ("eval-time", str | None, None, "Longest time of one candidate's evaluation, such as 20s; it fails beyond."),
+    (
+        "eval-time",
+        str | None,
+        None,
+        "Longest time of one candidate's evaluation, such as 20s; it fails beyond. Evaluations are then done in a "
+        "process of their own, forked for each batch and killed if it is late: what evaluate keeps in memory is lost.",
+    ),
     ("name", str | None, None, "Several runs: name of their study's folder."),
     ("task-time", str | None, None, "Several runs: longest time of one, such as 30m; it fails beyond, and is kept."),
     ("task-memory", str | None, None, "Several runs: most memory of one's process, such as 2GB."),
@@ -56,6 +74,8 @@ _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
+_GROUPS = ("problem", "algo", "cluster")
+_LONGEST_SHOWN = 100
 SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
 GENERAL_NAMES = tuple(name for name, *_ in _GENERAL) + tuple(name for name, _ in _SWITCHES)
 
@@ -72,6 +92,7 @@ class Scanned:
     is_help: bool
     is_print_config: bool
     is_print_job: bool
+    is_forced: bool
     tokens: tuple[str, ...]
 
 
@@ -121,6 +142,7 @@ def scan(argv: Sequence[str]) -> Scanned:
         is_help=bool(flags & {"--help", "-h"}),
         is_print_config=bool(flags & {"--print-config", "--print_config"}),
         is_print_job="--print-job" in flags,
+        is_forced="--force" in flags,
         tokens=(*config, *rest),
     )
 
@@ -142,12 +164,13 @@ def _config_tokens(path: Path) -> list[str]:
 def flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """The entries of a config file by the options' names: `problem: {data: digits}` is `problem.data`.
 
-    `algo` and `cluster` may hold their own name, under `name`, beside their parameters.
+    `algo` and `cluster` may hold their own name, under `name`, beside their parameters. A mapping deeper than
+    that is the value of its parameter.
     """
     pairs: list[tuple[str, Any]] = []
     for key, value in node.items():
         name = f"{prefix}{key}" if prefix or "." in str(key) else str(key).replace("_", "-")
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or name not in _GROUPS:
             pairs.append((name, value))
         elif name in ("algo", "cluster") and "name" in value:
             own = {k: v for k, v in value.items() if k != "name"}
@@ -161,7 +184,12 @@ def as_text(name: str, value: Any) -> str:
     """A value as the command line takes it for the option `name`."""
     if name in ("weights", "ref") and isinstance(value, list):
         return ",".join(str(v) for v in value)
-    return value if isinstance(value, str) else json.dumps(plain(value))
+    if isinstance(value, str):
+        return value
+    text = json.dumps(plain(value))
+    for number in (".nan", ".inf", "-.inf"):  # JSON has no such numbers, and YAML, in which options are read, has
+        text = text.replace(f'"{number}"', number)
+    return text
 
 
 def plain(value: Any) -> Any:
@@ -258,11 +286,57 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
             equals = value = ""
         if name not in shown:
             raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
+        if not _is_utf8(value):
+            raise UsageError(f"{name} must be text in UTF-8, got {value!r}")
         translated.append(shown[name] + equals + value)
     try:
-        return parser.parse_args(translated)
+        values = parser.parse_args(translated)
     except ArgumentError as error:
         raise UsageError(_readable(parser, str(error))) from None
+    except (OverflowError, RecursionError):
+        raise UsageError(_too_large(parser, translated)) from None
+    _check_numbers(parser, values)
+    return values
+
+
+def _check_numbers(parser: ArgumentParser, values: Namespace) -> None:
+    """Refuse numbers that an option of every run does not take, and of a problem or an algorithm what no machine does.
+
+    A number of the problem's may be anything that fits 64 bits, or for a seed what every generator takes; what it
+    means, the problem itself knows.
+    """
+    for name in OPTIONS:
+        check_option(name, getattr(values, name.replace("-", "_")))
+    for action in parser._actions:
+        value, option = getattr(values, action.dest, None), _outward(action.option_strings[0])
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if is_whole and option.startswith("--problem.") and is_seed(option.removeprefix("--problem."), int):
+            SEED.check(option, value)
+        check_words(option, value)
+
+
+def _too_large(parser: ArgumentParser, tokens: Sequence[str]) -> str:
+    """Which token holds a number or a nesting that cannot be read."""
+    for token in tokens:
+        try:
+            parser.parse_args([token])
+        except (OverflowError, RecursionError) as error:
+            name, _, value = token.partition("=")
+            what = "numbers of fewer digits" if isinstance(error, OverflowError) else "fewer brackets within brackets"
+            return f"{_outward(name)} takes {what}, got {_cut(value)}"
+        except ArgumentError:  # such as a required option that this token does not give
+            continue
+    return "an option holds a number of too many digits, or too many brackets within brackets"
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a text of the command line can be written to a manifest: bytes that are no UTF-8 cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _cut(text: str) -> str:
+    """A value in a message, shortened where it is long."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:40]}... ({len(text)} characters)"
 
 
 def _outward(option: str) -> str:
@@ -317,14 +391,16 @@ def help_text(parser: ArgumentParser) -> str:
 def _readable(parser: ArgumentParser, message: str) -> str:
     """A message of jsonargparse in the words of the other errors: what was expected, and what came."""
     message = re.sub(r"\b(problem|algo|cluster)_(?=\w)", r"--\1.", message) if "required" in message else message
-    found = re.search(r'[Kk]ey "([\w-]+)".*(?:Got|Given) value: (.*)', " ".join(message.split()))
-    if not found:
-        return _outward(" ".join(message.split()))
-    key, value = found.groups()
-    action = next(a for a in parser._actions if a.dest == key)
+    line = " ".join(message.split())
+    told = re.search(r'[Kk]ey "([\w-]+)"(?:.*(?:Got|Given) value:? ?(.*)|: (.*))', line)
+    action = next((a for a in parser._actions if told and a.dest == told[1]), None)
+    if told is None or action is None:
+        return _outward(line)
+    value = told[2] or ""
     option = _outward(action.option_strings[0])
     hint = f"; {SAME_AS_RUN} is for seeds of the problem only" if value.strip() == SAME_AS_RUN else ""
-    return f"{option} must be {_expected(getattr(action, '_typehint', action.type))}, got {value}{hint}"
+    expected = f"{option} must be {_expected(getattr(action, '_typehint', action.type))}"
+    return f"{expected}: {told[3]}" if told[3] else f"{expected}, got {_cut(value) or repr('')}{hint}"
 
 
 def _expected(kind: Any) -> str:

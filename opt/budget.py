@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from opt.errors import UsageError
+from opt.ranges import check_option
 
 DEFAULT_N_GEN = 50
+LONGEST_DAYS = 3650
+"""Ten years: no clock, no timer and no batch system counts without end."""
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -17,14 +20,17 @@ def parse_seconds(text: str | float, flag: str = "--time") -> float:
     """Seconds from `90`, `90s`, `10m`, `1.5h`, `2d` or a sum such as `1h30m`.
 
     Raises:
-        UsageError: The text is none of these.
+        UsageError: The text is none of these, or longer than ten years.
     """
     if isinstance(text, (int, float)):
         return float(text)
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if not parts or "".join(n + u for n, u in parts) != text.strip():
         raise UsageError(f"{flag} must be like 90s, 10m, 1.5h or 1h30m, got {text!r}")
-    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS[unit or "s"] for number, unit in parts)
+    if seconds > LONGEST_DAYS * _UNITS["d"]:
+        raise UsageError(f"{flag} must be at most {LONGEST_DAYS}d, got {text if len(text) < 30 else text[:20] + '...'}")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,10 @@ class Budget:
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name, flag in (("n_gen", "--n-gen"), ("n_eval", "--n-eval"), ("patience", "--patience")):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{flag} must be at least 1, got {value}")
+        for name in ("n_gen", "n_eval", "patience", "tolerance"):
+            check_option(name.replace("_", "-"), getattr(self, name))
         if self.seconds is not None and not 0 < self.seconds < math.inf:
             raise UsageError(f"--time must be longer than 0 and finite, got {self.seconds:g} s")
-        if not 0 <= self.tolerance < math.inf:
-            raise UsageError(f"--tolerance must be 0 or more and finite, got {self.tolerance}")
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from opt.errors import UsageError
+from opt.outcome import Outcome
 
 EXTRA = "pip install 'opt-compress[dask]'"
 CONNECT_SECONDS = 10.0
@@ -16,9 +17,9 @@ ClusterKind = Literal["slurm", "pbs"]
 
 @dataclass(frozen=True)
 class _GivenUp:
-    """In place of a batch's results, (task's name, reason) each."""
+    """In place of a batch's results."""
 
-    results: list[tuple[str, str]]
+    results: list[Outcome]
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,9 @@ def workers_backend(client: Any, *, patience: float) -> Any:
             names = [str(args[0]["name"]) for _, args, _ in func.items]
 
             def given_up(done: Any) -> None:
+                reason = "the scheduler gave it up"
                 if (error := done.exception()) is not None:
-                    callback(_GivenUp([(name, f"the scheduler gave it up: {_one_line(error)}") for name in names]))
+                    callback(_GivenUp([Outcome(name, f"{reason}: {_one_line(error)}") for name in names]))
 
             future.add_done_callback(given_up)
             return future

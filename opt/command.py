@@ -9,6 +9,11 @@ from collections.abc import Callable, Sequence
 
 from opt.errors import UsageError
 
+_OF_THE_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EISDIR, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
+
 
 def execute(main: Callable[[Sequence[str]], int | None]) -> None:
     """Run `main(argv)` and exit with its code; 2 and one line on stderr for what the user can put right."""
@@ -22,12 +27,24 @@ def execute(main: Callable[[Sequence[str]], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+        if error.errno not in _OF_THE_DISK:
             raise
-        code = complain(f"cannot write {error.filename or 'a file'}: {error.strerror}; free space or choose another")
+        where = _cut(str(error.filename or "a file"))
+        code = complain(f"cannot read or write {where}: {error.strerror}; free space or choose another")
+    except MemoryError as error:
+        code = complain(f"memory does not suffice{': ' if str(error) else ''}{error}; ask for less of something")
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def _cut(path: str) -> str:
+    return path if len(path) <= 100 else f"{path[:60]}..."
+
+
+def warn(message: str) -> None:
+    """Print one line of warning to stderr: what failed without failing the command."""
+    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
 
 
 def complain(message: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from opt.errors import UsageError, nearest
+from opt.provenance import changed_names
 from opt.run import Run
 
 FEW_RUNS = 5
@@ -130,6 +131,13 @@ def doubts(runs: Sequence[Run], groups: Sequence[str], *, by: Sequence[str]) -> 
             f"{_some(list(hidden))} judges candidates inside its own library that are not counted as evaluations "
             f"(n_inner_eval in the manifest): compare seconds, not evaluations"
         )
+    forced = [
+        f"{run.path.name} ({', '.join(changed_names(run.manifest['resumed'])[:MOST_NAMED])})"
+        for run in runs
+        if run.manifest.get("resumed")
+    ]
+    if forced:
+        found.append(f"went on with --force after what made them had changed: {_some(forced)}")
     failing = [r.path.name for r in runs if (r.manifest.get("n_failed") or 0) > 0.01 * (r.manifest.get("n_eval") or 1)]
     if failing:
         found.append(f"more than 1 % of the evaluations failed: {_some(failing)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -20,6 +19,7 @@ from opt.comparison_tables import Tables, make_tables
 from opt.errors import UsageError
 from opt.front_table import make_console, say
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.run import Run, find_runs
 from opt.significance import RankTest
 
@@ -193,10 +193,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
     # without the date and version that a PNG would carry, the same runs give the same file
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return rendered(figure, dpi=DPI, metadata={"Software": None})
 
 
 if __name__ == "__main__":

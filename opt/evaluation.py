@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from opt.limits import time_limit
+from opt.errors import UsageError
+from opt.evaluation_process import ApartError, NoProcessError, run_apart
 from opt.problem import CompressionProblem
+from opt.user_code import guarded, reason_of
 
 CACHE_SIZE = 100_000
 
@@ -45,23 +47,32 @@ class Batch:
 def evaluate_batch(problem: CompressionProblem, X: np.ndarray, *, seconds: float | None = None) -> Values:
     """Evaluate X, (n, n_var), at once; isolate what raises, takes too long or is not finite.
 
-    When the batch as a whole raises, its candidates are evaluated one by one, so that only the bad
-    ones are lost.
+    When the batch as a whole fails, its candidates are evaluated one by one, so that only the bad
+    ones are lost. Whatever a user's code raises is a failure, SystemExit too; a signal's KeyboardInterrupt
+    passes.
 
     Args:
         problem: What is evaluated.
-        X: (n, n_var) candidates.
-        seconds: Most wall-clock seconds a candidate may take; n of them together n times as many.
+        X: (n, n_var) candidates; not changed.
+        seconds: Most wall-clock seconds a candidate may take; n of them together n times as many. The
+            evaluation is then done in a process of its own, whose death is a failure as well.
+
+    Raises:
+        UsageError: A process of its own cannot be had.
     """
+    if not len(X):
+        return np.empty((0, problem.n_obj)), np.empty((0, problem.n_ieq_constr)) if problem.n_ieq_constr else None, {}
     try:
-        with time_limit(None if seconds is None else seconds * len(X)):
-            F, G = _call(problem, X)
+        F, G = _evaluate(problem, X) if seconds is None else _evaluate_apart(problem, X, seconds=seconds)
         reasons: dict[int, str] = {}
+    except NoProcessError as error:
+        hint = "what was recorded is kept: resume when there is room"
+        raise UsageError(f"no process could be started for an evaluation ({error}); {hint}") from None
     except Exception as error:  # a user's evaluate may raise anything: the reason is recorded
         if len(X) == 1:
             F = np.full((1, problem.n_obj), np.nan)
             G = np.full((1, problem.n_ieq_constr), np.nan) if problem.n_ieq_constr else None
-            return F, G, {0: f"{type(error).__name__}: {error}"}
+            return F, G, {0: str(error) if isinstance(error, ApartError) else reason_of(error)}
         parts = [evaluate_batch(problem, X[i : i + 1], seconds=seconds) for i in range(len(X))]
         F = np.concatenate([p[0] for p in parts])
         G = None if parts[0][1] is None else np.concatenate([p[1] for p in parts if p[1] is not None])
@@ -76,8 +87,30 @@ def evaluate_batch(problem: CompressionProblem, X: np.ndarray, *, seconds: float
     return F, G, reasons
 
 
+def _evaluate(problem: CompressionProblem, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """F and G, in this process."""
+    with guarded():
+        return _call(problem, X)
+
+
+def _evaluate_apart(
+    problem: CompressionProblem, X: np.ndarray, *, seconds: float
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """F and G, from a process of its own: their bytes one after the other."""
+    n_obj, n_constr = problem.n_obj, problem.n_ieq_constr
+
+    def work() -> bytes:
+        F, G = _call(problem, X)
+        return F.tobytes() + (b"" if G is None else G.tobytes())
+
+    values = np.frombuffer(run_apart(work, seconds=seconds * len(X))).copy()
+    F = values[: len(X) * n_obj].reshape(len(X), n_obj)
+    return F, values[F.size :].reshape(len(X), n_constr) if n_constr else None
+
+
 def _call(problem: CompressionProblem, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    values = problem.evaluate(X)
+    # a copy: code that changes its argument and then fails would have its candidates tried again changed
+    values = problem.evaluate(X.copy())
     F, G = values if isinstance(values, tuple) else (values, None)
     if G is not None and not problem.n_ieq_constr:
         raise ValueError(f"evaluate returned (F, G) and problem {problem.name()!r} has n_ieq_constr=0; pass it on")

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from opt import atomic
 from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
+from opt.hooks import Complaints, description_of, references_of, tensors_of, tests_of
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
 
@@ -34,7 +35,9 @@ def spread(F: np.ndarray, n: int) -> np.ndarray:
     return np.sort(farthest_first(F, n))
 
 
-def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive, *, keep: int) -> pd.DataFrame:
+def write_front(
+    run: RunDirectory, problem: CompressionProblem, archive: Archive, *, keep: int, complaints: Complaints
+) -> pd.DataFrame:
     """Test, describe and save the archive.
 
     Args:
@@ -42,6 +45,7 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
         problem: What the candidates belong to.
         archive: The nondominated set.
         keep: Most solutions saved as safetensors, spread along the front; front.csv has all rows.
+        complaints: Where it is noted which hooks of the problem failed; their columns or files are left out.
 
     Returns:
         The table that front.csv holds, sorted by the first objective.
@@ -51,17 +55,16 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
     X = [archive.X[i] for i in order]
     # e: the number of the evaluation; p: the place in the last population, where that was judged again
     ids = [f"e{i:06d}" if i > 0 else f"p{-i:06d}" for i in archive.ids[order]]
-    rows = _rows(problem, X, F)
+    rows = _rows(problem, X, F, complaints)
     table = pd.DataFrame([{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     if not len(table):
         table = pd.DataFrame(columns=["id", *(o.name for o in problem.objectives)])
     # the table comes last: where front.csv is, the solutions are whole
     folder = run.replace_folder("solutions")
     for k in spread(F, keep):
-        tensors = problem.tensors(X[k])
-        if tensors:
+        arrays = tensors_of(problem, X[k], complaints)
+        if arrays:
             about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
-            arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
             (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
     atomic.write_bytes(run.path / "front.csv", table.to_csv(index=False).encode())
     return table
@@ -76,17 +79,25 @@ def _in_order(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + n :]
 
 
-def write_references(run: RunDirectory, problem: CompressionProblem) -> pd.DataFrame | None:
-    """Evaluate, test and save the problem's references, and its exact front where it has one."""
-    references = list(problem.references())
-    exact = problem.pareto_front()
+def write_references(
+    run: RunDirectory, problem: CompressionProblem, exact: np.ndarray | None, *, complaints: Complaints
+) -> pd.DataFrame | None:
+    """Evaluate, test and save the problem's references, and its exact front where it has one.
+
+    Args:
+        run: Where to write.
+        problem: The problem.
+        exact: (m, n_obj) its exact front, minimised, or None.
+        complaints: As of `write_front`.
+    """
+    references = references_of(problem, complaints)
     if exact is not None and all(reference.name != EXACT_FRONT for reference in references):
-        references.append(Reference(EXACT_FRONT, F=np.asarray(exact, dtype=float)))
+        references.append(Reference(EXACT_FRONT, F=exact))
     rows: list[dict[str, Any]] = []
     for reference in references:
         if reference.X is not None:
             F, _, _ = evaluate_batch(problem, reference.X)
-            rows += [{"reference": reference.name, **row} for row in _rows(problem, list(reference.X), F)]
+            rows += [{"reference": reference.name, **row} for row in _rows(problem, list(reference.X), F, complaints)]
             continue
         assert reference.F is not None
         for k, f in enumerate(np.atleast_2d(reference.F)):
@@ -103,17 +114,20 @@ def write_references(run: RunDirectory, problem: CompressionProblem) -> pd.DataF
     return table
 
 
-def _rows(problem: CompressionProblem, X: Sequence[np.ndarray], F: np.ndarray) -> list[dict[str, Any]]:
+def _rows(
+    problem: CompressionProblem, X: Sequence[np.ndarray], F: np.ndarray, complaints: Complaints
+) -> list[dict[str, Any]]:
     tests: list[dict[str, float]] = []
     for start in range(0, len(X), TEST_CHUNK):
         chunk = np.empty((len(X[start : start + TEST_CHUNK]), problem.n_var), dtype=np.asarray(X[start]).dtype)
         for i, x in enumerate(X[start : start + TEST_CHUNK]):
             chunk[i] = x
-        tests += problem.test_batch(chunk)
+        tests += tests_of(problem, chunk, complaints)
     rows = []
     for x, f, test in zip(X, F, tests, strict=True):
         row = _own_sense(problem, f) | {f"test_{name}": value for name, value in test.items()}
-        rows.append(row | {name: value for name, value in problem.describe(x).items() if name not in row})
+        about = description_of(problem, x, complaints)
+        rows.append(row | {name: value for name, value in about.items() if name not in row})
     return rows
 
 

@@ -18,6 +18,8 @@ import numpy as np
 
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Reference
+from opt.user_code import guarded
+from opt.user_code import reason_of as plain_reason_of
 
 _OWN = Path(__file__).resolve().parent
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -45,8 +47,7 @@ class Complaints:
 
 def reason_of(error: BaseException) -> str:
     """The error's type, message and the place in the user's code that raised it, in one line."""
-    message = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    text = " ".join(plain_reason_of(error).split())
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not f.filename.startswith((str(_OWN), "<", *_LIBRARIES))]
     return f"{text} ({Path(own[-1].filename).name} line {own[-1].lineno})" if own else text
@@ -54,20 +55,21 @@ def reason_of(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def user_code(what: str) -> Iterator[None]:
-    """Turn what the code inside raises into a HookError.
+    """Turn what the code inside raises into a HookError, and what would end this process as well.
 
-    A KeyboardInterrupt passes: it is how a second Ctrl-C gives a batch up.
+    A signal's KeyboardInterrupt passes: it is how a second Ctrl-C gives a batch up.
 
     Args:
         what: How messages call it, such as `Mine.fingerprint`.
     """
     try:
-        yield
+        with guarded():
+            yield
     except HookError:
         raise
     except UsageError as error:
         raise HookError(f"{what}: {error}") from error
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except Exception as error:
         raise HookError(f"{what} failed: {reason_of(error)}") from error
 
 

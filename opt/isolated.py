@@ -1,34 +1,39 @@
-"""python -m opt.isolated: one task in a process of its own, under limits of time and memory.
+"""python -m opt.isolated PARENT: one task in a process of its own, under limits of time and memory.
 
-Reads `{"task": ..., "stop_file": ..., "n_bytes": ...}` on stdin and writes the outcome as the last
-line of stdout. A process that dies, whatever of, is an outcome too.
+PARENT is the id of the process that waits for it, and with which it ends. Reads `{"task": ..., "stop_file": ...,
+"n_bytes": ...}` on stdin and writes the outcome as the last line of stdout. A process that dies, whatever of, is an
+outcome too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from opt.child_process import end_with, how_it_ended
 from opt.errors import UsageError
 from opt.limits import limit_memory
+from opt.locking import InUseError
 from opt.progress import duration
 from opt.run import load_run, record_failure
 from opt.task import Task, run_task
 
 GRACE_SECONDS = 20.0
 """A run past its time has so long to end its batch and save its front before it is killed."""
-_PR_SET_PDEATHSIG = 1
 
 
 def run_isolated(
-    task: Task, *, seconds: float | None = None, n_bytes: int | None = None, stop_file: Path | None = None
+    task: Task,
+    *,
+    seconds: float | None = None,
+    n_bytes: int | None = None,
+    stop_file: Path | None = None,
+    is_forced: bool = False,
 ) -> str:
     """Carry out a named task in a process of its own; the reason when it failed, else an empty string.
 
@@ -40,10 +45,19 @@ def run_isolated(
         seconds: Most wall-clock seconds.
         n_bytes: Most memory of the process; an evaluation that needs more fails alone.
         stop_file: As `run_task` takes it.
+        is_forced: As `run_task` takes it.
+
+    Raises:
+        InUseError: Another process works on the run directory.
     """
-    order = {"task": task.as_dict(), "stop_file": None if stop_file is None else str(stop_file), "n_bytes": n_bytes}
+    order = {
+        "task": task.as_dict(),
+        "stop_file": None if stop_file is None else str(stop_file),
+        "n_bytes": n_bytes,
+        "is_forced": is_forced,
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", "opt.isolated"],
+        [sys.executable, "-m", "opt.isolated", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,7 +75,10 @@ def run_isolated(
     if seconds is not None and is_late:
         reason = f"took longer than its limit of {duration(seconds)}"
     elif process.returncode == 0:
-        return str(json.loads(answer.splitlines()[-1])["error"])
+        outcome = json.loads(answer.splitlines()[-1])
+        if outcome["is_in_use"]:
+            raise InUseError(outcome["error"])
+        return str(outcome["error"])
     else:
         reason = _died(process.returncode, errors)
         if n_bytes is not None:
@@ -91,30 +108,25 @@ def _is_finished(path: Path) -> bool:
 
 def _died(code: int, errors: str) -> str:
     lines = errors.strip().splitlines()
-    if code >= 0:
-        return f"its process ended with code {code}{': ' + lines[-1] if lines else ''}"
-    name = signal.Signals(-code).name
-    hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
-    return f"its process was ended by {name}{hint}"
+    return how_it_ended(code) + (f": {lines[-1]}" if code >= 0 and lines else "")
 
 
-def main() -> int:
-    """Carry out the task on stdin."""
-    with contextlib.suppress(OSError, AttributeError):  # Linux: die with the process that waits for the answer
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def main(parent: int) -> int:
+    """Carry out the task on stdin, unless the process `parent` that asked for it is gone."""
+    end_with(parent, by_kernel=True)
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     if order["n_bytes"] is not None:
         limit_memory(order["n_bytes"])
-    error = ""
+    error, is_in_use = "", False
     try:
-        run_task(
-            Task.from_dict(order["task"]), stop_file=None if order["stop_file"] is None else Path(order["stop_file"])
-        )
+        stop_file = None if order["stop_file"] is None else Path(order["stop_file"])
+        run_task(Task.from_dict(order["task"]), stop_file=stop_file, is_forced=order["is_forced"])
     except UsageError as failure:
-        error = str(failure)
-    print("\n" + json.dumps({"error": error}), flush=True)  # a line of its own, whatever the problem printed
+        error, is_in_use = str(failure), isinstance(failure, InUseError)
+    # a line of its own, whatever the problem printed
+    print("\n" + json.dumps({"error": error, "is_in_use": is_in_use}), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1])))

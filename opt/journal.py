@@ -7,16 +7,16 @@ while writing) fails its check; the journal then ends before it.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from opt.errors import UsageError
+from opt.locking import LockedFile
 
 FORMAT = "opt-journal"
 VERSION = 1
@@ -95,31 +95,28 @@ class Journal:
 
     Args:
         path: The file; created with its header when it does not exist or holds no whole record.
+        noted: What the process that holds it noted of itself, for messages.
 
     Raises:
-        UsageError: Another process holds it, it cannot be read, or it cannot be written.
+        InUseError: Another process holds it.
+        UsageError: It cannot be locked, read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, noted: Mapping[str, Any] | None = None) -> None:
         self.path = path
         self.records: list[dict[str, Any]] = []
         self.n_dropped = 0
         try:
-            self._file = open(path, "ab")  # noqa: SIM115 - open as long as the run
+            self._file = LockedFile(path, noted=noted)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise UsageError(f"{path.parent} is in use by another process; wait for it or stop it first") from None
         try:
             self.records, good, self.n_dropped = read(path)
         except UsageError:
             self._file.close()
             raise
         if self.n_dropped:
-            os.truncate(path, good)
+            self._file.cut(good)
         self._synced = time.monotonic()
         if good == 0:
             self.append(HEADER)
@@ -127,17 +124,15 @@ class Journal:
     def append(self, record: dict[str, Any]) -> None:
         """Write one record; it is with the operating system on return, on the disk within a second."""
         self._file.write(encode(record))
-        self._file.flush()
         now = time.monotonic()
         if now - self._synced > _SYNC_SECONDS:
-            os.fsync(self._file.fileno())
+            self._file.sync()
             self._synced = now
 
     def close(self) -> None:
         """Bring everything to the disk and release the lock."""
-        if not self._file.closed:
+        if not self._file.is_closed:
             try:
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self._file.sync()
             finally:
                 self._file.close()

@@ -13,6 +13,7 @@ from typing import Any
 from pymoo.core.problem import Problem
 
 from opt.errors import UsageError, nearest
+from opt.user_code import guarded, reason_of
 
 
 def load_problem_class(target: str) -> type[Problem]:
@@ -64,13 +65,14 @@ def _load(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     try:
-        spec.loader.exec_module(module)
+        with guarded():
+            spec.loader.exec_module(module)
     except UsageError:
         raise
-    except (Exception, SystemExit) as error:  # a user's file may fail in any way: the reason is passed on
+    except Exception as error:  # a user's file may fail in any way: the reason is passed on
         line = getattr(error, "lineno", None) or _line_in(error, path)
         where = f"{path} line {line}" if line else str(path)
-        raise UsageError(f"problem file {where} fails to load: {type(error).__name__}: {error}") from None
+        raise UsageError(f"problem file {where} fails to load: {reason_of(error)}") from None
     return module
 
 
@@ -109,6 +111,8 @@ def load_object(target: str, what: str) -> Callable[..., Any]:
         module = importlib.import_module(path)
     except ImportError as error:
         raise UsageError(f"{what} {target}: cannot import {path}: {error}; run from its folder or install it") from None
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way: the reason is passed on
+        raise UsageError(f"{what} {target}: {path} fails to load: {type(error).__name__}: {error}") from None
     found = getattr(module, name, None)
     if not callable(found):
         names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]

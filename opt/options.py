@@ -8,6 +8,9 @@ from typing import NoReturn
 
 from opt.errors import UsageError, nearest
 
+LONGEST_MESSAGE = 500
+"""argparse's own messages hold the whole of what was given."""
+
 
 class OptionParser(argparse.ArgumentParser):
     """An argument parser that raises UsageError instead of printing its usage and exiting.
@@ -22,7 +25,8 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting."""
-        raise UsageError(f"{message}; `{self.prog} --help` shows what it takes")
+        text = message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "..."
+        raise UsageError(f"{text}; `{self.prog} --help` shows what it takes")
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """The options in argv; an unknown one is refused with the nearest known name."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -20,18 +19,20 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 
 from opt import atomic
+from opt.child_process import end_with
 from opt.cluster import workers_backend
 from opt.errors import UsageError
 from opt.isolated import run_isolated
-from opt.limits import in_main_thread
+from opt.locking import InUseError
+from opt.outcome import Outcome
 from opt.run import Run, load_run, record_failure
+from opt.stop_signals import GivenUpError, in_main_thread, on_stop_signals
 from opt.task import Task, run_task
 
 MOST_DEATHS = 3
 """A task whose process died so often is not begun once more; a Dask scheduler gives a task up after one death more."""
 PATIENCE_SECONDS = 60.0
 """How long a scheduler may be without workers before that is an error."""
-_NOT_BEGUN = "not begun"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Execution:
             tasks that were begun lie there.
         seconds: Most wall-clock seconds of a task, or None.
         n_bytes: Most memory of a task's process, or None.
+        is_forced: Go on with runs though their code, data or versions have changed.
     """
 
     folder: str
     seconds: float | None = None
     n_bytes: int | None = None
+    is_forced: bool = False
 
     @property
     def stop_file(self) -> Path:
@@ -59,8 +62,8 @@ class Execution:
         return Path(self.folder) / f"{name}.begun"
 
 
-OnDone = Callable[[Task, Run | None, str], None]
-"""Called with a task, its run (None when there is none), and the reason when it failed, else an empty string."""
+OnDone = Callable[[Task, Run | None, Outcome], None]
+"""Called with a task that was begun, its run (None when there is none), and how it ended."""
 
 
 def run_tasks(
@@ -74,7 +77,8 @@ def run_tasks(
 ) -> None:
     """Carry out named tasks, several at a time; one that fails, or whose process dies, does not stop the others.
 
-    SIGINT and SIGTERM end the tasks under way after their batch, and start no more.
+    SIGINT and SIGTERM end the tasks under way after their batch, and start no more. Processes on this machine
+    end with this one, whatever it ends of.
 
     Args:
         tasks: What to run; each has a name of its own.
@@ -95,23 +99,21 @@ def run_tasks(
     with _stop_file_on_signals(execution):
         while waiting and not execution.stop_file.exists():
             try:
-                for name, error in _results(list(waiting.values()), execution, n_jobs, client, patience):
-                    task = waiting.pop(name)
-                    if error == _NOT_BEGUN:
+                for outcome in _results(list(waiting.values()), execution, n_jobs, client, patience):
+                    task = waiting.pop(outcome.name)
+                    if outcome.kind == "not begun":
                         continue
                     run = load_run(task.path) if (task.path / "manifest.json").exists() else None
-                    if run is not None and run.status == "interrupted" and not error:
+                    if run is not None and run.status == "interrupted" and not outcome.reason:
                         # a run in this very process takes the signal itself
                         execution.stop_file.write_text(run.manifest["stop_reason"], encoding="utf-8")
-                    on_done(task, run, error)
+                    on_done(task, run, outcome)
             except BrokenProcessPool:
                 # a worker died and took the others with it: what they were at goes on in place
                 continue
 
 
-def _results(
-    tasks: list[Task], execution: Execution, n_jobs: int, client: Any, patience: float
-) -> Iterator[tuple[str, str]]:
+def _results(tasks: list[Task], execution: Execution, n_jobs: int, client: Any, patience: float) -> Iterator[Outcome]:
     def dispatched() -> Iterator[Any]:
         for task in tasks:
             if execution.stop_file.exists():
@@ -121,7 +123,8 @@ def _results(
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if client is None:
         # handed out when a process is free, so that a stop finds the rest not yet begun
-        yield from Parallel(n_jobs=n_jobs, pre_dispatch=n_jobs, **options)(dispatched())
+        with parallel_config(backend="loky", initializer=end_with, initargs=(os.getpid(),)):
+            yield from Parallel(n_jobs=n_jobs, pre_dispatch=n_jobs, **options)(dispatched())
         return
     try:
         with parallel_config(backend=workers_backend(client, patience=patience)):
@@ -133,37 +136,48 @@ def _results(
         raise UsageError("the Dask scheduler is gone; start it again and give the command again") from None
 
 
-def carry_out(data: dict[str, Any], execution: Execution) -> tuple[str, str]:
-    """One task in whatever process this is: (its name, the reason when it failed).
+def carry_out(data: dict[str, Any], execution: Execution) -> Outcome:
+    """One task in whatever process this is.
 
     A task that was begun before and did not end goes on in a process of its own, so that its death
     is its own; after too many deaths it is given up.
     """
     name = str(data["name"])
     if execution.stop_file.exists():
-        return name, _NOT_BEGUN
+        return Outcome(name, kind="not begun")
     begun = execution.begun(name)
     deaths = len(begun.read_text(encoding="utf-8").splitlines()) if begun.exists() else 0
     if deaths >= MOST_DEATHS:
         reason = f"its process died {deaths} times in the middle of it"
         record_failure(Path(data["out"]) / name, reason)
-        return name, reason
+        return Outcome(name, reason)
     with open(begun, "a", encoding="utf-8") as file:
         file.write(f"{os.uname().nodename} {os.getpid()}\n")
-    error = _carry_out(data, execution, is_isolated=deaths > 0)
+    try:
+        outcome = Outcome(name, _carry_out(data, execution, is_isolated=deaths > 0))
+    except InUseError as error:
+        outcome = Outcome(name, str(error), "in use")
     begun.unlink(missing_ok=True)
-    return name, error
+    return outcome
 
 
 def _carry_out(data: dict[str, Any], execution: Execution, *, is_isolated: bool) -> str:
     try:
         task = Task.from_dict(data)
-        # a limit of evaluation time needs a main thread, and a Dask worker carries its tasks out in another
+        # evaluations in forked processes need a main thread, and a Dask worker carries its tasks out in another
         is_elsewhere = task.request.eval_seconds is not None and not in_main_thread()
         if is_isolated or is_elsewhere or execution.seconds is not None or execution.n_bytes is not None:
             stop_file = execution.stop_file
-            return run_isolated(task, seconds=execution.seconds, n_bytes=execution.n_bytes, stop_file=stop_file)
-        run_task(task, stop_file=execution.stop_file)
+            return run_isolated(
+                task,
+                seconds=execution.seconds,
+                n_bytes=execution.n_bytes,
+                stop_file=stop_file,
+                is_forced=execution.is_forced,
+            )
+        run_task(task, stop_file=execution.stop_file, is_forced=execution.is_forced)
+    except InUseError:
+        raise
     except UsageError as error:
         return str(error)
     except Exception as error:  # a user's problem may fail in any way; the others go on
@@ -184,14 +198,10 @@ def _forgive(begun: Path) -> None:
 def _stop_file_on_signals(execution: Execution) -> Iterator[None]:
     """SIGINT and SIGTERM write the stop file; a second one raises KeyboardInterrupt."""
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(reason: str) -> None:
         if execution.stop_file.exists():
-            raise KeyboardInterrupt
-        execution.stop_file.write_text(f"stopped by {signal.Signals(number).name}", encoding="utf-8")
+            raise GivenUpError
+        execution.stop_file.write_text(reason, encoding="utf-8")
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_stop_signals(stop):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

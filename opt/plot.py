@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from opt import atomic
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
@@ -93,16 +93,16 @@ def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
         folder = runs[0].path.parent / "plots"
     name = _slug("-".join([str(runs[0].manifest["problem"]["name"]), *labels(runs)]))
     if len(name) > LONGEST_NAME:
-        name = f"{_slug(str(runs[0].manifest['problem']['name']))}-{len(runs)}-runs-{runs[0].path.name}"
+        problem = _slug(str(runs[0].manifest["problem"]["name"]))[:LONGEST_NAME]
+        name = f"{problem}-{len(runs)}-runs-{runs[0].path.name[:LONGEST_NAME]}"
     return [folder / f"{name}-front.png", folder / f"{name}-convergence.png"]
 
 
 def _save(figure: Figure, file: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=DPI)
+    picture = rendered(figure, kind=file.suffix[1:].lower(), dpi=DPI)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(file, buffer.getvalue())
+        atomic.write_bytes(file, picture)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}; give another --out FILE") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from opt.search_state import State
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1
+_DAY = 86_400.0
+_DAYS_FROM = 4 * _DAY
+"""Beyond so many seconds minutes are of no interest."""
 
 
 class SearchProgress:
@@ -94,7 +98,11 @@ class SearchProgress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 8 s, 3 min 20 s, 1 h 05 min."""
+    """Seconds as a person says them: 8 s, 3 min 20 s, 1 h 05 min, 12 days; "unknown" where they are no number."""
+    if not abs(seconds) < math.inf:
+        return "unknown"
+    if seconds >= _DAYS_FROM:
+        return f"{seconds / _DAY:.3g} days"
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

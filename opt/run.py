@@ -29,6 +29,7 @@ import pandas as pd
 
 from opt import atomic, journal
 from opt.errors import UsageError
+from opt.locking import this_process
 from opt.problem import Objective
 from opt.row_file import RowFile
 
@@ -75,7 +76,7 @@ class RunDirectory:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        self._journal = journal.Journal(path / "journal.jsonl")
+        self._journal = journal.Journal(path / "journal.jsonl", noted=manifest.get("process"))
         names = [o["name"] for o in manifest["objectives"]]
         columns = [*HISTORY_COLUMNS, *(f"{stat}_{n}" for n in names for stat in ("best", "mean", "worst"))]
         # rows of an earlier part of the run stay: a run killed while it replays loses no times
@@ -106,7 +107,7 @@ class RunDirectory:
                 except FileExistsError:
                     number += 1
             manifest = {"format": "opt-run", "version": MANIFEST_VERSION, **manifest, "created": now()}
-            manifest |= {"status": "running", "pid": os.getpid()}
+            manifest |= {"status": "running", "process": this_process()}
             atomic.write_bytes(path / "manifest.json", _json(manifest))
             return cls(path, manifest)
         except OSError as error:

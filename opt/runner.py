@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -14,31 +12,35 @@ from pathlib import Path
 from time import monotonic as time_now
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from opt import atomic
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
+from opt.command import warn
 from opt.engine import Search
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
+from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
-from opt.hooks import HookError
-from opt.limits import check_time_limit
+from opt.hooks import Complaints, HookError, exact_front_of
+from opt.locking import this_process
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.provenance import check_unchanged, provenance
+from opt.ranges import check_option
 from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
 from opt.search_state import State
+from opt.stop_signals import GivenUpError, on_stop_signals
 from opt.warm_start import Start, offering
 
 TRACEBACK = "traceback.txt"
 """Where a run that the user's code ended keeps what a programmer wants to see."""
 STOP_FILE_SECONDS = 1.0
+_LONGEST_SLUG = 50
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Request:
         cache_size: Distinct candidates whose values are remembered.
         fail_fast: Stop on the first candidate that cannot be evaluated.
         eval_seconds: Most wall-clock seconds that one candidate's evaluation may take; it fails beyond.
+        start: Path of a saved run whose front are the first candidates, or None.
     """
 
     algo: str = "nsga2"
@@ -72,16 +75,11 @@ class Request:
     cache_size: int = CACHE_SIZE
     fail_fast: bool = False
     eval_seconds: float | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
-        for flag, value, least in (
-            ("--seed", self.seed, 0),
-            ("--threads", self.threads, 1),
-            ("--keep", self.keep, 0),
-            ("--cache-size", self.cache_size, 1),
-        ):
-            if value < least:
-                raise UsageError(f"{flag} must be at least {least}, got {value}")
+        for name in ("seed", "threads", "keep", "cache-size"):
+            check_option(name, getattr(self, name.replace("-", "_")))
         if self.eval_seconds is not None and not 0 < self.eval_seconds < math.inf:
             raise UsageError(f"--eval-time must be longer than 0 and finite, got {self.eval_seconds:g} s")
 
@@ -107,7 +105,7 @@ def check_request(
     """
     spec = spec or find_algorithm(request.algo, problem)
     if request.eval_seconds is not None:
-        check_time_limit()
+        check_apart()
     if problem.representation == "object" and type(problem).fingerprint is CompressionProblem.fingerprint:
         raise UsageError(f"{type(problem).__name__} has object genomes and must override fingerprint(x)")
     with offering(problem, None if start is None else start.X, spec.name):
@@ -160,10 +158,13 @@ def run_search(
         spec = spec or find_algorithm(request.algo, problem)
         start = start if resume is None else saved_start(resume, problem, given=start)
         scalariser = check_request(problem, request, spec=spec, start=start)
+        if resume is not None and resume.manifest["objectives"] != (found := _objectives(problem)):
+            wanted = _names(resume.manifest["objectives"])
+            raise UsageError(f"{resume.path} was made for objectives {wanted}, not {_names(found)}")
         made_by = provenance(problem, origin["parameters"])
         entry = {} if resume is None else check_unchanged(resume.path, resume.manifest, made_by, is_forced=is_forced)
         manifest = _manifest(problem, request, spec, origin=origin, command=command, made_by=made_by)
-        directory = _open_directory(problem, manifest, out=out, name=name, resume=resume, changed=entry)
+        directory = _open_directory(manifest, out=out, name=name, resume=resume, changed=entry)
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
@@ -232,7 +233,6 @@ def _manifest(
 
 
 def _open_directory(
-    problem: CompressionProblem,
     manifest: dict[str, Any],
     *,
     out: Path,
@@ -243,15 +243,12 @@ def _open_directory(
     if resume is None:
         stem = f"{_slug(manifest['problem']['name'])}-{_slug(manifest['algo']['name'])}-s{manifest['seed']}"
         return RunDirectory.create(out, stem, manifest, name=name)
-    expected, found = resume.manifest["objectives"], manifest["objectives"]
-    if expected != found:
-        raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
     try:
         directory = RunDirectory(resume.path, resume.manifest)
         resumed = list(resume.manifest.get("resumed") or [])
         if changed:
             resumed.append({"at": now(), "n_gen": len(directory.records), **changed})
-        directory.update(status="running", **({"resumed": resumed} if resumed else {}))
+        directory.update(status="running", process=this_process(), **({"resumed": resumed} if resumed else {}))
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
@@ -283,7 +280,8 @@ def _search(search: Search, directory: RunDirectory) -> str:
         return str(error)
     except KeyboardInterrupt:
         # a second signal: the batch under way is given up, everything before it is recorded
-        search.state.stop_reason = search.stop_requested or "interrupted"
+        search.stop_requested = search.stop_requested or "interrupted"
+        search.state.stop_reason = search.stop_requested
     return ""
 
 
@@ -300,9 +298,12 @@ def _save(
     interrupted = bool(search.stop_requested) and state.stop_reason == search.stop_requested
     n = len(search.archive)
     progress.note(f"{failed or state.stop_reason}; testing and saving {n} solution{'s' if n != 1 else ''}")
-    write_front(directory, problem, search.archive, keep=request.keep)
-    write_references(directory, problem)
-    exact = problem.pareto_front()
+    complaints = Complaints()
+    write_front(directory, problem, search.archive, keep=request.keep, complaints=complaints)
+    exact = exact_front_of(problem, complaints)
+    write_references(directory, problem, exact, complaints=complaints)
+    for text in complaints.texts:
+        warn(text)
     directory.update(
         status="failed" if failed else "interrupted" if interrupted else "finished",
         ended=now(),
@@ -315,9 +316,10 @@ def _save(
         seconds=round(state.seconds, 3),
         hypervolume=state.hypervolume,
         ref_point=None if search.ref_point is None else search.ref_point.tolist(),
-        igd_plus=igd_plus(search.archive.F, np.asarray(exact)) if exact is not None and n else None,
+        igd_plus=igd_plus(search.archive.F, exact) if exact is not None and n else None,
         n_solutions=n,
         stationary=search.is_stationary,
+        **({"complaints": complaints.texts} if complaints.texts else {}),
     )
     from opt.plot import plot_runs
 
@@ -352,22 +354,15 @@ def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:
 @contextlib.contextmanager
 def stop_on_signals(search: Search) -> Iterator[None]:
     """SIGINT and SIGTERM ask the search to stop after the batch under way; a second one gives that up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(reason: str) -> None:
         if search.stop_requested:
-            raise KeyboardInterrupt
-        search.stop_requested = f"stopped by {signal.Signals(number).name}"
-        print(f"\n{search.stop_requested}: ending after this batch; once more gives it up", file=sys.stderr)
+            raise GivenUpError
+        search.stop_requested = reason
+        print(f"\n{reason}: ending after this batch; once more gives it up", file=sys.stderr)
 
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_stop_signals(ask):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _objectives(problem: CompressionProblem) -> list[dict[str, Any]]:
@@ -379,4 +374,5 @@ def _names(objectives: list[dict[str, Any]]) -> str:
 
 
 def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())
+    # short enough that the run's folder, and files named after it, can be made
+    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())[:_LONGEST_SLUG]

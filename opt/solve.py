@@ -20,11 +20,12 @@ from opt.front_table import make_console, print_front
 from opt.limits import parse_bytes
 from opt.loading import load_problem_class
 from opt.progress import duration
+from opt.ranges import check_option
 from opt.run import Run, load_run
 from opt.runner import Request
 from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.sweep import Setting, algorithm_names, parser_of, settings_of_command, settings_of_study
+from opt.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
 from opt.task import Task, run_task
 
 # options of a sweep that --resume STUDY takes
@@ -52,20 +53,20 @@ def main(argv: Sequence[str]) -> int:
     if scanned.is_help:
         return _help(scanned)
     settings = _settings(scanned)
-    parsed = [parse(parser_of(setting), setting.tokens) for setting in settings]
-    values = parsed[0]
+    options = parsed(settings)
+    values = options[0]
     if scanned.is_print_config:
         if len(settings) > 1:
             raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
-        print(as_yaml(parsed[0], settings[0].algo), end="")
+        print(as_yaml(values, settings[0].algo), end="")
         return 0
-    means = _means(values)
+    means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
-    command = "python -m opt.solve " + shlex.join(sys.argv[1:])
+    command = "python -m opt.solve " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
     tasks: list[Task] = []
     varying: list[dict[str, str]] = []
-    for setting, own in zip(settings, parsed, strict=True):
+    for setting, own in zip(settings, options, strict=True):
         made = _tasks(setting, own, command=command)
         tasks += made
         varying += [dict(setting.varying)] * len(made)
@@ -73,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         (values.name, values.scheduler, values.cluster, values.task_time, values.task_memory)
     )
     if len(tasks) == 1 and not wants_study:
-        run = run_task(tasks[0])
+        run = run_task(tasks[0], is_forced=scanned.is_forced)
         if not values.quiet:
             _report(run)
         return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
@@ -99,8 +100,7 @@ def _settings(scanned: Scanned) -> list[Setting]:
 def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     """The runs of one setting, a seed each."""
     values = vars(options)
-    if values["runs"] < 1:
-        raise UsageError(f"--runs must be at least 1, got {values['runs']}")
+    check_option("seed", values["seed"] + values["runs"] - 1)
     limits = {name: values[name] for name in ("n_gen", "n_eval", "time", "patience", "tolerance")}
     budget = Budget.of(**limits)
     eval_time = values["eval_time"]
@@ -116,6 +116,7 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
                 scalarise=values["scalarise"],
                 weights=numbers(values["weights"], "--weights"),
                 ref=numbers(values["ref"], "--ref"),
+                start=values["start"],
                 threads=values["threads"],
                 keep=values["keep"],
                 cache_size=values["cache_size"],
@@ -130,7 +131,7 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     ]
 
 
-def _means(values: Namespace) -> Means:
+def _means(values: Namespace, *, is_forced: bool) -> Means:
     if values.backend == "dask" and not values.scheduler:
         raise UsageError("--backend dask needs the address of its scheduler: --scheduler tcp://HOST:8786")
     return Means(
@@ -140,6 +141,7 @@ def _means(values: Namespace) -> Means:
         job=JobSettings(**group(values, "cluster")),
         task_seconds=None if values.task_time is None else parse_seconds(values.task_time, "--task-time"),
         task_bytes=None if values.task_memory is None else parse_bytes(values.task_memory, "--task-memory"),
+        is_forced=is_forced,
     )
 
 
@@ -171,7 +173,7 @@ def _resume(scanned: Scanned) -> int:
     if run.status == "finished":
         print(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
         return 0
-    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens))
+    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens), is_forced=scanned.is_forced)
     if "--quiet" not in scanned.tokens:
         _report(finished)
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
@@ -186,7 +188,7 @@ def _resume_study(scanned: Scanned) -> int:
     if scanned.problem:
         raise UsageError(f"--resume goes on as the study was asked; leave out {scanned.problem}")
     values = parse(build_parser(None, None), scanned.tokens)
-    means = _means(values)
+    means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
     study = Study.open(Path(scanned.resume))

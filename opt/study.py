@@ -9,7 +9,6 @@ NAME/        the run directory of the task of that name
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ import pandas as pd
 
 from opt import atomic
 from opt.errors import UsageError
+from opt.locking import LockedFile, this_process
 from opt.run import Run, check_folder, load_run, now
 from opt.task import Task
 
@@ -180,18 +180,16 @@ class Study:
         Raises:
             UsageError: One does so already, or nothing can be written there.
         """
-        folder = self.path / ".tasks"
+        path = self.path / ".tasks" / "lock"
         check_folder(self.path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115 - closed below
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = LockedFile(path, noted=_noted(path), folder=self.path)
+            file.cut(0)
+            file.write(json.dumps(this_process()).encode())
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}; give another --out") from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UsageError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+        with contextlib.closing(file):
             yield
 
     def _reasons(self) -> dict[str, str]:
@@ -226,13 +224,22 @@ def _standing(task: Task, reason: str) -> dict[str, Any]:
         run: Run = load_run(task.path)
     except UsageError as error:
         return row | {"status": "failed", "reason": str(error)}
-    status = "failed" if reason and run.status != FINISHED else run.status
+    # a run that another process is at is not for us to judge
+    status = "failed" if reason and run.status not in (FINISHED, "running") else run.status
     row |= {name: run.manifest.get(name) for name in _MEASURES} | {"status": status}
     if status == FINISHED:
         row["reason"] = ""
     elif status == "failed" and not reason:
         row["reason"] = str(run.manifest.get("stop_reason", ""))
     return row
+
+
+def _noted(path: Path) -> dict[str, Any] | None:
+    """What the last process that held a study noted of itself."""
+    with contextlib.suppress(OSError, ValueError):
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return note if isinstance(note, dict) else None
+    return None
 
 
 def _free_name(task: Task, varying: dict[str, str], taken: set[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from opt.adapt import as_compression_problem
 from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
 from opt.command import complain
 from opt.errors import UsageError
+from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
+from opt.ranges import check_option
 from opt.run import Run
 from opt.runner import check_request
 from opt.study import Study
@@ -23,6 +26,8 @@ from opt.task import Task, build_problem
 
 QUEUE_SECONDS = 7 * 24 * 3600.0
 """A batch system may let its jobs wait so long for a machine."""
+LONGEST_NAME = 255
+"""Bytes of a file's name that Linux's and macOS's file systems take."""
 EXIT_STOPPED = {"stopped by SIGINT": 130, "stopped by SIGTERM": 143}
 
 
@@ -37,6 +42,7 @@ class Means:
         job: What one of its jobs is given.
         task_seconds: Longest time of one run, or None.
         task_bytes: Most memory of one run's process, or None.
+        is_forced: Go on with runs though their code, data or versions have changed.
     """
 
     n_jobs: int = 1
@@ -45,12 +51,12 @@ class Means:
     job: JobSettings = field(default_factory=JobSettings)
     task_seconds: float | None = None
     task_bytes: int | None = None
+    is_forced: bool = False
 
     def __post_init__(self) -> None:
         if self.scheduler and self.cluster:
             raise UsageError("--scheduler and --cluster each bring workers; give one of them")
-        if self.n_jobs < 1:
-            raise UsageError(f"--jobs must be at least 1, got {self.n_jobs}")
+        check_option("jobs", self.n_jobs)
         if self.task_seconds is not None and self.task_seconds <= 0:
             raise UsageError(f"--task-time must be longer than 0, got {self.task_seconds:g} s")
 
@@ -79,19 +85,22 @@ def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str
         if n_finished:
             progress.note(f"{n_finished} of {len(asked)} runs are finished already")
 
-        def on_done(task: Task, run: Run | None, reason: str) -> None:
-            study.note(task, reason)
+        def on_done(task: Task, run: Run | None, outcome: Outcome) -> None:
+            # a run in use has not failed: how it stands is in its own directory
+            study.note(task, outcome.reason if outcome.kind == "ended" else "")
             study.save_index()
-            progress.done(task, run, reason)
-            if reason:
-                errors.append(f"{task.name}: {reason}")
+            progress.done(task, run, outcome.reason)
+            if outcome.reason:
+                errors.append(f"{task.name}: {outcome.reason}")
                 complain(errors[-1])
 
-        execution = Execution(str((study.path / ".tasks").absolute()), means.task_seconds, means.task_bytes)
+        execution = Execution(
+            str((study.path / ".tasks").absolute()), means.task_seconds, means.task_bytes, means.is_forced
+        )
         if lacking:
             with _client(means) as client:
                 patience = QUEUE_SECONDS if means.cluster else PATIENCE_SECONDS
-                n_jobs = means.n_jobs
+                n_jobs = min(means.n_jobs, len(lacking))  # a process more would find no work
                 run_tasks(lacking, execution, n_jobs=n_jobs, on_done=on_done, client=client, patience=patience)
             study.save(command=command)
             stopped = execution.stop_file.read_text(encoding="utf-8") if execution.stop_file.exists() else ""
@@ -145,8 +154,10 @@ def study_folder(out: str, name: str | None, tasks: Sequence[Task]) -> Path:
         tasks: What is asked.
     """
     if name is not None:
-        if not name or "/" in name or name.startswith("."):
+        if not name or "/" in name or name.startswith(".") or not name.isprintable():
             raise UsageError(f"--name must be a folder's name without slashes, got {name!r}; --out says where it lies")
+        if len(os.fsencode(name)) > LONGEST_NAME:
+            raise UsageError(f"--name must have at most {LONGEST_NAME} bytes, got {len(os.fsencode(name))}")
         return Path(out) / name
     problems = "+".join(dict.fromkeys(task.problem_name for task in tasks))
     algos = "+".join(dict.fromkeys(task.request.algo for task in tasks))

@@ -18,21 +18,24 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
-from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of
+from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of, parse
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
 from opt.loading import load_problem_class
+from opt.ranges import OPTIONS, check_option
 
 SCALAR_ONLY = ("weights", "scalarise", "ref")
 """Options that only algorithms of a single objective take."""
@@ -56,20 +59,35 @@ class Setting:
     varying: tuple[tuple[str, str], ...] = ()
 
 
-def parser_of(setting: Setting) -> ArgumentParser:
-    """The parser of a setting's options."""
-    problem = load_problem_class(setting.problem)
-    return build_parser(problem, find_algorithm(setting.algo, problem))
+def parsed(settings: Sequence[Setting]) -> list[Namespace]:
+    """The options of every setting; a problem's and an algorithm's parser is built once.
+
+    Raises:
+        UsageError: As `parse`, and together they ask for more runs than one command may.
+    """
+    parsers: dict[tuple[str, str], ArgumentParser] = {}
+    for problem, algo in dict.fromkeys((s.problem, s.algo) for s in settings):
+        cls = load_problem_class(problem)
+        parsers[problem, algo] = build_parser(cls, find_algorithm(algo, cls))
+    options = [parse(parsers[setting.problem, setting.algo], setting.tokens) for setting in settings]
+    check_option("runs", sum(values.runs for values in options))
+    return options
 
 
 def algorithm_names(text: str) -> list[str]:
-    """The algorithms that a text names with commas between them; a name may hold a comma itself (`deap-mu,lambda`)."""
+    """The algorithms that a text names with commas between them; a name may hold a comma itself (`deap-mu,lambda`).
+
+    Raises:
+        UsageError: There is nothing before, between or behind the commas.
+    """
     names: list[str] = []
     for part in text.split(","):
         if names and f"{names[-1]},{part.strip()}" in algorithms():
             names[-1] += f",{part.strip()}"
         else:
             names.append(part.strip())
+    if not all(names):
+        raise UsageError(f"--algo must be an algorithm, or several with commas between them, got {text!r}")
     return names
 
 
@@ -127,18 +145,18 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
 def _told_apart(settings: Sequence[Setting]) -> list[Setting]:
     """The settings with `varying`: the options in which those of the same problem and algorithm differ."""
     options = [dict(token.removeprefix("--").split("=", 1) for token in s.tokens if "=" in token) for s in settings]
-    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for setting, own in zip(settings, options, strict=True):
-        groups.setdefault((setting.problem, setting.algo), []).append(own)
+    sizes = Counter((s.problem, s.algo) for s in settings)
+    shared = Counter(
+        (s.problem, s.algo, *pair) for s, own in zip(settings, options, strict=True) for pair in own.items()
+    )
     found = []
-    for setting, own in zip(settings, options, strict=True):
-        others = groups[setting.problem, setting.algo]
+    for s, own in zip(settings, options, strict=True):
         differing = [
             (name, value)
             for name, value in own.items()
-            if name not in ("seed", "runs") and any(other.get(name) != value for other in others)
+            if name not in ("seed", "runs") and shared[s.problem, s.algo, name, value] < sizes[s.problem, s.algo]
         ]
-        found.append(replace(setting, varying=tuple(differing)))
+        found.append(replace(s, varying=tuple(differing)))
     return found
 
 
@@ -149,6 +167,10 @@ def _grid(
     given = {token.partition("=")[0].removeprefix("--") for token in more}
     axes = {name: value for name, value in axes.items() if name not in given}
     choices = {name: _choices(name, value, cls, spec) for name, value in axes.items()}
+    n = math.prod(map(len, choices.values()))
+    if n not in OPTIONS["runs"]:
+        lists = ", ".join(f"{name} {len(values)}" for name, values in choices.items() if len(values) > 1)
+        raise UsageError(f"the lists of the study file make {n} combinations ({lists}); give shorter ones")
     return [
         Setting(
             problem=problem,

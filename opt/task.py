@@ -14,10 +14,14 @@ from threadpoolctl import threadpool_limits
 from opt.adapt import as_compression_problem
 from opt.arguments import plain, reread
 from opt.errors import UsageError
+from opt.hooks import reason_of as reason_and_place
 from opt.loading import load_problem_class
+from opt.locking import wait_until_free
 from opt.run import Run, check_folder, load_run
 from opt.runner import Request, run_search
+from opt.saved_start import start_from
 from opt.seeding import resolved
+from opt.user_code import guarded
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,9 @@ class Task:
         """Plain data, for JSON."""
         return asdict(self) | {
             "problem_parameters": plain(self.problem_parameters),
-            "request": asdict(self.request) | {"parameters": plain(self.request.parameters)},
+            # what was not there before stays out where it is not asked: digests of old studies hold
+            "request": {k: v for k, v in asdict(self.request).items() if k != "start" or v is not None}
+            | {"parameters": plain(self.request.parameters)},
         }
 
     @classmethod
@@ -140,31 +146,38 @@ def build_problem(task: Task) -> Any:
     """
     cls = load_problem_class(task.located)
     try:
-        return cls(**resolved(task.problem_parameters, seed=task.request.seed))
+        with guarded():
+            return cls(**resolved(task.problem_parameters, seed=task.request.seed))
     except UsageError:
         raise
     except (ValueError, TypeError) as error:
         raise UsageError(f"{cls.__name__} cannot be built: {error}") from None
+    except Exception as error:
+        raise UsageError(f"{cls.__name__} cannot be built: {reason_and_place(error)}") from error
 
 
-def run_task(task: Task, *, stop_file: Path | None = None) -> Run:
+def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = False) -> Run:
     """Carry out one task in this process: anew, or from where its named run directory stands.
 
     Args:
         task: What to run.
         stop_file: A file whose appearance asks the run to end after the batch under way.
+        is_forced: Go on with a run though its code, data or versions have changed.
 
     Raises:
-        UsageError: As `opt.runner.run_search`, or another process works on the run directory.
+        InUseError: Another process works on the run directory.
+        UsageError: As `opt.runner.run_search`.
     """
     check_folder(Path(task.out))
     unfinished = None
     if task.name is not None and (task.path / "manifest.json").exists():
         unfinished = load_run(task.path)
+        if unfinished.status == "running":
+            # a command that was killed a moment ago, perhaps; what it ended with counts
+            wait_until_free(unfinished.path / "journal.jsonl", noted=unfinished.manifest.get("process"))
+            unfinished = load_run(task.path)
         if unfinished.status == "finished":
             return unfinished
-        if unfinished.status == "running":
-            raise UsageError(f"{unfinished.path} is in use by another process; wait for it or stop it first")
     with threadpool_limits(limits=task.request.threads):
         problem = build_problem(task)
     path, dot, _ = task.target.partition(".py:")
@@ -175,8 +188,13 @@ def run_task(task: Task, *, stop_file: Path | None = None) -> Run:
         "class": type(problem).__qualname__,
         "parameters": plain(task.problem_parameters),
     }
+    problem = as_compression_problem(problem)
+    start = None
+    if task.request.start is not None and unfinished is None:
+        with threadpool_limits(limits=task.request.threads):
+            start = start_from(_found_from(task.request.start, task.folder), problem)
     return run_search(
-        as_compression_problem(problem),
+        problem,
         task.request,
         origin=origin,
         out=Path(task.out),
@@ -185,7 +203,15 @@ def run_task(task: Task, *, stop_file: Path | None = None) -> Run:
         command=task.command,
         silent=task.silent,
         stop_file=stop_file,
+        is_forced=is_forced,
+        start=start,
     )
+
+
+def _found_from(path: str, folder: str) -> Path:
+    """A path as it is found from the present folder, or else from the one of the command."""
+    began_in = Path(folder) / path
+    return Path(path) if Path(path).exists() or not began_in.exists() else began_in
 
 
 def _digest(data: Any) -> str:

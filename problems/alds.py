@@ -14,6 +14,7 @@ from operators.allocations import BudgetRepair, BudgetSampling, LayerCrossover, 
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
+from opt.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up
@@ -115,12 +116,16 @@ class ALDS(CompressionProblem):
         rivals: bool = True,
         rival_budgets: int = 8,
     ) -> None:
-        least = {"epochs": (epochs, 1), "n_calibration": (n_calibration, 2), "model_seed": (model_seed, 0)}
-        least |= {"n_test": (1 if n_test is None else n_test, 1), "rival_budgets": (rival_budgets, 1)}
-        least |= {"n_retrain": (1 if n_retrain is None else n_retrain, 1)}
-        for name, (value, low) in least.items():
-            if value < low:
-                raise UsageError(f"{name} must be at least {low}, got {value}.")
+        check_ranges(
+            epochs=(epochs, EPOCHS),
+            n_calibration=(n_calibration, Range(2, 10**9)),
+            model_seed=(model_seed, SEED),
+            n_test=(n_test, COUNT),
+            n_retrain=(n_retrain, COUNT),
+            rival_budgets=(rival_budgets, Range(1, 1000)),
+            retrain=(retrain, Range(0.0)),
+            budget=(budget, Range(0.0, is_above=True)),
+        )
         if measure == "data" and schemes == "all":
             raise UsageError("measure data knows the spatial scheme only; leave schemes at spatial, or take frobenius")
         if retrain and goal == "bound":

@@ -24,9 +24,10 @@ from operators.cgp import (
 )
 from opt.errors import UsageError, nearest
 from opt.problem import CompressionProblem, CrossoverFunction, MutationFunction, Objective, Operators, Reference
+from opt.ranges import COUNT, SEED, Range, check_ranges
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.energy import Verdict, memory_pj_per_byte, verdict
-from problems.circuits.grid import PUBLISHED, circuit_grid, cost_table, function_set
+from problems.circuits.grid import GRID_SIDE, PUBLISHED, WEIGHT_ERROR, circuit_grid, cost_table, function_set
 from problems.circuits.network import NetworkName, int8_network
 from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
@@ -129,13 +130,15 @@ class CGP(CompressionProblem):
         self.costs: CostTable = cost_table(costs)
         self._is_relative = costs == PUBLISHED
         self.memory, self.pj_per_byte = memory, memory_pj_per_byte(memory)
-        for name, value, low in (("rows", rows, 1), ("cols", cols, 1), ("levels_back", levels_back, 1)):
-            if value is not None and value < low:
-                raise UsageError(f"{name} must be at least {low}, got {value}.")
-        for name, real in (("threshold", threshold), ("rate", rate)):
-            if real is not None and not (0 <= real < np.inf and (name != "rate" or 0 < real <= 1)):
-                limits = "above 0 and at most 1" if name == "rate" else "0 or more"
-                raise UsageError(f"{name} must be {limits}, got {real}.")
+        check_ranges(
+            rows=(rows, GRID_SIDE),
+            cols=(cols, GRID_SIDE),
+            levels_back=(levels_back, COUNT),
+            threshold=(threshold, WEIGHT_ERROR),
+            rate=(rate, Range(0.0, 1.0, is_above=True)),
+            model_seed=(model_seed, SEED),
+            kernel=(kernel, Range(0, COUNT.high)),
+        )
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed)
         self.model = int8_network(
             self.dataset,

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from opt.archive import nondominated
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Objective, Reference, minimise
+from opt.ranges import SEED, Range, check_ranges
 from problems.circuits.energy import memory_pj_per_byte
-from problems.circuits.grid import cost_table, function_set
+from problems.circuits.grid import GRID_SIDE, WEIGHT_ERROR, cost_table, function_set
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
 from problems.circuits.network import NetworkName, int8_network
 from problems.networks.classification import classification
@@ -87,11 +88,13 @@ class CGPLayers(CompressionProblem):
         costs: str | None = None,
         memory: str = "sram-32k",
     ) -> None:
-        for name, value, low in (("rows", rows, 1), ("cols", cols, 1), ("generations", generations, 1)):
-            if value < low:
-                raise UsageError(f"{name} must be at least {low}, got {value}.")
-        if circuit_seed < 0:
-            raise UsageError(f"circuit_seed must be at least 0, got {circuit_seed}.")
+        check_ranges(
+            rows=(rows, GRID_SIDE),
+            cols=(cols, GRID_SIDE),
+            generations=(generations, Range(1, 10**8)),
+            circuit_seed=(circuit_seed, SEED),
+            model_seed=(model_seed, SEED),
+        )
         levels = _thresholds(thresholds)
         pj_per_byte = memory_pj_per_byte(memory)
         circuits = LayerCircuits(
@@ -223,6 +226,7 @@ def _thresholds(text: str) -> tuple[float, ...]:
         levels = tuple(float(part) for part in text.split(","))
     except ValueError:
         levels = ()
-    if not levels or not all(0 <= t < np.inf for t in levels) or len(set(levels)) < len(levels):
-        raise UsageError(f"thresholds must be different numbers of 0 or more, such as 0,2,5,11, got {text!r}")
+    if not levels or not all(t in WEIGHT_ERROR for t in levels) or len(set(levels)) < len(levels):
+        limits = f"from 0 to {WEIGHT_ERROR.high:g}"
+        raise UsageError(f"thresholds must be different numbers {limits}, such as 0,2,5,11, got {text!r}")
     return levels

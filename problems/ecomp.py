@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +24,7 @@ from operators.networks import (
 )
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
+from opt.ranges import EPOCHS, SEED, SHARE, Range, check_ranges
 from problems.networks.batch import (
     ImageTable,
     LeastSquaresRefit,
@@ -42,6 +41,7 @@ from problems.networks.cost import count
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.models import FullyConnected, layer_names, load_fully_connected
 from problems.networks.parents import trained_parent
+from problems.networks.sources import in_home
 from problems.networks.training import train
 
 Size = Literal["parameters", "width", "macs", "bytes"]
@@ -123,15 +123,17 @@ class EComp(CompressionProblem):
         finetune_steps: int = 0,
     ) -> None:
         super().__init__(n_var=1, representation="object")
-        _check_options(
-            hidden=(hidden, 1, math.inf),
-            parent_epochs=(parent_epochs, 1, math.inf),
-            n_refit=(n_refit, 10, math.inf),
-            similarity_points=(similarity_points, 3, math.inf),
-            merge=(merge, 0.0, 1.0),
-            smallest=(smallest, 1e-6, 1.0),
-            batch_size=(batch_size, 3, math.inf),
-            finetune_steps=(finetune_steps, 0, math.inf),
+        check_ranges(
+            hidden=(hidden, Range(1, 10_000)),
+            parent_epochs=(parent_epochs, EPOCHS),
+            parent_seed=(parent_seed, SEED),
+            n_refit=(n_refit, Range(10, 10**9)),
+            perplexity=(perplexity, Range(1.0, is_above=True)),
+            similarity_points=(similarity_points, Range(3, 20_000)),
+            merge=(merge, SHARE),
+            smallest=(smallest, Range(1e-6, 1.0)),
+            batch_size=(batch_size, Range(3, 10**9)),
+            finetune_steps=(finetune_steps, Range(0, 1_000_000)),
         )
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
         if parent is None:
@@ -145,7 +147,7 @@ class EComp(CompressionProblem):
                 batch_size=min(100, max(10, len(self.dataset.train) // 100)),
             )
         else:
-            model = _checked_parent(load_fully_connected(Path(parent).expanduser()), parent, self.dataset)
+            model = _checked_parent(load_fully_connected(in_home(parent)), parent, self.dataset)
         weights, biases = model.to_arrays()
         self.network = ParentNetwork(tuple(weights), tuple(biases))
         self.size_of: Size = size
@@ -376,13 +378,6 @@ class EComp(CompressionProblem):
 
 def _table(network: ParentNetwork, split: Split) -> ImageTable:
     return ImageTable(network, split.flat.numpy(), split.labels.numpy())
-
-
-def _check_options(**limits: tuple[float | None, float, float]) -> None:
-    for name, (value, low, high) in limits.items():
-        if value is not None and not low <= value <= high:
-            expected = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-            raise UsageError(f"{name} must be {expected}, got {value:g}.")
 
 
 def _checked_parent(model: FullyConnected, path: str, dataset: Dataset) -> FullyConnected:

@@ -26,6 +26,7 @@ from operators.masks import (
 )
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
+from opt.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.masks.architectures import Init, build_architecture
@@ -146,25 +147,24 @@ class Masks(CompressionProblem):
         final_epochs: int = 10,
         lottery_epochs: int = 3,
     ) -> None:
-        least: dict[str, tuple[float, float]] = {
-            "model_seed": (model_seed, 0),
-            "epochs": (epochs, 0),
-            "train_steps": (train_steps, 0),
-        }
-        least |= {"n_images": (n_images, 1), "resample": (resample, 0), "renew": (renew, 1), "pressure": (pressure, 1)}
-        least |= {"slope_images": (slope_images, 0)}
-        least |= {"final_epochs": (final_epochs, 1), "lottery_epochs": (lottery_epochs, 1)}
-        for name, (value, low) in least.items():
-            if value < low:
-                raise UsageError(f"{name} must be at least {low}, got {value}.")
-        if sparsity is not None and not 0 < sparsity < 1:
-            raise UsageError(f"sparsity must lie between 0 and 1, or be null for free, got {sparsity}.")
+        check_ranges(
+            sparsity=(sparsity, Range(0.0, 1.0, is_above=True, is_below=True)),
+            largest_move=(largest_move, Range(0.0, 1.0, is_above=True)),
+            momentum=(momentum, Range(0.0, 1.0, is_below=True)),
+            width=(width, Range(0.0, 32.0, is_above=True)),
+            model_seed=(model_seed, SEED),
+            epochs=(epochs, Range(0, EPOCHS.high)),
+            train_steps=(train_steps, Range(0, 1_000_000)),
+            n_images=(n_images, COUNT),
+            resample=(resample, Range(0, COUNT.high)),
+            renew=(renew, COUNT),
+            pressure=(pressure, Range(1.0, 1e9)),
+            slope_images=(slope_images, Range(0, COUNT.high)),
+            final_epochs=(final_epochs, EPOCHS),
+            lottery_epochs=(lottery_epochs, EPOCHS),
+        )
         if largest_move is None:
             largest_move = 0.02 if level == "weights" else 0.2
-        if not 0 < largest_move <= 1:
-            raise UsageError(f"largest_move must lie in (0, 1], got {largest_move}.")
-        if not 0 <= momentum < 1:
-            raise UsageError(f"momentum must lie in [0, 1), got {momentum}.")
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
         self.level, self.sparsity, self.loss, self.size = level, sparsity, loss, size
         self.weights, self.train_steps, self.model_seed = weights, train_steps, model_seed

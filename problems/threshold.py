@@ -23,7 +23,6 @@ from operators.thresholds import (
     UniformSampling,
 )
 from opt.archive import hypervolume, nondominated
-from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.problem import (
     CompressionProblem,
@@ -35,6 +34,7 @@ from opt.problem import (
     SamplingFunction,
     minimise,
 )
+from opt.ranges import EPOCHS, SEED, Range, check_ranges
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers
@@ -127,10 +127,9 @@ class Threshold(CompressionProblem):
         crossover: Literal["blend", "mean", "sbx"] = "blend",
         mutation: Literal["gaussian", "log"] = "gaussian",
     ) -> None:
-        least = {"epochs": (epochs, 1), "n_calibration": (n_calibration, 1), "model_seed": (model_seed, 0)}
-        for name, (value, low) in least.items():
-            if value is not None and value < low:
-                raise UsageError(f"{name} must be at least {low}, got {value}.")
+        check_ranges(
+            epochs=(epochs, EPOCHS), n_calibration=(n_calibration, Range(1, 10**9)), model_seed=(model_seed, SEED)
+        )
         self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
         n_epochs = epochs or (30 if data == "digits" else 5)
         network = network_of_choice(self.dataset, model=model, checkpoint=checkpoint, seed=model_seed, epochs=n_epochs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +14,21 @@ from opt.bounds import has_finite_bounds
 from opt.errors import UsageError, nearest
 from opt.hooks import call
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
+from opt.ranges import SHARE, Range
+
+_POPULATION = Range(1, 100_000)
+_ROUNDS = Range(0, 1_000_000)
+_OTHER = Range()
+LIMITS: dict[str, Range] = {
+    **dict.fromkeys(("pop_size", "n_offsprings", "n_chains", "n_neighbors", "tournament_size"), _POPULATION),
+    **dict.fromkeys(("mu", "lambda_", "n_proposals"), _POPULATION),
+    **dict.fromkeys(("elites", "calibration", "memory", "restarts", "reheats", "n_starts", "n_iterations"), _ROUNDS),
+    **dict.fromkeys(("crossover_prob", "mutation_prob", "prob_neighbor_mating", "children", "immigrants"), SHARE),
+    # their product is a temperature too, and must not vanish
+    "start_temperature": Range(1e-100, 1e100),
+    "end_ratio": Range(1e-100, 1.0),
+}
+"""What parameters of algorithms take by their names, whichever algorithm has them; all others are finite."""
 
 ObjectiveCount = Literal["one", "several", "any"]
 Builder = Callable[..., Algorithm]
@@ -167,14 +181,6 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
                 f"{spec.name} has no parameter {key!r}{nearest(key, spec.parameters)}; its parameters: {known}"
             )
     for key, value in parameters.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"--algo.{key} must be finite, got {value}")
-        if (
-            key in {"pop_size", "n_offsprings", "n_chains", "n_neighbors", "tournament_size"}
-            and value is not None
-            and value < 1
-        ):
-            raise UsageError(f"--algo.{key} must be at least 1, got {value}")
-        if key in {"crossover_prob", "mutation_prob", "prob_neighbor_mating"} and not 0 <= value <= 1:
-            raise UsageError(f"--algo.{key} must lie between 0 and 1, got {value}")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            LIMITS.get(key, _OTHER).check(f"--algo.{key}", value)
     return spec.build(problem, **parameters)

@@ -20,6 +20,8 @@ DRAM_PJ_64_BITS = (1300.0, 2600.0)
 """Likewise for DRAM: from 1.3 to 2.6 nJ."""
 
 _BYTES = 8
+_LARGEST_SRAM = 1024**4
+_MOST_PJ = 1e9
 _UNITS = {"k": 1024, "m": 1024**2}
 
 
@@ -50,16 +52,16 @@ def memory_pj_per_byte(memory: str) -> float:
         return DRAM_PJ_64_BITS[text == "dram-high"] / _BYTES
     if found := re.fullmatch(r"sram-(\d+)([km])", text):
         size = int(found[1]) * _UNITS[found[2]]
-        if size:
+        if 0 < size <= _LARGEST_SRAM:
             return sram_pj_per_byte(size)
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
+    if not 0 < value <= _MOST_PJ:
         raise UsageError(
-            "memory must be sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or pJ a byte above 0, "
-            f"got {memory!r}"
+            "memory must be sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or pJ a byte above 0 and at "
+            f"most 1e9, got {memory!r}"
         )
     return value
 

@@ -8,8 +8,14 @@ from contextlib import contextmanager
 from native.cgp import CostTable, FunctionSet, Grid
 from operators.cgp import GridLayout
 from opt.errors import UsageError
+from opt.ranges import Range
 
 PUBLISHED = "published"
+GRID_SIDE = Range(1, 10_000)
+"""Rows, or columns, of a grid of gates."""
+WEIGHT_ERROR = Range(0.0, 255.0)
+"""Root mean squared errors of 8-bit weights."""
+_MOST_GATES = 1_000_000
 
 
 @contextmanager
@@ -68,8 +74,10 @@ def circuit_grid(
         functions: The gates' functions.
 
     Raises:
-        UsageError: A grid without gates, or functions that need more operands than a gate has.
+        UsageError: A grid without gates, or with too many, or functions that need more operands than a gate has.
     """
+    if rows * cols > _MOST_GATES:
+        raise UsageError(f"rows times cols must be at most {_MOST_GATES} gates, got {rows} times {cols}")
     with told_in_one_line("grid"):
         grid = Grid(n_inputs, n_outputs, rows, cols, levels_back)
         functions.check_arity(grid.arity)

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import nn
 
 from opt.errors import UsageError
+from opt.ranges import EPOCHS, Range, check_ranges
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset
 from problems.networks.lenet5 import LeNet5
@@ -45,10 +46,7 @@ def int8_network(
     Raises:
         UsageError: The network or the checkpoint cannot be had, or does not fit the data.
     """
-    if epochs is not None and epochs < 1:
-        raise UsageError(f"epochs must be at least 1, got {epochs}.")
-    if not 0 < width <= 4:
-        raise UsageError(f"width must be above 0 and at most 4, got {width}.")
+    check_ranges(epochs=(epochs, EPOCHS), width=(width, Range(0.0, 4.0, is_above=True)))
     # A small set needs small batches, or its epochs are too few steps.
     batch_size = min(100, max(10, len(dataset.train) // 100))
     n_epochs = epochs or DEFAULT_EPOCHS["own" if model else network] * (1 if len(dataset.train) >= 5000 else 3)

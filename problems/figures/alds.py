@@ -13,7 +13,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
+
+from opt import atomic
+from opt.errors import UsageError
+from opt.picture import rendered
+
+DPI = 110
 
 LABELS = {"none": "", "batch-norm": " + batch norm", "refit": " + refit"}
 _LINES = {"none": ":", "batch-norm": "--", "refit": "-"}
@@ -142,9 +149,7 @@ def draw_trade_off(frame: pd.DataFrame, path: Path, *, title: str) -> Path:
     figure.suptitle(title)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    _write(figure, path)
     return path
 
 
@@ -181,7 +186,15 @@ def draw_amounts(frame: pd.DataFrame, path: Path) -> Path:
     axes[0, 0].set_ylabel("accuracy on the test images")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    _write(figure, path)
     return path
+
+
+def _write(figure: Figure, path: Path) -> None:
+    picture = rendered(figure, dpi=DPI)
+    plt.close(figure)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(path, picture)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; give another --out DIR") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
@@ -163,11 +163,10 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     if layered:
         figures["front.png"] = front_figure(layered[0])
     for name, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI)
+        picture = rendered(figure, dpi=DPI)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, buffer.getvalue())
+            atomic.write_bytes(out / name, picture)
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in figures]

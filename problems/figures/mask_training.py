@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from opt.command import execute
 from opt.errors import UsageError, nearest
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
+from opt.ranges import EPOCHS, SEED, Range
 from opt.run import Run, load_run
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
@@ -96,11 +98,8 @@ def curves_figure(table: pd.DataFrame) -> Figure:
 
 def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
     """Write curves.csv and curves.png."""
-    import io
-
-    buffer = io.BytesIO()
-    curves_figure(table).savefig(buffer, format="png", dpi=DPI)
-    return write_files(out, {"curves.csv": table.to_csv(index=False).encode(), "curves.png": buffer.getvalue()})
+    picture = rendered(curves_figure(table), dpi=DPI)
+    return write_files(out, {"curves.csv": table.to_csv(index=False).encode(), "curves.png": picture})
 
 
 def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
@@ -128,6 +127,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dropped", default="zero", help="zero or frozen (default: zero)")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings (default: 0)")
     options = parser.read(argv)
+    EPOCHS.check("--epochs", options.epochs)
+    SEED.check("--seed", options.seed)
+    Range(0.0, 1000.0, is_above=True).check("--lr", options.lr)
     kept = _choice("kept", options.kept, get_args(Kept))
     dropped = _choice("dropped", options.dropped, get_args(Dropped))
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from opt import atomic
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
+from opt.picture import rendered, without_formulas
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.masks import Masks
@@ -141,6 +141,9 @@ def _write_names(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
         ax.text(a, b, name, fontsize=7, color="0.2")
         for a, b, name in zip(table[x], table[y], table["mask"], strict=True)
     ]
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    without_formulas(figure)  # before adjustText measures them
     adjust_text(texts, ax=ax, expand=(1.2, 1.5), arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
 
 
@@ -154,9 +157,9 @@ def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path) -> l
     structure = structure_table(problem, masks)
     files: dict[str, bytes] = {
         "similarity.csv": similarity_table(masks).to_csv(index=False).encode(),
-        "similarity.png": _png(similarity_figure(masks)),
+        "similarity.png": rendered(similarity_figure(masks), dpi=DPI),
         "structure.csv": structure.to_csv(index=False).encode(),
-        "structure.png": _png(structure_figure(structure)),
+        "structure.png": rendered(structure_figure(structure), dpi=DPI),
     }
     return write_files(out, files)
 
@@ -174,12 +177,6 @@ def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in files]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
 
 
 def main(argv: Sequence[str]) -> int:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from opt.errors import UsageError, nearest
+from opt.ranges import SEED
 from problems.networks import cifar
 from problems.networks.idx import read_idx
-from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files
+from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home
 
 DATASETS = ("digits", *IDX_SOURCES, "cifar10")
 """Names that `load_dataset` knows; anything else is a folder of IDX files."""
@@ -124,7 +125,8 @@ def load_dataset(
     Raises:
         UsageError: unknown name, files missing, damaged or not matching each other, impossible n_search.
     """
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    SEED.check("split_seed", split_seed)
+    folder = None if data_dir is None else in_home(data_dir)
     if name == "digits":
         return _digits(split_seed, n_search)
     if name in IDX_SOURCES:
@@ -134,8 +136,8 @@ def load_dataset(
         batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
         images, labels = zip(*batches[:-1], strict=True)
         train, test = (np.concatenate(images), np.concatenate(labels)), batches[-1]
-    elif Path(name).expanduser().is_dir():
-        found = [_find_in_folder(Path(name).expanduser(), names) for names in _FOLDER_FILES]
+    elif in_home(name).is_dir():
+        found = [_find_in_folder(in_home(name), names) for names in _FOLDER_FILES]
         train, test = _read_idx_pair(found[0], found[1]), _read_idx_pair(found[2], found[3])
     else:
         raise UsageError(

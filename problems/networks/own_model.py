@@ -31,7 +31,7 @@ def build_own_model(target: str, *, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.random.manual_seed(seed)
             model = build()
-    except Exception as error:  # a user's function may fail in any way: the reason is passed on
+    except (Exception, SystemExit) as error:  # a user's function may fail in any way: the reason is passed on
         raise UsageError(f"model {target} fails: {type(error).__name__}: {error}") from None
     if not isinstance(model, nn.Module):
         raise UsageError(f"model {target} must return a torch.nn.Module, got {type(model).__name__}")

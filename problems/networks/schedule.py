@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from opt.errors import UsageError
+from opt.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "lr", "factor", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be above 0, got {getattr(self, name)}")
+            Range(0, is_above=True).check(name, getattr(self, name))
 
     @classmethod
     def in_thirds(cls, epochs: int, **options: Any) -> Schedule:

@@ -303,6 +303,13 @@ def test_batch_equals_row_by_row_in_any_order(problem, X):
             np.testing.assert_allclose(g[0], G[i], rtol=1e-5, atol=1e-7)
 
 
+def test_evaluation_in_a_process_of_its_own_gives_the_same_values(problem, X):
+    F, G, reasons = evaluate_batch(problem, X)
+    apart = evaluate_batch(problem, X, seconds=60)
+    assert apart[0].tobytes() == F.tobytes() and apart[2] == reasons
+    assert (apart[1] is None) == (G is None) and (G is None or apart[1].tobytes() == G.tobytes())
+
+
 def test_same_batch_gives_the_same_bits(problem, X):
     first, again = (evaluate_batch(problem, X)[0] for _ in range(2))
     assert first.tobytes() == again.tobytes()

@@ -380,7 +380,7 @@ def test_annealing_finds_a_planted_optimum_on_every_kind_of_variable(tmp_path):
         ({"cooling": 1.5}, "--algo.cooling"),
         ({"restarts": -1}, "--algo.restarts"),
         ({"moves": "jump"}, "no move 'jump'; it has mutation, coordinate"),
-        ({"start_temperature": 0.0}, "--algo.start_temperature must be positive"),
+        ({"start_temperature": 0.0}, "--algo.start_temperature must be at least 1e-100"),
         ({"schedule": lambda f: 1.0}, "top of a module"),
     ],
 )

@@ -233,3 +233,92 @@ def test_scan_keeps_values_that_look_like_options():
     scanned = scan(["p.py", "--ref=-1,2", "--problem.low", "-3", "--algo=sa"])
     assert scanned.problem == "p.py" and scanned.algo == "sa"
     assert "--ref=-1,2" in scanned.tokens and "--problem.low=-3" in scanned.tokens
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--threads", LONG), "--threads must be a whole number: Exceeds the limit"),
+        (("--threads", "1" + "0" * 30), "--threads must be at most 1024, got a number of 31 digits"),
+        (("--threads", ""), "--threads must be a whole number, got ''"),
+        (("--seed", str(2**63)), f"--seed must be at most {2**63 - 1}"),
+        (("--seed", str(2**63 - 1), "--runs", "2"), f"--seed must be at most {2**63 - 1}, got {2**63}"),
+        (("--runs", "10001"), "--runs must be at most 10000"),
+        (("--n-gen", "1" + "0" * 30), "--n-gen must be at most"),
+        (("--patience", "-1" + "0" * 30), "--patience must be at least 1, got a number of 31 digits"),
+        (("--cluster", ""), "--cluster must be one of slurm, pbs or null, got ''"),
+        (("--algo.pop_size", "1" + "0" * 30), "--algo.pop_size must be at most"),
+        (("--algo.pop_size", "1000000000"), "--algo.pop_size must be at most"),
+        (("--problem.n_var", "1" + "0" * 30), "--problem.n_var must be at most"),
+        (("--problem.limit", "1" + "0" * 400), "--problem.limit takes numbers of fewer digits"),
+        (("--problem.shifts", "[" * 5000), "--problem.shifts"),
+        (("--problem.name", "\udcff"), "--problem.name must be text in UTF-8"),
+        (("--time", "99999999999999999d"), "--time must be at most 3650d"),
+        (("--time", "9" * 400), "--time must be at most 3650d"),
+        (("--eval-time", "1e400"), "--eval-time must be like 90s"),
+        (("--task-memory", "9" * 400 + "GB"), "--task-memory must lie between"),
+        (("--task-memory", "1"), "--task-memory must lie between 10 MB, which Python itself takes, and"),
+        (("--tolerance", ".nan"), "--tolerance must be finite"),
+        (("--name", "a" * 300), "--name must have at most 255 bytes, got 300"),
+        (("--name", "é" * 200), "--name must have at most 255 bytes, got 400"),
+        (("--name", "a\nb"), "--name must be a folder's name"),
+        (("--algo", ","), "--algo must be an algorithm, or several with commas between them, got ','"),
+        (("--algo", "nsga2,"), "--algo must be an algorithm"),
+    ],
+)
+def test_number_or_text_out_of_all_bounds_is_one_line(task, out, solve, arguments, part):
+    answer = solve(task, *arguments, "--out", out)
+    assert answer.code == 2
+    assert part in answer.err
+    assert answer.err.count("\n") == 1 and answer.err.startswith("error: ") and len(answer.err) < 1000
+    assert not out.exists()
+
+
+def test_seed_of_a_problem_takes_what_every_generator_takes(tmp_path, out, solve, no_plots):
+    file = tmp_path / "seeded.py"
+    file.write_text(TASK.replace("n_var: int = 2", "n_var: int = 2, model_seed: int = 0"))
+    for wrong in ("-1", str(2**63), "1" + "0" * 30):
+        answer = solve(file, "--problem.model_seed", wrong, "--out", out)
+        assert answer.code == 2 and "--problem.model_seed must be" in answer.err
+    assert solve(file, "--problem.model_seed", 2**63 - 1, "--seed", 2**63 - 1, *SMALL, "--out", out).code == 0
+
+
+def test_lists_of_a_study_file_that_make_too_many_runs_are_refused_at_once(task, tmp_path, solve):
+    study = tmp_path / "study.yaml"
+    many = list(range(1, 400))
+    study.write_text(yaml.safe_dump({"problem": task, "n_gen": many, "patience": many, "keep": many}))
+    answer = solve("--study", study)
+    assert answer.code == 2 and "make 63521199 combinations (keep 399, n-gen 399, patience 399)" in answer.err
+    study.write_text(yaml.safe_dump({"problem": task, "runs": 6_000, "n_gen": [2, 3]}))
+    answer = solve("--study", study)
+    assert answer.code == 2 and "--runs must be at most 10000, got 12000" in answer.err
+
+
+def test_parameter_that_is_a_mapping_goes_through_config_print_and_resume(tmp_path, out, solve, no_plots):
+    file = tmp_path / "mapped.py"
+    text = TASK.replace("n_var: int = 2", "n_var: int = 2, table: dict[str, float] | None = None, anything=None")
+    check = "assert table == {'a': 1.0, 'b': np.inf} and anything == {'c': {'d': [np.inf, 'x']}}, (table, anything)"
+    file.write_text(text.replace("        assert type(n_var)", f"        {check}\n        assert type(n_var)"))
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "problem: {table: {a: 1, b: .inf}, anything: {c: {d: [.inf, x]}}}\nalgo: {pop_size: 4}\nn_gen: 3\n"
+    )
+    printed = solve(file, "--config", config, "--print-config")
+    assert (printed.code, printed.err) == (0, "")
+    (tmp_path / "printed.yaml").write_text(printed.out)
+    assert solve(file, "--config", tmp_path / "printed.yaml", "--print-config").out == printed.out
+    answer = solve(file, "--config", tmp_path / "printed.yaml", "--out", out, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    (path,) = out.iterdir()
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
+    answer = solve("--resume", path, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    # a mapping in place of a number is that option's mistake
+    config.write_text("problem: {n_var: {a: {b: 3}}}\n")
+    assert "--problem.n_var must be a whole number, got" in solve(file, "--config", config).err
+    config.write_text("seed: {a: 3}\n")
+    assert "--seed must be a whole number, got" in solve(file, "--config", config).err

@@ -77,7 +77,7 @@ def half(good, tmp_path, solve, no_plots):
 
 def test_unknown_algorithm(good, tmp_path, refuse):
     refuse(good, "--algo", "nsga22", "--out", tmp_path / "runs", part="did you mean 'nsga2'")
-    refuse(good, "--algo", "", "--out", tmp_path / "runs", part="unknown algorithm ''")
+    refuse(good, "--algo", "", "--out", tmp_path / "runs", part="--algo must be an algorithm")
 
 
 def test_algorithm_that_does_not_fit(sample, tmp_path, refuse):
@@ -137,7 +137,7 @@ def test_object_genomes_without_operators_or_fingerprint(tmp_path, refuse):
 def test_real_variables_without_bounds(tmp_path, refuse):
     file = tmp_path / "task.py"
     file.write_text(GOOD.replace(", xl=0, xu=1", ""))
-    refuse(file, "--out", tmp_path / "runs", part="needs bounds xl and xu")
+    refuse(file, "--out", tmp_path / "runs", part="needs finite bounds xl and xu")
     refuse(file, "--algo", "de", "--out", tmp_path / "runs", part="these fit: ")
 
 
@@ -150,7 +150,7 @@ def test_real_variables_without_bounds(tmp_path, refuse):
         (("--time", "0"), "--time must be longer than 0"),
         (("--time", "soon"), "--time must be like 90s"),
         (("--patience", "0"), "--patience must be at least 1"),
-        (("--tolerance", "-1"), "--tolerance must be 0 or more"),
+        (("--tolerance", "-1"), "--tolerance must be at least 0"),
     ],
 )
 def test_budget_of_nothing(options, part, good, tmp_path, refuse):
@@ -328,3 +328,11 @@ def test_reader_that_goes_away_is_no_error():
         cwd=ROOT,
     )
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_problem_file_of_a_very_long_name_is_searched(tmp_path, solve, no_plots):
+    file = tmp_path / f"{'é' * 120}.py"
+    file.write_text(GOOD)
+    for more in ((), ("--runs", "2")):
+        answer = solve(file, *SMALL, "--out", tmp_path / "runs", *more)
+        assert (answer.code, answer.err) == (0, "")

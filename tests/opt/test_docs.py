@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from opt.arguments import parse, scan
+from opt.arguments import scan
 from opt.run import list_runs
-from opt.sweep import parser_of, settings_of_command, settings_of_study
+from opt.sweep import parsed, settings_of_command, settings_of_study
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,8 +31,7 @@ def test_command_of_the_documents_is_understood(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     scanned = scan(shlex.split(command)[3:])
     assert scanned.problem is not None
-    for setting in settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens):
-        parse(parser_of(setting), setting.tokens)
+    assert parsed(settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens))
 
 
 def test_study_file_of_the_documents_is_what_they_say(tmp_path, monkeypatch):
@@ -41,8 +40,7 @@ def test_study_file_of_the_documents_is_what_they_say(tmp_path, monkeypatch):
     (tmp_path / "study.yaml").write_text(text)
     settings = settings_of_study(tmp_path / "study.yaml")
     assert len(settings) == 9
-    for setting in settings:
-        assert parse(parser_of(setting), setting.tokens).runs == 10
+    assert all(options.runs == 10 for options in parsed(settings))
 
 
 def test_files_named_in_the_documents_exist():

@@ -10,7 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-from opt import find_runs
+import pandas as pd
+import pytest
+
+from opt import find_runs, locking
+from opt.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--algo.pop_size", "6", "--n-gen", "4", "--runs", "3", "--seed", "7", "--quiet")
@@ -61,6 +65,100 @@ def test_failing_run_does_not_stop_the_others(tmp_path, solve, no_plots):
     errors = answer.err.splitlines()
     assert len(errors) == statuses.count("failed")
     assert all(line.startswith("error: task-ga-s") and "broken here" in line for line in errors)
+
+
+def workers_of(pid: int) -> list[int]:
+    """Every process below `pid`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found + [grandchild for child in found for grandchild in workers_of(child)]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that run; one that nobody has waited for does not."""
+    states = {}
+    for pid in pids:
+        try:
+            states[pid] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+    return [pid for pid, state in states.items() if state != "Z"]
+
+
+TASK = """
+import time
+from pathlib import Path
+from opt import CompressionProblem, Objective
+
+class Task(CompressionProblem):
+    objectives = (Objective("a"), Objective("b"))
+
+    def __init__(self):
+        super().__init__(n_var=2, xl=0, xu=1)
+        self.n_gen = 0
+
+    def begin_generation(self, n_gen):
+        self.n_gen = n_gen
+        return False
+
+    def evaluate(self, X):
+        if self.n_gen == 3 and Path(__file__).with_name("slow").exists():
+            time.sleep(300)
+        return X
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc, which tells who started whom")
+@pytest.mark.parametrize("more", [("--jobs", "2", "--eval-time", "1h"), ("--jobs", "1", "--task-time", "1h")])
+def test_workers_end_with_a_command_that_is_killed_and_its_runs_go_on_at_once(more, tmp_path, solve, no_plots):
+    task, out = tmp_path / "task.py", tmp_path / "killed"
+    task.write_text(TASK)
+    options = (str(task), "--algo.pop_size", "6", "--n-gen", "4", "--runs", "2", "--quiet")
+    assert solve(*options, "--out", tmp_path / "whole").code == 0
+    (tmp_path / "slow").touch()
+    command = [sys.executable, "-m", "opt.solve", *options, *more, "--out", str(out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not any(p.read_bytes().count(b"\n") == 3 for p in out.glob("*/*/journal.jsonl")):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.02)
+    workers = workers_of(process.pid)
+    assert workers
+    process.kill()
+    process.wait()
+    (tmp_path / "slow").unlink()
+    (study,) = out.iterdir()
+    # what is asked next is answered at once, though the workers were at an evaluation of five minutes
+    answer = solve("--resume", study, "--quiet")
+    assert (answer.code, answer.err) == (0, "")
+    assert not alive(workers)
+    rows = pd.read_csv(study / "index.csv")
+    assert set(rows["status"]) == {"finished"} and rows["reason"].isna().all()
+    assert journals(out) == journals(tmp_path / "whole")
+
+
+def test_run_that_another_process_is_at_is_not_counted_as_failed(tmp_path, monkeypatch, solve, sample, no_plots):
+    assert solve(sample("Slope"), *OPTIONS, "--out", tmp_path).code == 0
+    (study,) = tmp_path.iterdir()
+    held = study / "slope-nsga2-s8"
+    manifest = json.loads((held / "manifest.json").read_text())
+    (held / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    monkeypatch.setattr(locking, "WAIT_SECONDS", 0.2)
+    for more in ((), ("--task-time", "60s")):
+        journal = Journal(held / "journal.jsonl")
+        answer = solve("--resume", study, "--quiet", *more)
+        assert answer.code == 2 and answer.err.count("\n") == 1
+        assert f"slope-nsga2-s8: {held} is in use by another process (by its own note {os.getpid()} on " in answer.err
+        assert list(pd.read_csv(study / "index.csv")["status"]) == ["finished", "running", "finished"]
+        journal.close()
+    assert solve("--resume", study, "--quiet").code == 0
+    rows = pd.read_csv(study / "index.csv")
+    assert set(rows["status"]) == {"finished"} and rows["reason"].isna().all()
 
 
 def stop_in_the_middle(tmp_path, jobs, number):

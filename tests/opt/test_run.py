@@ -124,8 +124,10 @@ def test_history_outlives_a_resume_that_is_refused(run):
         def __init__(self):
             super().__init__(n_var=5)
 
-    with pytest.raises(opt.UsageError, match="does not replay"):
+    with pytest.raises(opt.UsageError, match=r"the problem's file .*, the problem's parameters .*--force"):
         opt.minimize(Other(), resume=run.path)
+    with pytest.raises(opt.UsageError, match="does not replay"):
+        opt.minimize(Other(), resume=run.path, force=True)
     assert before == ((run.path / "history.csv").read_bytes(), (run.path / "journal.jsonl").read_bytes())
     with pytest.raises(opt.UsageError, match=r"made for objectives cost, gain, not near, far"):
         opt.minimize(samples.Drifting(), resume=run.path)

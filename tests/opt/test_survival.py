@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,7 +152,7 @@ def test_second_signal_gives_up_the_batch_under_way(tmp_path):
     assert pd.read_csv(run / "front.csv").columns.tolist() == ["id", "cost", "gain"]
 
 
-@pytest.mark.parametrize("share", [0.1, 0.6, 1.2])
+@pytest.mark.parametrize("share", [0.2, 0.6, 1.2])
 def test_full_disk_is_one_line_and_the_run_goes_on(share, uninterrupted, tmp_path, no_plots):
     size = round((uninterrupted / "journal.jsonl").stat().st_size * share)
     code, errors = finish(start(*PROBLEM, *OPTIONS, "--out", str(tmp_path), file_size_limit=size))
@@ -174,3 +176,37 @@ def test_disk_full_from_the_start_leaves_nothing_behind(tmp_path):
     assert errors.splitlines()[-1].startswith("error: cannot write ")
     assert "Traceback" not in errors
     assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_runs_killed_at_random_moments_equal_those_never_killed(tmp_path):
+    # the short form of a script that can be run for as long as one likes: of every algorithm and task
+    options = ("--n", "6", "--seed", "2", "--only", "slope", "--without-plots", "--moments", "record,generation")
+    command = [sys.executable, f"{ROOT}/tests/kill_runs.py", *options, "--out", str(tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert re.search(r"^[6-9] kills \(.*0 of the resumed runs differ$", process.stdout, re.DOTALL | re.MULTILINE)
+
+
+def test_runs_that_differ_are_told_apart(uninterrupted, tmp_path):
+    import kill_runs
+
+    shown = kill_runs.contents(uninterrupted)
+    assert not kill_runs.differences(shown, kill_runs.contents(uninterrupted))
+    for name, difference in (
+        ("journal.jsonl", "journal.jsonl"),
+        ("front.csv", "front.csv"),
+        ("history.csv", "history.csv"),
+        ("manifest.json", "manifest hypervolume"),
+    ):
+        copy = shutil.copytree(uninterrupted, tmp_path / name)
+        text = (copy / name).read_text()
+        changed = (
+            re.sub(r'"hypervolume": .', r'"hypervolume": 9', text)
+            if name == "manifest.json"
+            else text.replace("1", "2")
+        )
+        (copy / name).write_text(changed)
+        assert kill_runs.differences(shown, kill_runs.contents(copy)) == [difference]
+    copy = shutil.copytree(uninterrupted, tmp_path / "more")
+    (copy / "plots" / ".front.png.1").touch()
+    assert kill_runs.differences(shown, kill_runs.contents(copy)) == ["files", "plots/.front.png.1"]

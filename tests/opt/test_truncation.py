@@ -82,7 +82,7 @@ def test_children_are_mutated_when_asked():
     [
         ({"children": 1.0}, "make a newcomer"),
         ({"children": 0.0, "immigrants": 0.0}, "make a newcomer"),
-        ({"immigrants": -0.1}, "make a newcomer"),
+        ({"immigrants": -0.1}, "immigrants must lie between 0 and 1"),
         ({"pop_size": 1}, "pop_size"),
     ],
 )

@@ -337,7 +337,7 @@ def cost_file(tmp_path, change):
         (("--problem.objectives", "error,error"), "objectives must be different"),
         (("--problem.memory", "tape"), "memory must be sram-8k"),
         (("--problem.costs", "nowhere.csv"), "costs: cost table nowhere.csv cannot be read"),
-        (("--problem.threshold", "-1"), "threshold must be 0 or more"),
+        (("--problem.threshold", "-1"), "threshold must be at least 0"),
         (("--problem.rate", "0"), "rate must be above 0"),
         (("--problem.width", "0"), "width must be above 0"),
         (("--problem.epochs", "0"), "epochs must be at least 1"),

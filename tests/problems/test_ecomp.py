@@ -238,7 +238,7 @@ def test_default_setting_keeps_its_batch(parent_path):
     "options, message",
     [
         ({"similarity_points": 2}, "similarity_points must be at least 3"),
-        ({"merge": 1.5}, "merge must be between 0 and 1"),
+        ({"merge": 1.5}, "merge must lie between 0 and 1"),
         ({"batch_size": 100_000}, "batch_size must be at most"),
         ({"hidden": 0}, "hidden must be at least 1"),
         ({"parent": "/nowhere/parent.safetensors"}, "parent.safetensors"),

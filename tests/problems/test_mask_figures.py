@@ -129,3 +129,20 @@ def test_masks_are_trained_and_a_second_call_goes_on_from_the_checkpoints(runs, 
     assert len(curves_figure(curves).axes[0].lines) == 2
     with pytest.raises(UsageError, match="rewind"):
         train([*options, "--kept", "rewound"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--epochs", "0", "--epochs must be at least 1"),
+        ("--epochs", "1000000000", "--epochs must be at most"),
+        ("--lr", "nan", "--lr must be"),
+        ("--lr", "inf", "--lr must be at most"),
+        ("--lr", "-0.1", "--lr must be above 0"),
+        ("--seed", "-1", "--seed must be at least 0"),
+        ("--seed", "1" + "0" * 30, "--seed must be at most"),
+    ],
+)
+def test_training_in_numbers_without_sense_is_refused(option, value, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        train(["nowhere", "--out", str(tmp_path), option, value])

@@ -12,7 +12,6 @@ import argparse
 import copy
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -21,7 +20,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from opt.command import execute
 from opt.errors import UsageError, nearest
+from opt.options import OptionParser
+from opt.ranges import COUNT, SEED, Range
 from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, Split, load_dataset
@@ -45,23 +47,27 @@ from problems.networks.sgd import Precision
 from problems.networks.training import evaluate
 
 _N_CALIBRATION = 512
+_RANGES = {
+    "first": Range(0.0, 1.0, is_above=True),
+    "last": Range(0.0, 1.0, is_above=True),
+    "n_ratios": Range(1, 1000),
+    "repetitions": Range(1, 10_000),
+    "seed": SEED,
+    "n_train": COUNT,
+}
 # part of what makes a network: raise it when the same options make another one
 _VERSION = 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
-    asked = _parser().parse_args(argv)
-    try:
-        return _run(asked)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    return _run(_parser().read(argv))
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        description="Compress a network to a schedule of sizes, retrain each, and say what was lost."
+def _parser() -> OptionParser:
+    p = OptionParser(
+        prog="python -m problems.networks.lowrank.prune_retrain",
+        description="Compress a network to a schedule of sizes, retrain each, and say what was lost.",
     )
     p.add_argument("--network", default="lenet5", choices=tuple(NETWORKS), help="network to compress")
     p.add_argument("--data", default="digits", help="data set, as for the problems")
@@ -93,13 +99,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    for name, allowed in _RANGES.items():
+        allowed.check(f"--{name.replace('_', '-')}", getattr(asked, name))
+    SEED.check("--seed", asked.seed + asked.repetitions - 1)
+    ratios, methods = _ratios(asked), _methods(asked.method)
     dataset = load_dataset(asked.data, data_dir=asked.data_dir)
-    least = {"repetitions": 1, "seed": 0, "n_train": 1}
-    for name, low in least.items():
-        value = getattr(asked, name)
-        if value is not None and value < low:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least {low}, got {value}")
-    ratios = _ratios(asked)
     schedule = PUBLISHED_CIFAR if asked.schedule == "published" else default_schedule(asked.network, dataset)
     start_epoch = 0.8 * schedule.epochs if asked.start_epoch is None else asked.start_epoch
     if not 0 <= start_epoch <= schedule.epochs:
@@ -109,7 +113,6 @@ def _run(asked: argparse.Namespace) -> int:
             raise UsageError(f"--start-epoch must be a whole number with --mode cascade-rewind, got {start_epoch}")
         start_epoch = float(int(start_epoch))
     train = dataset.train if asked.n_train is None else dataset.train.subset(slice(0, asked.n_train))
-    methods = _methods(asked.method)
     results = Results(asked.out)
     for seed in range(asked.seed, asked.seed + asked.repetitions):
         original, rewind_to = _original(asked, dataset, schedule, seed, int(start_epoch))
@@ -202,7 +205,7 @@ def _ratios(asked: argparse.Namespace) -> np.ndarray:
         values = np.array(sorted({float(t) for t in asked.ratios.split(",")}, reverse=True))
     except ValueError:
         values = np.zeros(1)
-    if not ((values > 0) & (values <= 1)).all():
+    if not ((values > 0) & (values <= 1)).all() or len(values) > _RANGES["n_ratios"].high:
         raise UsageError(f"--ratios must be shares such as 0.5,0.3,0.1, got {asked.ratios!r}")
     return values
 
@@ -263,4 +266,4 @@ def _made_as(
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    sys.exit(main())
+    execute(main)

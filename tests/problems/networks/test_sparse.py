@@ -73,3 +73,12 @@ def test_what_is_no_sparse_file_is_told(tmp_path):
 def test_decode_refuses_what_does_not_belong_together(packed, values):
     with pytest.raises(ValueError, match="mask"):
         decode(np.full(packed, 255, dtype=np.uint8), np.ones(values, dtype=np.float32), (3, 4))
+
+
+@pytest.mark.parametrize("out", ["", ".", "..", "/dev/null/x", "a" * 300])
+def test_output_that_is_no_file_is_told(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tensors, masks = tensors_and_masks()
+    save_file(tensors | {"a.weight_mask": masks["a.weight"]}, tmp_path / "s.safetensors")
+    with pytest.raises(UsageError, match="cannot write"):
+        main(["s.safetensors", "--out", out])

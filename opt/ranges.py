@@ -1,0 +1,133 @@
+"""The numbers that options and parameters take, and the line that tells a user which."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opt.errors import UsageError
+
+_DIGITS = 24
+"""Whole numbers of more digits are told by their number of digits."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Finite numbers from `low` to `high`.
+
+    Args:
+        low: The least.
+        high: The largest.
+        is_above: Whether `low` itself is left out.
+        is_below: Whether `high` itself is left out.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    is_above: bool = False
+    is_below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return self._is_over(value) and self._is_under(value) and -math.inf < value < math.inf
+
+    def _is_over(self, value: float) -> bool:
+        return value > self.low if self.is_above else value >= self.low
+
+    def _is_under(self, value: float) -> bool:
+        return value < self.high if self.is_below else value <= self.high
+
+    def check(self, name: str, value: float | None) -> None:
+        """Refuse a number that is not in the range; None stands for a default and is taken.
+
+        Raises:
+            UsageError: With the name, what was expected, and the number.
+        """
+        if value is not None and value not in self:
+            raise UsageError(f"{name} must {self._expected(value)}, got {shown(value)}")
+
+    def _expected(self, value: float) -> str:
+        least = f"be {'above' if self.is_above else 'at least'} {_text(self.low)}"
+        most = f"{'below' if self.is_below else 'at most'} {_text(self.high)}"
+        if self.high - self.low <= 1:  # short enough to be told whole
+            is_plain = not (self.is_above or self.is_below)
+            return f"lie between {_text(self.low)} and {_text(self.high)}" if is_plain else f"{least} and {most}"
+        if value == value and not self._is_over(value) and self.low > -math.inf:
+            return least
+        if value == value and not self._is_under(value):
+            return f"be {most}"
+        return "be finite"
+
+
+def _text(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
+
+COUNT = Range(1, 10**12)
+"""How many of something that takes no room, such as evaluations."""
+SIZE = Range(1, 1_000_000)
+"""How many of something that takes room, such as images or neurons."""
+EPOCHS = Range(1, 10_000)
+"""Passes over data."""
+SEED = Range(0, 2**63 - 1)
+"""Seeds that every generator takes: numpy's, torch's, and C's 64 bits, with room for seeds beside them."""
+WORD = Range(-(2**63), 2**63 - 1)
+"""Whole numbers of 64 bits."""
+SHARE = Range(0.0, 1.0)
+"""Shares and probabilities."""
+
+OPTIONS: dict[str, Range] = {
+    "seed": SEED,
+    "runs": Range(1, 10_000),
+    "jobs": Range(1, 1024),
+    "n-gen": COUNT,
+    "n-eval": COUNT,
+    "patience": COUNT,
+    "tolerance": Range(0.0),
+    "threads": Range(1, 1024),
+    "keep": Range(0, 1_000_000),
+    "cache-size": Range(1, 10**9),
+}
+"""What the options of every run take, by their names."""
+
+
+def check_option(name: str, value: float | None) -> None:
+    """Refuse a number that the option `--name` does not take.
+
+    Raises:
+        UsageError: As `Range.check`.
+    """
+    OPTIONS[name].check(f"--{name}", value)
+
+
+def check_ranges(**given: tuple[float | None, Range]) -> None:
+    """Refuse the first of several parameters, (value, range) by name, that lies outside its range.
+
+    Raises:
+        UsageError: As `Range.check`.
+    """
+    for name, (value, allowed) in given.items():
+        allowed.check(name, value)
+
+
+def check_words(name: str, value: Any) -> None:
+    """Refuse a value that holds a whole number beyond 64 bits, in lists and mappings too.
+
+    Raises:
+        UsageError: As `Range.check`.
+    """
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            check_words(name, part)
+    elif isinstance(value, int):
+        WORD.check(name, value)
+
+
+def shown(value: object) -> str:
+    """A number in a message: a long one by its length, since nobody reads a line of thirty digits."""
+    if isinstance(value, int) and abs(value) >= 10**_DIGITS:
+        return f"a number of {int(math.log10(abs(value))) + 1} digits"
+    return str(value)
