@@ -4,6 +4,7 @@
 # make native-test   the C library's own tests, under two sanitizers, with gcc and clang
 # make fuzz    5,000 command lines drawn from the commands' own parsers; SEED=7 draws others
 # make bench   every benchmark, one thread; each first checks that results are equal
+# make mutants  what the tests do not notice: hours of all cores; MODULES="archive journal" for some, JOBS=1 for one core
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ JOBS ?= 2
 SEED ?= 1
 INSTALLED = $(VENV)/.installed
 
-.PHONY: solve test lint native-test fuzz bench clean
+.PHONY: solve test lint native-test fuzz bench mutants clean
 
 solve: $(INSTALLED)
 	$(RUN) -m opt.solve problems/ecomp.py --algo nsga2 --seed 1
@@ -34,6 +35,10 @@ fuzz: $(INSTALLED)
 bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do echo "== $$file"; OMP_NUM_THREADS=1 $(RUN) $$file || exit 1; done
 
+mutants: $(INSTALLED)
+	$(RUN) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[mutants]'
+	nice $(RUN) tests/mutation/run.py --jobs $(JOBS) $(MODULES)
+
 $(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard native/_build.py native/include/*.h native/src/*)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[test]'
@@ -42,4 +47,4 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard native/_build.p
 clean:
 	$(MAKE) -C native clean
 	rm -rf native/*.so
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache

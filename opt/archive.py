@@ -24,12 +24,13 @@ def normalised(F: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         (n, n_obj) float64; what would be beyond the greatest number is that number.
     """
     with np.errstate(over="ignore"):
-        span = high - low
-        if not np.isfinite(span).all():
-            # halves have a range that is a number; of an objective that has one anyway they would cost digits
-            part = np.where(np.isfinite(span), 1.0, 0.5)
-            F, low, span = F * part, low * part, high * part - low * part
-        return np.clip((F - low) / np.where(span > 0, span, 1.0), -LARGEST, LARGEST)
+        gap, span = F - low, high - low
+        is_number = np.isfinite(span) & np.isfinite(gap).all(axis=0)
+        # differences of halves are numbers; where those of the values are too, halves would cost digits
+        part = np.where(is_number, 1.0, 0.5)
+        if not is_number.all():
+            gap, span = F * part - low * part, high * part - low * part
+        return np.clip(gap / np.where(span > 0, span, part), -LARGEST, LARGEST)
 
 
 def hypervolume(F: np.ndarray, ref_point: np.ndarray) -> float:

@@ -14,8 +14,6 @@ ALPHA = 0.05
 CONFIDENCE = 0.95
 RESAMPLES = 4999
 SEED = 1
-EXACT_UP_TO = 50
-"""Wilcoxon's signed-rank test is exact for so many pairs without ties, as in SciPy."""
 
 
 @dataclass(frozen=True)

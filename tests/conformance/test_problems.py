@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sample_problems as samples
+import torch
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.optimize import minimize as pymoo_minimize
 from pymoo.problems import get_problem
@@ -168,6 +169,19 @@ def frozen(X):
     X = X.copy()
     X.flags.writeable = False
     return X
+
+
+@torch.no_grad()
+def plain_metrics(network, split):
+    """Accuracies and mean cross-entropy of a network, by plain torch."""
+    images = split.flat if isinstance(next(network.children()), torch.nn.Linear) else split.images
+    logits = network(images)
+    top = logits.topk(5, dim=1).indices == split.labels[:, None]
+    return {
+        "accuracy": float((logits.argmax(dim=1) == split.labels).double().mean()),
+        "top5": float(top.any(dim=1).double().mean()),
+        "loss": float(torch.nn.functional.cross_entropy(logits, split.labels)),
+    }
 
 
 def test_problem_files_are_found():
@@ -347,6 +361,24 @@ def test_held_out_metrics_are_the_same_one_by_one(problem, X):
         for key, value in metrics.items():
             assert not key.startswith("test_") and np.isfinite(value)
             assert single[key] == pytest.approx(value, rel=1e-5)
+
+
+def test_held_out_metrics_are_those_of_the_decoded_network_on_the_test_images(problem, X):
+    dataset = getattr(problem, "dataset", None)
+    if dataset is None:
+        pytest.skip("has no images")
+    on_test, on_search = [], []
+    for x, told in zip(X[:5], problem.test_batch(X[:5]), strict=True):
+        network = problem.decode(x)
+        on_test.append(plain_metrics(network, dataset.test))
+        on_search.append(plain_metrics(network, dataset.search)["accuracy"])
+        assert {"accuracy"} <= set(told) <= set(on_test[-1])
+        # fast ways sum in another order, so that a near tie may turn
+        for key, value in told.items():
+            tolerance = {"rel": 1e-3} if key == "loss" else {"abs": 1.01 / len(dataset.test)}
+            assert value == pytest.approx(on_test[-1][key], **tolerance), key
+    differences = np.abs(np.array(on_search) - [metrics["accuracy"] for metrics in on_test])
+    assert differences.max() > 2 / len(dataset.test), "otherwise nobody sees which of the two is measured"
 
 
 def test_references_are_solutions_of_the_problem(problem):

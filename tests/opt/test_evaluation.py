@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
+from hashlib import blake2b
+
 import numpy as np
 import pytest
 from sample_problems import Bowl, Fenced, Flaky, Slope
@@ -92,6 +96,30 @@ def test_digest_names_the_batch_and_its_order():
     assert ask(problem, evaluator, [1, 2]).digest == ask(problem, evaluator, [1, 2]).digest
 
 
+def test_digest_is_what_journals_hold():
+    """Journals of earlier releases replay only if the same candidates have the same digest."""
+    keys = [b"short", b"just sixteen ...", b"seventeen letters", b"", b"short"]
+    evaluator = Evaluator(Counting())
+    batch = evaluator(np.zeros((5, 1)), keys, compute=lambda X: (np.zeros((len(X), 1)), None, {}), limit=None)
+    hashed = blake2b(digest_size=8)
+    for key in keys[:2]:
+        hashed.update(key)
+    hashed.update(blake2b(keys[2], digest_size=16).digest())
+    hashed.update(keys[4])
+    assert batch.digest == hashed.hexdigest()
+    assert batch.new.tolist() == [0, 1, 2, 3]
+
+
+def test_known_candidates_are_told_by_their_fingerprints():
+    evaluator, keys = Evaluator(Counting()), [b"a", b"b" * 40]
+    assert evaluator.n_known == 0 and not evaluator.is_known(b"a")
+    evaluator(np.zeros((2, 1)), keys, compute=lambda X: (np.zeros((len(X), 1)), None, {}), limit=None)
+    assert evaluator.n_known == 2
+    assert evaluator.is_known(b"a") and evaluator.is_known(b"b" * 40) and not evaluator.is_known(b"b" * 41)
+    evaluator.forget()
+    assert evaluator.n_known == 0 and not evaluator.is_known(b"a")
+
+
 def test_failing_candidates_are_isolated_with_their_reasons():
     X = np.full((6, 3), 0.5)
     X[1, 1], X[3, 2], X[4, 2] = 0.95, 0.95, 0.05
@@ -104,6 +132,44 @@ def test_failing_candidates_are_isolated_with_their_reasons():
         4: "not finite: b = inf",
     }
     assert (F[[0, 2, 5]] == [1.5, 0.75]).all()
+
+
+def test_single_candidate_that_fails_has_no_constraints_where_the_problem_has_none():
+    F, G, reasons = evaluate_batch(Flaky(), np.array([[0.5, 0.95, 0.5]]))
+    assert np.isnan(F).all() and G is None and list(reasons) == [0]
+    F, G, reasons = evaluate_batch(Fenced(), np.array([["x", "y"]]))
+    assert np.isnan(F).all() and np.isnan(G).all() and F.shape == G.shape == (1, 2)
+
+
+def test_every_value_that_is_not_finite_is_named():
+    X = np.array([[0.5, 0.5, 0.95], [0.5, 0.5, 0.5]])
+
+    class Worse(Flaky):
+        def evaluate(self, X):
+            return np.where(X[:, 2:] > 0.9, [np.nan, -np.inf], [1.0, 2.0])
+
+    F, _, reasons = evaluate_batch(Worse(), X)
+    assert reasons == {0: "not finite: a = nan, b = -inf"}
+    assert np.isnan(F[0]).all() and F[1].tolist() == [1.0, 2.0]
+
+    class Half(Fenced):
+        def evaluate(self, X):
+            F, G = super().evaluate(X)
+            return np.where(X[:, :1] > 1, np.inf, F), G.astype(int).tolist()
+
+    F, G, reasons = evaluate_batch(Half(), np.array([[2.0, 1.0], [1.0, 1.0]]))
+    assert reasons == {0: "not finite: a = inf, b = inf"} and np.isnan(F[0]).all()
+    assert G.dtype == F.dtype == np.float64 and np.isfinite(G).all()
+
+
+def test_batch_of_nothing_new_has_the_same_form():
+    problem = Counting()
+    evaluator = Evaluator(problem)
+    ask(problem, evaluator, [1, 2])
+    batch = ask(problem, evaluator, [2, 1])
+    assert batch.new.dtype == np.int64 and batch.new.shape == (0,)
+    assert batch.failures == {} and batch.G is None
+    assert ask(problem, evaluator, []).F.shape == (0, 1)
 
 
 def test_failed_duplicate_is_not_tried_again():
@@ -157,8 +223,82 @@ def test_constraints_come_with_the_objectives():
     F, G, reasons = evaluate_batch(problem, X)
     assert F.shape == G.shape == (2, 2) and not reasons
     assert G.tolist() == [[-3.0, -1.0], [1.0, 1.0]]
-    batch = ask(problem, Evaluator(problem), X[[0, 1, 0]])
+    evaluator = Evaluator(problem)
+    batch = ask(problem, evaluator, X[[0, 1, 0]])
     assert batch.G.tolist() == [[-3.0, -1.0], [1.0, 1.0], [-3.0, -1.0]]
+    batch.G[:] = 99
+    again = ask(problem, evaluator, [[2.0, 2.0], [4.0, 0.0], [0.0, 2.0]])
+    assert again.new.tolist() == [0]
+    assert again.G.tolist() == [[-1.0, -1.0], [1.0, 1.0], [-3.0, -1.0]], "values are not shared with the memory"
+
+
+def test_failing_candidates_are_isolated_with_their_constraints():
+    class Moody(Fenced):
+        def evaluate(self, X):
+            if (X[:, 0] == 1).any():
+                raise ArithmeticError("one")
+            return super().evaluate(X)
+
+    F, G, reasons = evaluate_batch(Moody(), np.array([[0.0, 2.0], [1.0, 1.0], [4.0, 0.0]]))
+    assert G.shape == (3, 2) and G[[0, 2]].tolist() == [[-3.0, -1.0], [1.0, 1.0]] and np.isnan(G[1]).all()
+    assert np.isnan(F).any(axis=1).tolist() == [False, True, False] and list(reasons) == [1]
+
+
+def test_values_that_evaluate_gave_are_copied():
+    class Keeping(Bowl):
+        def evaluate(self, X):
+            self.given = np.where(X[:, :1] > 0, np.inf, 1.0)
+            return self.given
+
+    problem = Keeping()
+    F, _, reasons = evaluate_batch(problem, np.array([[0.0] * 3, [1.0] * 3]))
+    assert reasons == {1: "not finite: distance = inf"} and np.isnan(F[1, 0])
+    assert problem.given.tolist() == [[1.0], [np.inf]], "the user's own array is left as it is"
+
+
+def test_candidate_that_takes_too_long_is_lost_alone():
+    class Slow(Bowl):
+        def evaluate(self, X):
+            time.sleep(5.0 * (X[:, 0] == 1).any())
+            return super().evaluate(X)
+
+    started = time.monotonic()
+    F, _, reasons = evaluate_batch(Slow(), np.array([[0.0] * 3, [1.0] * 3, [2.0] * 3]), seconds=0.1)
+    assert time.monotonic() - started < 3
+    assert np.isnan(F[:, 0]).tolist() == [False, True, False]
+    assert list(reasons) == [1] and "took longer than 0.1 s" in reasons[1]
+
+
+def test_batch_may_take_as_long_as_its_candidates_together():
+    class Steady(Bowl):
+        n_calls = 0
+
+        def evaluate(self, X):
+            self.n_calls += 1
+            time.sleep(0.1 * len(X))
+            return super().evaluate(X)
+
+    problem = Steady()
+    _, _, reasons = evaluate_batch(problem, np.zeros((4, 3)), seconds=0.2)
+    assert reasons == {} and problem.n_calls == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda G: G[:, :1], r"evaluate must return G of shape \(1, 2\), got \(1, 1\)"),
+        (lambda G: np.vstack([G, G]), r"G of shape \(1, 2\), got \(2, 2\)"),
+    ],
+)
+def test_constraints_of_wrong_shape_are_a_failure_that_says_so(given, message):
+    class Misfit(Fenced):
+        def evaluate(self, X):
+            F, G = super().evaluate(X)
+            return F, given(G)
+
+    F, G, reasons = evaluate_batch(Misfit(), np.zeros((2, 2)))
+    assert np.isnan(F).all() and np.isnan(G).all() and G.shape == (2, 2)
+    assert sorted(reasons) == [0, 1] and all(re.search(message, reason) for reason in reasons.values())
 
 
 def test_missing_or_infinite_constraint_is_a_failure():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zlib
@@ -17,6 +18,12 @@ RECORDS = [
     {"gen": 2, "x": "abcd", "F": [[0.1 + 0.2, -0.0]]},
     {"gen": 3, "x": "1234", "F": []},
 ]
+
+
+ALTERED = (
+    r"line \d fails its check and is not the last: .*; restore it from a copy"
+    r"|is not a journal of this program; give a run directory"
+)
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def test_any_flipped_byte_before_the_last_record_is_refused_and_nothing_is_chang
             altered = bytearray(whole)
             altered[position] ^= flip
             path.write_bytes(altered)
-            with pytest.raises(UsageError) as caught:
+            with pytest.raises(UsageError, match=ALTERED) as caught:
                 read(path)
             assert "\n" not in str(caught.value)
             with pytest.raises(UsageError):
@@ -98,7 +105,7 @@ def test_flipped_byte_in_the_last_record_drops_no_other(path):
 def test_other_version_is_refused_by_its_number(path):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(encode(HEADER | {"version": 99}) + b"".join(lines[1:]))
-    with pytest.raises(UsageError, match="version 99"):
+    with pytest.raises(UsageError, match=r"version 99 and .*; open it with the release that wrote it"):
         read(path)
 
 
@@ -112,7 +119,7 @@ def test_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, content):
     if encode(HEADER).startswith(content):
         Journal(file).close()
         return
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=ALTERED):
         Journal(file)
     assert file.read_bytes() == content
 
@@ -122,6 +129,22 @@ def test_missing_file_is_a_usage_error(tmp_path):
         read(tmp_path / "none")
     with pytest.raises(UsageError, match="cannot write"):
         Journal(tmp_path / "none" / "journal.jsonl")
+
+
+def test_records_are_on_the_disk_within_a_second(path, monkeypatch):
+    clock, synced = [100.0], []
+    monkeypatch.setattr("opt.journal.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("opt.journal.os.fsync", lambda file: synced.append((clock[0], os.fstat(file).st_size)))
+    journal = Journal(path)
+    sizes = {}
+    for clock[0] in (100.5, 101.0, 101.5, 102.0, 102.4, 102.6):
+        journal.append(RECORDS[0])
+        sizes[clock[0]] = path.stat().st_size
+    assert synced == [(t, sizes[t]) for t in (101.5, 102.6)]
+    journal.close()
+    assert synced[-1] == (102.6, path.stat().st_size) and len(synced) == 3
+    journal.close()
+    assert len(synced) == 3
 
 
 def test_second_writer_in_the_same_process_is_refused(path):

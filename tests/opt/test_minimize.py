@@ -15,7 +15,11 @@ from pymoo.algorithms.soo.nonconvex.nelder import NelderMead
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.callback import Callback
 from pymoo.core.population import Population
-from pymoo.operators.sampling.rnd import IntegerRandomSampling
+from pymoo.operators.crossover.ox import OrderCrossover
+from pymoo.operators.crossover.pntx import TwoPointCrossover
+from pymoo.operators.mutation.bitflip import BitflipMutation
+from pymoo.operators.mutation.inversion import InversionMutation
+from pymoo.operators.sampling.rnd import BinaryRandomSampling, IntegerRandomSampling, PermutationRandomSampling
 from pymoo.optimize import minimize as pymoo_minimize
 from pymoo.problems import get_problem
 from pymoo.termination import get_termination
@@ -108,6 +112,20 @@ def test_object_whose_candidates_the_problem_cannot_take_is_refused(problem, tmp
     with pytest.raises(opt.UsageError, match=r"NSGA2 proposes .*needs") as caught:
         opt.minimize(problem(), NSGA2(pop_size=8), n_gen=4, out=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("problem", "operators"),
+    [
+        (samples.Switches, (BinaryRandomSampling(), TwoPointCrossover(), BitflipMutation())),
+        (samples.Tour, (PermutationRandomSampling(), OrderCrossover(), InversionMutation())),
+    ],
+)
+def test_object_with_operators_for_the_problem_is_taken(problem, operators, tmp_path):
+    sampling, crossover, mutation = operators
+    algorithm = NSGA2(pop_size=8, sampling=sampling, crossover=crossover, mutation=mutation)
+    run = opt.minimize(problem(), algorithm, n_gen=2, out=tmp_path)
+    assert run.status == "finished" and run.manifest["n_eval"] >= 8 and len(run.front)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ def test_asf_prefers_a_dominating_point():
     [
         ({"weights": [1, 2]}, "--weights needs 3 values (error,gain,size), got 2"),
         ({"weights": [1, 2, 3, 4]}, "got 4"),
-        ({"weights": [0, 0, 0]}, "not all 0"),
-        ({"weights": [1, -1, 1]}, "0 or more"),
-        ({"weights": [1, float("nan"), 1]}, "finite"),
+        ({"weights": [0, 0, 0]}, "not all 0, got 0,0,0"),
+        ({"weights": [1, -1, 1]}, "--weights must be 0 or more and not all 0, got 1,-1,1"),
+        ({"weights": [1, float("nan"), 1]}, "--weights needs finite numbers, got 1,nan,1"),
         ({"kind": "asf"}, "--ref"),
         ({"kind": "asf", "ref": [1, 2]}, "--ref needs 3 values"),
         ({"kind": "asf", "ref": [1, 2, float("inf")]}, "finite"),
@@ -62,6 +62,20 @@ def test_what_does_not_fit_is_refused(given, message):
 def test_problem_takes_the_problems_own_value():
     found = Scalariser.of(OBJECTIVES, kind="problem", own=lambda F: F[:, 0] - F[:, 2])(F)
     assert found.tolist() == [[-2.0], [1.0]]
+    counts = Scalariser.of(OBJECTIVES, kind="problem", own=lambda F: [3, 4])(F)
+    assert counts.tolist() == [[3.0], [4.0]] and counts.dtype == np.float64
+
+
+@pytest.mark.parametrize("given", [{}, {"kind": "asf", "ref": [0, 0, 0]}])
+def test_sum_and_asf_leave_the_problems_own_value_alone(given):
+    expected = Scalariser.of(OBJECTIVES, **given)(F)
+    assert Scalariser.of(OBJECTIVES, **given, own=lambda F: F[:, 0])(F).tolist() == expected.tolist()
+
+
+def test_manifest_holds_what_was_asked_for():
+    asf = Scalariser.of(OBJECTIVES, kind="asf", weights=[1, 2, 4], ref=[0.5, 3, 1])
+    assert asf.as_dict() == {"kind": "asf", "weights": [1.0, 2.0, 4.0], "ref": [0.5, -3.0, 1.0]}
+    assert Scalariser.of(OBJECTIVES).as_dict() == {"kind": "sum", "weights": [0.0, 2.0, 0.5], "ref": None}
 
 
 @pytest.mark.parametrize("given", [{"weights": [1, 1, 1]}, {"ref": [0, 0, 0]}])

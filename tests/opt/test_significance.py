@@ -15,6 +15,8 @@ from statsmodels.stats.multitest import multipletests
 from opt.significance import (
     RESAMPLES,
     SEED,
+    PairTest,
+    Spread,
     compare_pair,
     effect_in_words,
     expected_running_time,
@@ -63,17 +65,27 @@ def test_effect_in_words(a12, word):
 
 def test_compare_pair_equals_scipy(samples):
     a, b = samples
+    b[2] = a[2]  # a tie in its pair
+    b[5] = a[7]  # and one across
+    a12 = float((a[:, None] > b).mean() + (a[:, None] == b).mean() / 2)
     paired, apart = (compare_pair(a, b, is_paired=paired) for paired in (True, False))
-    assert (paired.statistic, paired.p) == tuple(stats.wilcoxon(a, b))
-    assert (apart.statistic, apart.p) == tuple(stats.mannwhitneyu(a, b))
-    assert paired.test != apart.test
+    assert paired == PairTest("Wilcoxon signed-rank", *stats.wilcoxon(a, b), pytest.approx(a12), 2.0**-11, 1)
+    expected = stats.mannwhitneyu(a, b, alternative="two-sided")
+    assert apart == PairTest("Mann-Whitney U", *expected, pytest.approx(a12), 2 / math.comb(24, 12), 2)
+
+
+def test_compare_pair_compares_samples_that_lie_within_one_unit():
+    a, b = np.array([0.0, 1.0, 0.0, 0.0]), np.array([1.0, 1.0, 1.0, 0.0])
+    assert compare_pair(a, b, is_paired=False).p == stats.mannwhitneyu(a, b).pvalue < 1
 
 
 @pytest.mark.parametrize("is_paired", [True, False])
 def test_compare_pair_of_equal_samples_finds_nothing(is_paired):
     same = np.full(6, 2.5)
     found = compare_pair(same, same.copy(), is_paired=is_paired)
-    assert (found.p, found.a12, found.n_ties) == (1.0, 0.5, 6)
+    # U of samples without a difference is half of all pairs; of 0 differences the sum of ranks is 0
+    name, statistic = ("Wilcoxon signed-rank", 0.0) if is_paired else ("Mann-Whitney U", 18.0)
+    assert found == PairTest(name, statistic, 1.0, 0.5, least_p(6, 6, is_paired=is_paired), 6)
 
 
 def test_compare_pair_refuses_what_cannot_be_compared():
@@ -91,46 +103,64 @@ def test_least_p_is_what_the_exact_tests_reach(n, m):
         assert compare_pair(a, b, is_paired=True).p == pytest.approx(least_p(n, n, is_paired=True))
 
 
-def test_spread_equals_scipy_and_is_repeatable(samples):
-    a, _ = samples
+def test_least_p_is_no_more_than_one():
+    assert least_p(1, 1, is_paired=True) == least_p(1, 1, is_paired=False) == 1.0
+    assert least_p(0, 0, is_paired=True) == least_p(0, 5, is_paired=False) == 1.0
+
+
+def test_spread_equals_scipy_and_is_repeatable():
+    # an even number of values, so that a resample's median is one of many and the interval follows the seed
+    a = np.random.default_rng(3).normal(0, 1, 40)
     found = spread_of(a)
     rng = np.random.default_rng(SEED)
     interval = stats.bootstrap((a,), np.median, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
-    assert (found.ci_low, found.ci_high) == tuple(interval)
-    assert found.median == np.median(a)
-    assert (found.q1, found.q3) == tuple(np.quantile(a, (0.25, 0.75)))
-    assert found == spread_of(a)
+    q1, q3 = np.quantile(a, (0.25, 0.75))
+    assert found == Spread(40, np.median(a), q1, q3, *interval) == spread_of(a)
 
 
 def test_spread_of_few_values():
-    assert math.isnan(spread_of(np.empty(0)).median)
-    one = spread_of(np.array([4.0]))
-    assert (one.n, one.median) == (1, 4.0) and math.isnan(one.ci_low)
-    same = spread_of(np.full(5, 4.0))
-    assert (same.ci_low, same.ci_high) == (4.0, 4.0)
+    np.testing.assert_equal(spread_of(np.empty(0)), Spread(0, *[math.nan] * 5))
+    np.testing.assert_equal(spread_of(np.array([4.0])), Spread(1, 4.0, 4.0, 4.0, math.nan, math.nan))
+    assert spread_of(np.full(5, 4.0)) == Spread(5, 4.0, 4.0, 4.0, 4.0, 4.0)
+    two = spread_of(np.array([4.0, 5.0]))
+    assert (two.median, two.ci_low, two.ci_high) == (4.5, 4.0, 5.0)
 
 
-def test_ranks_equal_scipy_and_scikit_posthocs():
+@pytest.mark.parametrize("is_more_better", [True, False])
+@pytest.mark.parametrize("n_problems", [2, 6])
+def test_ranks_equal_scipy_and_scikit_posthocs(n_problems, is_more_better):
     rng = np.random.default_rng(0)
-    table = pd.DataFrame(rng.normal(size=(6, 4)) + np.arange(4), columns=list("abcd"))
-    found = rank_groups(table, is_more_better=True)
-    statistic, p = stats.friedmanchisquare(*(-table[c] for c in table))
+    table = pd.DataFrame(rng.normal(size=(n_problems, 4)) + 2 * np.arange(4), columns=list("abcd"))
+    found = rank_groups(table, is_more_better=is_more_better)
+    oriented = -table if is_more_better else table
+    statistic, p = stats.friedmanchisquare(*(oriented[c] for c in table))
     assert (found.statistic, found.p) == (statistic, p)
-    np.testing.assert_array_equal(found.nemenyi, scikit_posthocs.posthoc_nemenyi_friedman(-table.to_numpy()))
-    assert found.ranks.index[0] == "d"
-    assert list(found.ranks) == sorted(found.ranks)
+    nemenyi = scikit_posthocs.posthoc_nemenyi_friedman(oriented.to_numpy()).to_numpy()
+    np.testing.assert_array_equal(found.nemenyi, nemenyi)
+    assert found.p_between("b", "d") == nemenyi[1, 3] != found.p_between("a", "d") == nemenyi[0, 3]
+    ranks = stats.rankdata(oriented, axis=1).mean(axis=0)
+    assert found.ranks.to_dict() == dict(zip("abcd", ranks, strict=True))
+    assert list(found.ranks) == sorted(ranks) and found.ranks.index[0] == ("d" if is_more_better else "a")
+
+
+def test_groups_of_one_rank_stay_in_the_order_of_the_table():
+    names = [f"{i:02}" for i in range(30)]
+    table = pd.DataFrame([range(30), range(29, -1, -1)], columns=names)
+    assert list(rank_groups(table, is_more_better=False).ranks.index) == names
 
 
 def test_ranks_of_equal_groups_find_nothing():
     found = rank_groups(pd.DataFrame(np.ones((4, 3)), columns=list("abc")), is_more_better=False)
-    assert (found.p, list(found.ranks)) == (1.0, [2.0, 2.0, 2.0])
+    assert (found.statistic, found.p, list(found.ranks)) == (0.0, 1.0, [2.0, 2.0, 2.0])
+    assert found.p_between("a", "c") == 1.0 and found.nemenyi.shape == (3, 3)
 
 
-def test_ranks_need_three_groups_and_no_gap():
-    with pytest.raises(ValueError, match="3 groups"):
-        rank_groups(pd.DataFrame(np.ones((4, 2))), is_more_better=True)
-    with pytest.raises(ValueError, match="no gaps"):
-        rank_groups(pd.DataFrame([[1.0, 2.0, math.nan], [1.0, 2.0, 3.0]]), is_more_better=True)
+@pytest.mark.parametrize(
+    "table", [np.ones((4, 2)), np.ones((1, 3)), [[1.0, 2.0, math.nan], [1.0, 2.0, 3.0]]], ids=["groups", "rows", "gap"]
+)
+def test_ranks_need_three_groups_two_problems_and_no_gap(table):
+    with pytest.raises(ValueError, match="2 problems and 3 groups or more and no gaps, got shape"):
+        rank_groups(pd.DataFrame(table), is_more_better=True)
 
 
 def test_expected_running_time_counts_what_failed_runs_spent():

@@ -249,6 +249,10 @@ def test_references_stand_beside_the_front(checkpoint):
     assert list(names)[:2] == [UNPRUNED, EXACT_FRONT]
     exact = names[EXACT_FRONT]
     assert len(exact.F) == len(exact.test) == len(exact.parameters) and "threshold" in exact.parameters[0]
+    problem = Threshold(checkpoint=checkpoint)
+    test = problem.dataset.test
+    for x, tested in zip(problem.candidates(problem.exact_counts()), exact.test, strict=True):
+        assert tested["accuracy"] == pytest.approx(evaluate(problem.decode(x), test.images, test.labels)[1])
     several = Threshold(checkpoint=checkpoint, layers="*")
     unpruned, chain = several.references()
     assert unpruned.F.tolist() == [[1 - several.base_accuracy, 1.0]]

@@ -45,7 +45,6 @@ class Ladder:
         factor = np.ones(table.n_layers) if weights is None else np.asarray(weights, dtype=np.float64)
         self._rows: list[np.ndarray] = []
         self._costs: list[np.ndarray] = []
-        self._errors: list[np.ndarray] = []
         keys, layers, deltas = [], [], []
         for i in range(table.n_layers):
             option, rank, error, cost = table.flat(i, size)
@@ -57,7 +56,6 @@ class Ladder:
             kept = _staircase(value, cost) if aggregate == "max" else _hull(value, cost)
             self._rows.append(np.column_stack([option, rank])[kept])
             self._costs.append(cost[kept])
-            self._errors.append(value[kept])
             delta = np.diff(cost[kept])
             layers.append(np.full(len(delta), i))
             deltas.append(delta)

@@ -118,8 +118,12 @@ def test_slope_is_the_derivative_by_the_mask(name, bias, loss, derivative):
     exact, weights, biases, x = network(SHAPES[name], bias=bias)
     genome = random_genome(exact, np.random.default_rng(7))
     labels = np.random.default_rng(8).integers(0, 4, size=N)
-    slope = exact.slope(genome, lambda z: derivative(z, labels))
+    seen = []
+    slope = exact.slope(genome, lambda z: derivative(seen.append(z) or z, labels))
     pixels = np.rint(16 * x).astype(np.uint8)
+    exact.slope(genome, lambda z: derivative(seen.append(z) or z, labels), pixels)
+    # a logit's width decides how fast a search is: nothing becomes float64 on the way
+    assert slope.dtype == np.float32 and [(z.dtype, z.shape) for z in seen] == 2 * [(np.float32, (4, N))]
     np.testing.assert_allclose(
         exact.slope(genome, lambda z: derivative(z, labels), pixels), slope, atol=2e-5 * np.abs(slope).max()
     )
