@@ -21,6 +21,7 @@ from opt.algorithms import AlgorithmSpec
 from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
+from opt.yaml_file import read_yaml
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
 FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--print-job", "--fail-fast", "--quiet")
@@ -126,12 +127,7 @@ def scan(argv: Sequence[str]) -> Scanned:
 
 
 def _config_tokens(path: Path) -> list[str]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {path} is not YAML: {error}") from None
+    loaded = read_yaml(path, "config file")
     if loaded is None:
         return []
     if not isinstance(loaded, dict):
