@@ -5,13 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from opt.errors import UsageError
+from opt.terminal import printable, ready_for_any_text, tell
+
+LONGEST_ERROR = 1000
+"""Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""
 
 
 def execute(main: Callable[[Sequence[str]], int | None]) -> None:
     """Run `main(argv)` and exit with its code; 2 and one line on stderr for what the user can put right."""
+    ready_for_any_text()
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -22,15 +29,27 @@ def execute(main: Callable[[Sequence[str]], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            reason = f"{error.strerror}; free space or choose another"
+            code = complain(f"cannot write {error.filename or 'a file'}: {reason}")
+        elif error.filename is not None:  # a path that the system refuses: too long, a loop of links, no folder
+            code = complain(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; give another path")
+        else:
             raise
-        code = complain(f"cannot write {error.filename or 'a file'}: {error.strerror}; free space or choose another")
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """A library's warning, which may quote a name, as Python shows it, but `printable`."""
+    tell(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
+
+
 def complain(message: str) -> int:
     """Print one error line to stderr; the exit code of a usage error."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = printable(" ".join(message.split()))
+    if len(line) > LONGEST_ERROR:
+        line = f"{line[: LONGEST_ERROR // 2]} ... {line[-LONGEST_ERROR // 2 :]}"
+    print(f"error: {line}", file=sys.stderr)
     return 2

@@ -10,7 +10,7 @@ import orjson
 import pandas as pd
 from safetensors.numpy import save
 
-from opt import atomic
+from opt import atomic, csv_table
 from opt.archive import Archive
 from opt.evaluation import evaluate_batch
 from opt.problem import CompressionProblem, Reference
@@ -73,7 +73,7 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
             about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
             arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
             (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
-    atomic.write_bytes(run.path / "front.csv", table.to_csv(index=False).encode())
+    atomic.write_bytes(run.path / "front.csv", csv_table.encode(table))
     return table
 
 
@@ -109,7 +109,7 @@ def write_references(run: RunDirectory, problem: CompressionProblem) -> pd.DataF
     if not rows:
         return None
     table = pd.DataFrame(rows)
-    atomic.write_bytes(run.path / "references.csv", table.to_csv(index=False).encode())
+    atomic.write_bytes(run.path / "references.csv", csv_table.encode(table))
     return table
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic
+from opt import atomic, picture
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
@@ -18,6 +17,7 @@ from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
 from opt.plot_trace import trace_figure
 from opt.run import Run, find_runs
+from opt.terminal import tell
 
 DPI = 130
 LONGEST_NAME = 80
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.read(argv)
     runs = find_runs(options.runs)
     for file in write_plots(runs, out=None if options.out is None else Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 
@@ -98,11 +98,10 @@ def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=DPI)
+    data = picture.encode(figure, file.suffix[1:].lower(), dpi=DPI)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(file, buffer.getvalue())
+        atomic.write_bytes(file, data)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}; give another --out FILE") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt import journal
+from opt import csv_table, journal
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
 from opt.recorded import values
@@ -243,7 +243,7 @@ def _equal(a: float, b: float) -> bool:
 
 def _table(path: Path, text: list[str] | None = None) -> pd.DataFrame | Finding:
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(text or [], str), on_bad_lines="skip")
+        return csv_table.read(path, dtype=dict.fromkeys(text or [], str), skip_bad_lines=True)
     except FileNotFoundError:
         return Finding("wrong", path.name, "is missing")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:

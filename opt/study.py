@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic
+from opt import atomic, csv_table
 from opt.errors import UsageError
 from opt.run import Run, check_folder, load_run, now
 from opt.task import Task
@@ -137,7 +137,7 @@ class Study:
 
     def save_index(self) -> None:
         """Write index.csv."""
-        atomic.write_bytes(self.path / "index.csv", self.index.to_csv(index=False).encode())
+        atomic.write_bytes(self.path / "index.csv", csv_table.encode(self.index))
 
     def note(self, task: Task, reason: str = "") -> None:
         """Read how a task stands from its run directory.
@@ -205,11 +205,11 @@ def read_index(path: Path) -> pd.DataFrame:
         UsageError: It is missing or no table.
     """
     try:
-        return pd.read_csv(path / "index.csv")
+        return csv_table.read(path / "index.csv")
     except FileNotFoundError:
         again = f"python -m opt.solve --resume {path}"
         raise UsageError(f"{path / 'index.csv'} is missing; {again} writes it") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path / 'index.csv'} is not a readable table ({error}); remove it and resume") from None
 
 

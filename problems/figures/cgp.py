@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from native.graph import draw
-from opt import atomic
+from opt import atomic, picture
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.options import OptionParser
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
+from opt.terminal import tell
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
 from problems.circuits.grid import PUBLISHED
 from problems.circuits.saved import saved_genome
@@ -163,11 +163,10 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     if layered:
         figures["front.png"] = front_figure(layered[0])
     for name, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI)
+        data = picture.encode(figure, "png", dpi=DPI)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, buffer.getvalue())
+            atomic.write_bytes(out / name, data)
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in figures]
@@ -183,7 +182,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the pictures")
     options = parser.read(argv)
     for file in write_plots([load_run(path) for path in options.runs], Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

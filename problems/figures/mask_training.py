@@ -12,12 +12,14 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from opt import csv_table, picture
 from opt.command import execute
 from opt.errors import UsageError, nearest
 from opt.options import OptionParser
 from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
+from opt.terminal import tell
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
 from problems.networks.checkpoints import save_network
@@ -59,7 +61,7 @@ def trained_curves(
         about = {"mask": named.name, "kept": kept, "dropped": dropped, "epochs": schedule.epochs, "seed": seed}
         save_network(network, out / f"{stem}.safetensors", metadata={**about, "parameters": parameters, "macs": macs})
         rows += [{**about, "parameters": parameters, "macs": macs, **row} for row in done.curve]
-        print(f"{named.name}: test accuracy {done.curve[-1]['test_accuracy']:.4f}", file=sys.stderr, flush=True)
+        tell(f"{named.name}: test accuracy {done.curve[-1]['test_accuracy']:.4f}", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
 
@@ -96,11 +98,8 @@ def curves_figure(table: pd.DataFrame) -> Figure:
 
 def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
     """Write curves.csv and curves.png."""
-    import io
-
-    buffer = io.BytesIO()
-    curves_figure(table).savefig(buffer, format="png", dpi=DPI)
-    return write_files(out, {"curves.csv": table.to_csv(index=False).encode(), "curves.png": buffer.getvalue()})
+    curves = picture.encode(curves_figure(table), "png", dpi=DPI)
+    return write_files(out, {"curves.csv": csv_table.encode(table), "curves.png": curves})
 
 
 def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
@@ -144,7 +143,7 @@ def main(argv: Sequence[str]) -> int:
         seed=options.seed,
     )
     for file in write_training(table, Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic
+from opt import atomic, csv_table, picture
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
+from opt.terminal import tell
 from problems.masks import Masks
 from problems.networks.masks.criterion_masks import check_criterion
 from problems.networks.masks.runs import NamedMask, masks_of
@@ -153,9 +153,9 @@ def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path) -> l
     problem, masks = masks_of(runs, criteria)
     structure = structure_table(problem, masks)
     files: dict[str, bytes] = {
-        "similarity.csv": similarity_table(masks).to_csv(index=False).encode(),
+        "similarity.csv": csv_table.encode(similarity_table(masks)),
         "similarity.png": _png(similarity_figure(masks)),
-        "structure.csv": structure.to_csv(index=False).encode(),
+        "structure.csv": csv_table.encode(structure),
         "structure.png": _png(structure_figure(structure)),
     }
     return write_files(out, files)
@@ -177,9 +177,7 @@ def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
 
 
 def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
+    return picture.encode(figure, "png", dpi=DPI)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -195,7 +193,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.read(argv)
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
     for file in write_analyses([load_run(path) for path in options.runs], criteria, Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic
+from opt import atomic, picture
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT, spread
 from opt.options import OptionParser
 from opt.plot_series import GREY, PALETTE
 from opt.run import Run, find_runs
+from opt.terminal import tell
 from problems.threshold import UNPRUNED, published_fitness
 
 DPI = 150
@@ -142,11 +142,10 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     if len(runs) > 1:
         figures["models.png"] = models_figure(runs)
     for name, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI)
+        data = picture.encode(figure, "png", dpi=DPI)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, buffer.getvalue())
+            atomic.write_bytes(out / name, data)
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in figures]
@@ -196,7 +195,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for pareto.png and models.png")
     options = parser.read(argv)
     for file in write_plots(find_runs(options.runs), Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

@@ -13,6 +13,7 @@ import safetensors.numpy
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
+from opt.terminal import tell
 from problems.networks.checkpoints import read_safetensors, write_whole
 
 SUFFIX = "_mask"
@@ -128,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
     size = save_sparse(options.out, tensors, masks)
     zeros = sum(int(np.count_nonzero(~mask)) for mask in masks.values())
     dense = sum(array.nbytes for array in tensors.values())
-    print(f"wrote {options.out}: {zeros} zeros, {size} bytes of tensors instead of {dense}")
+    tell(f"wrote {options.out}: {zeros} zeros, {size} bytes of tensors instead of {dense}")
     return 0
 
 

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from opt.command import complain
 from opt.errors import UsageError, nearest
+from opt.terminal import tell
 from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, Split, load_dataset
@@ -55,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(asked)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return complain(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,9 +128,9 @@ def _run(asked: argparse.Namespace) -> int:
                 size=asked.size,
             )
             _one_series(asked, dataset, pipeline, ratios, train, seed, rewind_to, results)
-    print("\n".join(reductions_in_words(results.rows)))
-    print(f"results: {results.path}")
-    print(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
+    tell("\n".join(reductions_in_words(results.rows)))
+    tell(f"results: {results.path}")
+    tell(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
     return 0
 
 
@@ -158,7 +159,7 @@ def _one_series(
 
     start, left = None, [float(r) for r in ratios]
     while left and (row := results.known(made_as(left[0]), file_name(left[0]))) is not None:
-        print(f"{in_words(row)}  (made before)", flush=True)
+        tell(f"{in_words(row)}  (made before)", flush=True)
         start = load_reference(asked.out / row["checkpoint"])
         left = left[1:]
     for made in run_pipeline(pipeline, left, train, seed=seed, mode=asked.mode, rewind_to=rewind_to, start=start):
@@ -183,7 +184,7 @@ def _one_series(
             "checkpoint": path.name,
         }
         results.add(row)
-        print(in_words(row), flush=True)
+        tell(in_words(row), flush=True)
 
 
 def _methods(text: str) -> list[Allocation]:
