@@ -24,7 +24,17 @@ from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 from opt.yaml_file import read_yaml
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
-FLAGS = ("--list", "--help", "-h", "--print-config", "--print_config", "--print-job", "--fail-fast", "--quiet")
+FLAGS = (
+    "--list",
+    "--help",
+    "-h",
+    "--print-config",
+    "--print_config",
+    "--print-job",
+    "--fail-fast",
+    "--quiet",
+    "--trust",
+)
 FILES = ("--config", "--resume", "--study")
 _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
     ("algo", str, "nsga2", "Algorithm, or several with commas between them; --list shows all of them."),
@@ -73,6 +83,7 @@ class Scanned:
     is_help: bool
     is_print_config: bool
     is_print_job: bool
+    is_trust: bool
     tokens: tuple[str, ...]
 
 
@@ -95,6 +106,8 @@ def scan(argv: Sequence[str]) -> Scanned:
             continue
         name, has_value, value = token.partition("=")
         if name in FLAGS:
+            if has_value and name not in SWITCHES:
+                raise UsageError(f"{name} takes no value, got {token}")
             flags.add(name)
             if name in SWITCHES:
                 rest.append(token)
@@ -122,6 +135,7 @@ def scan(argv: Sequence[str]) -> Scanned:
         is_help=bool(flags & {"--help", "-h"}),
         is_print_config=bool(flags & {"--print-config", "--print_config"}),
         is_print_job="--print-job" in flags,
+        is_trust="--trust" in flags,
         tokens=(*config, *rest),
     )
 

@@ -32,9 +32,12 @@ from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
 from opt.scalarise import Scalariser
+from opt.trust import Code, check_code, function_digests, recorded_by
 
 DEFAULT_OUT = "runs"
 STOP_FILE_SECONDS = 1.0
+LONGEST_SLUG = 80
+"""Bytes of a problem's name in that of its run directory; a file system takes 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,7 @@ def minimize(
     ref: Sequence[float] | None = None,
     out: str | Path = DEFAULT_OUT,
     resume: str | Path | None = None,
+    trust: bool = False,
     threads: int = 1,
     keep: int = 200,
     fail_fast: bool = False,
@@ -210,6 +214,8 @@ def minimize(
         out: Folder for the run directory.
         resume: An unfinished run of the same problem and request to go on with; the rest of the
             arguments then come from that run.
+        trust: Resume although an algorithm's parameter in the run's manifest names a function, such as annealing's
+            `schedule`, that is not under the present folder or not on record as what it was.
         threads: Threads of linear algebra.
         keep: Most solutions saved as safetensors.
         fail_fast: Stop on the first candidate that cannot be evaluated.
@@ -229,9 +235,9 @@ def minimize(
         run = load_run(resume)
         if run.status == "finished":
             return run
-        return run_search(
-            task, Request.from_manifest(run.manifest), origin=origin, out=Path(out), resume=run, silent=not verbose
-        )
+        asked = Request.from_manifest(run.manifest)
+        check_code(run.path, [Code(parameters=(asked.parameters,))], recorded_by(run, ""), trust=trust)
+        return run_search(task, asked, origin=origin, out=Path(out), resume=run, silent=not verbose)
     request = Request(
         algo=algo,
         parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
@@ -290,6 +296,9 @@ def _open_directory(
         "code": code_fingerprint(origin["file"]),
         "data": problem.data_fingerprint(),
     }
+    file = None if origin["file"] is None else Path(origin["file"])
+    if functions := function_digests([Code(file=file, parameters=(request.parameters, origin["parameters"] or {}))]):
+        manifest["functions"] = functions
     stem = f"{_slug(origin['name'])}-{_slug(request.algo)}-s{request.seed}"
     return RunDirectory.create(out, stem, manifest, name=name)
 
@@ -404,4 +413,5 @@ def _names(objectives: list[dict[str, Any]]) -> str:
 
 
 def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())
+    slug = "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())
+    return slug.encode()[:LONGEST_SLUG].decode(errors="ignore")

@@ -14,6 +14,7 @@ from rich.table import Table
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front_table import make_console, number, print_front, say
+from opt.names import is_name
 from opt.options import OptionParser
 from opt.progress import duration
 from opt.run import Run, list_runs, load_run
@@ -165,7 +166,7 @@ def _refreshed(index: pd.DataFrame, study: Path) -> pd.DataFrame:
     """The index with runs that are under way, or were when their command was killed, as they stand now."""
     index = index.astype(object)
     for i, name in index.loc[index["status"] == "waiting", "run"].items():
-        if (study / str(name) / "manifest.json").exists():
+        if is_name(name) and (study / str(name) / "manifest.json").exists():
             run = load_run(study / str(name))
             for column, value in ({"status": run.status} | _progress(run)).items():
                 if column in index:

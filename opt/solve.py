@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     # what is asked twice, such as seed 2 of `seed: [1, 2]` with two runs each, is done once
     order = list({tasks[i].digest: i for i in reversed(order)}.values())[::-1]
     folder = study_folder(values.out, values.name, tasks)
-    study = Study.asked(folder, [tasks[i] for i in order], [varying[i] for i in order])
+    study = Study.asked(folder, [tasks[i] for i in order], [varying[i] for i in order], trust=scanned.is_trust)
     return run_study(study, study.tasks[: len(order)], means, command=command, quiet=values.quiet)
 
 
@@ -172,7 +172,7 @@ def _resume(scanned: Scanned) -> int:
     if run.status == "finished":
         tell(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
         return 0
-    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens))
+    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens, trust=scanned.is_trust))
     if "--quiet" not in scanned.tokens:
         _report(finished)
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
@@ -190,7 +190,7 @@ def _resume_study(scanned: Scanned) -> int:
     means = _means(values)
     if scanned.is_print_job:
         return _print_job(means)
-    study = Study.open(Path(scanned.resume))
+    study = Study.open(Path(scanned.resume), trust=scanned.is_trust)
     return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet)
 
 

@@ -126,12 +126,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kept", default="rewind", help="rewind, signed, reshuffle or reinit (default: rewind)")
     parser.add_argument("--dropped", default="zero", help="zero or frozen (default: zero)")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings (default: 0)")
+    parser.add_argument(
+        "--trust", action="store_true", help="call functions that a run's manifest names, wherever they are"
+    )
     options = parser.read(argv)
     kept = _choice("kept", options.kept, get_args(Kept))
     dropped = _choice("dropped", options.dropped, get_args(Dropped))
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
     runs: list[Run] = [load_run(path) for path in options.runs]
-    problem, masks = masks_of(runs, criteria)
+    problem, masks = masks_of(runs, criteria, trust=options.trust)
     schedule = Schedule.in_thirds(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
     table = trained_curves(
         problem,

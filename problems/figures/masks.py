@@ -144,13 +144,13 @@ def _write_names(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     adjust_text(texts, ax=ax, expand=(1.2, 1.5), arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
 
 
-def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path) -> list[Path]:
-    """Write similarity.csv and .png, structure.csv and .png; the files written.
+def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path, *, trust: bool = False) -> list[Path]:
+    """Write similarity.csv and .png, structure.csv and .png; the files written. `trust` as in `masks_of`.
 
     Raises:
         UsageError: The runs cannot be compared, or the folder cannot be written.
     """
-    problem, masks = masks_of(runs, criteria)
+    problem, masks = masks_of(runs, criteria, trust=trust)
     structure = structure_table(problem, masks)
     files: dict[str, bytes] = {
         "similarity.csv": csv_table.encode(similarity_table(masks)),
@@ -190,9 +190,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/masks.py on one network")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for tables and pictures")
     parser.add_argument("--criteria", default=CRITERIA, help=f"criteria beside them, or none (default: {CRITERIA})")
+    parser.add_argument(
+        "--trust", action="store_true", help="call functions that a run's manifest names, wherever they are"
+    )
     options = parser.read(argv)
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
-    for file in write_analyses([load_run(path) for path in options.runs], criteria, Path(options.out)):
+    runs = [load_run(path) for path in options.runs]
+    for file in write_analyses(runs, criteria, Path(options.out), trust=options.trust):
         tell(f"wrote {file}")
     return 0
 
