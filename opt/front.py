@@ -71,10 +71,16 @@ def write_front(run: RunDirectory, problem: CompressionProblem, archive: Archive
         tensors = problem.tensors(X[k])
         if tensors:
             about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
+            about = {_in_utf8(name): _in_utf8(value) for name, value in about.items()}
             arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
             (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
     atomic.write_bytes(run.path / "front.csv", csv_table.encode(table))
     return table
+
+
+def _in_utf8(text: str) -> str:
+    """Text that safetensors takes: half a character, as in a path that is not UTF-8, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _in_order(data: bytes) -> bytes:

@@ -30,7 +30,7 @@ import pandas as pd
 from opt import atomic, csv_table, journal
 from opt.errors import UsageError
 from opt.names import check_name
-from opt.plain_file import check_regular, read_bytes, read_json
+from opt.plain_file import check_regular, read_json
 from opt.problem import Objective
 from opt.row_file import RowFile
 from opt.terminal import tell
@@ -230,20 +230,12 @@ class Run:
 
     def solution(self, solution_id: str) -> dict[str, Any]:
         """The arrays of one saved solution of the front, by name."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
         path = self.path / "solutions" / f"{check_name(solution_id, f'{self.path}: solution')}.safetensors"
         try:
-            return load(read_bytes(path))
+            return read_arrays(path)
         except FileNotFoundError:
             text = f"{self.path} has no saved solution {solution_id!r}; see the column id of its front.csv"
             raise UsageError(text) from None
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror}; restore it from a copy") from None
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-            # a header that lies, or numbers of a kind that NumPy has not
-            raise UsageError(f"{path} is damaged or no solution ({error}); restore it from a copy") from None
 
     def plot(self, out: str | Path | None = None) -> Path:
         """Plot the front and the convergence; the path of the front's picture."""
@@ -260,6 +252,29 @@ class Run:
             raise UsageError(f"{path} is missing: the run is {self.status}; finish it with {hint}") from None
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
             raise UsageError(f"{path} is not a readable table ({error}); resume or repeat the run") from None
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays in a safetensors file, by name.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UsageError: It cannot be read, or is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        check_regular(path)
+        # the library opens no path that is not UTF-8
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; restore it from a copy") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        # a header that lies, or numbers of a kind that NumPy has not
+        raise UsageError(f"{path} is damaged or no solution ({error}); restore it from a copy") from None
 
 
 def load_run(path: str | Path) -> Run:
