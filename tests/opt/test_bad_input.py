@@ -77,7 +77,7 @@ def half(good, tmp_path, solve, no_plots):
 
 def test_unknown_algorithm(good, tmp_path, refuse):
     refuse(good, "--algo", "nsga22", "--out", tmp_path / "runs", part="did you mean 'nsga2'")
-    refuse(good, "--algo", "", "--out", tmp_path / "runs", part="unknown algorithm ''")
+    refuse(good, "--algo", "", "--out", tmp_path / "runs", part="--algo must be an algorithm")
 
 
 def test_algorithm_that_does_not_fit(sample, tmp_path, refuse):
