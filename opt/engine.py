@@ -17,6 +17,7 @@ from opt.budget import Budget
 from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
 from opt.problem import CompressionProblem
+from opt.recorded import values
 from opt.scalarise import Scalariser
 
 STALLED_GENERATIONS = 100
@@ -43,6 +44,9 @@ class Recorder(Protocol):
 
     def trace(self, row: dict[str, float | str]) -> None:
         """Add one row to the trace of an algorithm that has one."""
+
+    def update(self, **fields: Any) -> None:
+        """Note facts of the search in the manifest at once."""
 
 
 @dataclass
@@ -301,7 +305,7 @@ class Search:
         """The journal's values in place of an evaluation."""
 
         def serve(X: np.ndarray) -> Values:
-            F = np.array(record[prefix + "F"], dtype=np.float64).reshape(-1, self.problem.n_obj)
+            F = values(record, self.problem.n_obj, prefix)
             if len(F) != len(X):
                 raise UsageError(
                     f"the run does not replay: generation {record['gen']} evaluates {len(X)} candidates and the "
@@ -381,6 +385,9 @@ class Search:
 
     def _values_changed(self, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
         """Another search batch: forget values, and judge the survivors on the new one."""
+        if self.is_stationary and self.state.n_gen:
+            # at once, and not only at the end: whoever looks at the run meanwhile must know
+            self.recorder.update(stationary=False)
         self.is_stationary = False
         self.evaluator.forget()
         self.archive.clear()

@@ -28,6 +28,7 @@ from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.front import write_front, write_references
 from opt.limits import check_time_limit
 from opt.loading import name_of
+from opt.mending import check_replayable, check_unaltered, draw, mend
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, code_fingerprint, load_run, now, versions
@@ -83,11 +84,18 @@ class Request:
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Request:
-        """The request that a run was made from."""
-        asked = dict(manifest["request"])
-        for name in ("weights", "ref"):
-            asked[name] = None if asked[name] is None else tuple(asked[name])
-        return cls(**(asked | {"budget": Budget(**asked["budget"])}))
+        """The request that a run was made from.
+
+        Raises:
+            UsageError: It lacks something, or has what this program does not know.
+        """
+        try:
+            asked = dict(manifest["request"])
+            for name in ("weights", "ref"):
+                asked[name] = None if asked[name] is None else tuple(asked[name])
+            return cls(**(asked | {"budget": Budget(**asked["budget"])}))
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"a request cannot be read ({error}); open it with the release that wrote it") from None
 
 
 def check_request(problem: CompressionProblem, request: Request) -> Scalariser:
@@ -140,7 +148,10 @@ def run_search(
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
-                progress.note(f"dropped a torn last record of {directory.n_dropped} bytes from {directory.path}")
+                progress.note(
+                    f"{directory.path / 'journal.jsonl'}: the end, {directory.n_dropped} bytes, fails its check, torn "
+                    "by the death of its process or altered; it is dropped and evaluated anew"
+                )
             search = Search(
                 problem,
                 find_algorithm(request.algo, problem),
@@ -156,6 +167,8 @@ def run_search(
             )
             if stop_file is not None:
                 search.on_generation = _stopping(search, stop_file)
+            if resume is not None:
+                _end_as_before(search, resume)
             with stop_on_signals(search):
                 failed = _search(search, directory)
                 progress.finish(search.state)
@@ -227,11 +240,15 @@ def minimize(
     origin = _origin(problem, task)
     if resume is not None:
         run = load_run(resume)
-        if run.status == "finished":
-            return run
-        return run_search(
-            task, Request.from_manifest(run.manifest), origin=origin, out=Path(out), resume=run, silent=not verbose
-        )
+
+        def go_on() -> Run:
+            request = Request.from_manifest(run.manifest)
+            return run_search(task, request, origin=origin, out=Path(out), resume=run, silent=not verbose)
+
+        if run.status != "finished":
+            return go_on()
+        mend(run, go_on)
+        return load_run(resume)
     request = Request(
         algo=algo,
         parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
@@ -271,9 +288,14 @@ def _open_directory(
         expected, found = resume.manifest["objectives"], _objectives(problem)
         if expected != found:
             raise UsageError(f"{resume.path} was made for objectives {_names(expected)}, not {_names(found)}")
+        check_unaltered(resume)
+        is_finished = resume.manifest["status"] == "finished"
+        if is_finished:
+            check_replayable(resume)
         try:
             directory = RunDirectory(resume.path, resume.manifest)
-            directory.update(status="running")
+            if not is_finished:  # one that is mended stays finished, whatever befalls the mending
+                directory.update(status="running")
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
@@ -317,14 +339,16 @@ def _save(
 ) -> None:
     state = search.state
     interrupted = bool(search.stop_requested) and state.stop_reason == search.stop_requested
+    before = directory.manifest
+    is_mended = before["status"] == "finished" and state.n_gen >= before.get("n_gen", 0)
     n = len(search.archive)
     progress.note(f"{failed or state.stop_reason}; testing and saving {n} solution{'s' if n != 1 else ''}")
     write_front(directory, problem, search.archive, keep=request.keep)
     write_references(directory, problem)
     exact = problem.pareto_front()
-    directory.update(
-        status="failed" if failed else "interrupted" if interrupted else "finished",
-        ended=now(),
+    directory.finish(
+        status="failed" if failed else "interrupted" if interrupted and not is_mended else "finished",
+        ended=before.get("ended", now()) if is_mended else now(),
         stop_reason=failed or state.stop_reason,
         n_gen=state.n_gen,
         n_eval=state.n_eval,
@@ -338,17 +362,14 @@ def _save(
         n_solutions=n,
         stationary=search.is_stationary,
     )
-    from opt.plot import plot_runs
-
     if n:
-        (directory.path / "plots").mkdir(exist_ok=True)
-        try:
-            plot_runs([load_run(directory.path)])
-        except UsageError as error:
-            later = f"python -m opt.plot {directory.path}"
-            raise UsageError(f"{error}; the run is saved whole without its plots, draw them with {later}") from None
-        except Exception as error:  # a picture that fails, for whatever reason, must not fail a finished run
-            progress.note(f"the plots could not be drawn ({type(error).__name__}: {error}); the run is saved whole")
+        directory.update(plots=draw(load_run(directory.path), progress.note))
+
+
+def _end_as_before(search: Search, run: Run) -> None:
+    """Let a finished run that is replayed to mend its files end where it ended, whatever its times were."""
+    if run.manifest["status"] == "finished" and len(search.recorder.records) >= run.manifest.get("n_gen", 0):
+        search.stop_requested = str(run.manifest.get("stop_reason", ""))
 
 
 def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:

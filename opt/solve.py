@@ -19,6 +19,7 @@ from opt.errors import UsageError
 from opt.front_table import make_console, print_front
 from opt.limits import parse_bytes
 from opt.loading import load_problem_class
+from opt.mending import mend
 from opt.progress import duration
 from opt.run import Run, load_run
 from opt.runner import Request
@@ -169,7 +170,11 @@ def _resume(scanned: Scanned) -> int:
         raise UsageError(f"--resume goes on exactly as the run was asked; leave out {scanned.problem or extra[0]}")
     run = load_run(scanned.resume)
     if run.status == "finished":
-        print(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
+        lines = mend(run, lambda: run_task(Task.from_run(run, silent="--quiet" in scanned.tokens)))
+        for line in lines:
+            print(f"{run.path}: {line}")
+        outcome = "mended" if lines else "nothing was changed"
+        print(f"{run.path} is finished ({run.manifest.get('stop_reason', '')}); {outcome}")
         return 0
     finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens))
     if "--quiet" not in scanned.tokens:
@@ -190,7 +195,7 @@ def _resume_study(scanned: Scanned) -> int:
     if scanned.is_print_job:
         return _print_job(means)
     study = Study.open(Path(scanned.resume))
-    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet)
+    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet, mends=True)
 
 
 def _report(run: Run) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,12 +17,15 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic
+from opt import atomic, study_file
 from opt.errors import UsageError
-from opt.run import Run, check_folder, load_run, now
+from opt.mending import damage
+from opt.new_folder import check_folder
+from opt.run import Run, load_run
+from opt.runner import Request
 from opt.task import Task
 
-VERSION = 1
+INDEX = "index.csv"
 FINISHED = "finished"
 _MEASURES = ("n_gen", "n_eval", "seconds", "hypervolume", "n_solutions")
 
@@ -57,25 +59,33 @@ class Study:
 
     @classmethod
     def open(cls, path: Path) -> Study:
-        """A study that is on disk.
+        """A study that is on disk, to go on with: the problems' files are loaded.
+
+        Raises:
+            UsageError: The folder holds none, or it cannot be read or was altered.
+        """
+        content = study_file.read(path)
+        if content.seal == "altered":
+            raise UsageError(
+                f"{path / study_file.NAME} was altered since it was written; restore it from a copy, or, where the "
+                'change is meant, remove its last two lines "sealed" and "digest" with the comma before them'
+            )
+        return cls._of(path, content.fields, Task.from_dicts([t | {"out": str(path)} for t in content.fields["tasks"]]))
+
+    @classmethod
+    def look_at(cls, path: Path) -> Study:
+        """A study that is on disk, to see how it stands: parameters stay as they are written, no code is loaded.
 
         Raises:
             UsageError: The folder holds none, or it cannot be read.
         """
-        file = path / "study.json"
-        try:
-            data = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(f"{path} is not a study: it has no study.json; give a folder that a sweep wrote") from None
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or sweep again") from None
-        if not isinstance(data, dict) or data.get("format") != "opt-study" or data.get("version") != VERSION:
-            raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
-        try:
-            tasks = Task.from_dicts([task | {"out": str(path)} for task in data["tasks"]])
-            return cls(path, tasks, data["varying"], data["reasons"], data["command"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{file} lacks {error} or is altered; restore it from a copy, or sweep again") from None
+        data = study_file.read(path).fields
+        asked = [task | {"out": str(path), "request": Request.from_manifest(task)} for task in data["tasks"]]
+        return cls._of(path, data, [Task(**task) for task in asked])
+
+    @classmethod
+    def _of(cls, path: Path, data: dict[str, Any], tasks: Sequence[Task]) -> Study:
+        return cls(path, tasks, data["varying"], data["reasons"], data["command"])
 
     @classmethod
     def asked(cls, path: Path, tasks: Sequence[Task], varying: Sequence[dict[str, str]]) -> Study:
@@ -120,24 +130,25 @@ class Study:
             UsageError: Nothing can be written there.
         """
         data = {
-            "format": "opt-study",
-            "version": VERSION,
             "command": command,
-            "saved": now(),
             "tasks": [task.as_dict() for task in self.tasks],
             "varying": self.varying,
             "reasons": self._reasons(),
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(self.path / "study.json", (json.dumps(data, indent=1) + "\n").encode())
+            study_file.write(self.path, data)
             self.save_index()
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}; give another --out") from None
 
     def save_index(self) -> None:
         """Write index.csv."""
-        atomic.write_bytes(self.path / "index.csv", self.index.to_csv(index=False).encode())
+        atomic.write_bytes(self.path / INDEX, self.index_bytes())
+
+    def index_bytes(self) -> bytes:
+        """What index.csv holds when it is written now."""
+        return self.index.to_csv(index=False).encode()
 
     def note(self, task: Task, reason: str = "") -> None:
         """Read how a task stands from its run directory.
@@ -173,6 +184,12 @@ class Study:
         chosen = self.tasks if tasks is None else tasks
         return [task for task in chosen if self._rows[str(task.name)]["status"] != FINISHED]
 
+    def damaged(self, tasks: Iterable[Task]) -> list[Task]:
+        """The finished tasks whose runs are not as they were when they ended, in order."""
+        finished = [task for task in tasks if self._rows[str(task.name)]["status"] == FINISHED]
+        runs = [(task, load_run(task.path)) for task in finished]
+        return [task for task, run in runs if run.seal == "altered" or damage(run)]
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from carrying out this study meanwhile.
@@ -196,21 +213,6 @@ class Study:
 
     def _reasons(self) -> dict[str, str]:
         return {name: row["reason"] for name, row in self._rows.items() if row["reason"]}
-
-
-def read_index(path: Path) -> pd.DataFrame:
-    """A study's index.csv.
-
-    Raises:
-        UsageError: It is missing or no table.
-    """
-    try:
-        return pd.read_csv(path / "index.csv")
-    except FileNotFoundError:
-        again = f"python -m opt.solve --resume {path}"
-        raise UsageError(f"{path / 'index.csv'} is missing; {again} writes it") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path / 'index.csv'} is not a readable table ({error}); remove it and resume") from None
 
 
 def is_study(path: Path) -> bool:

@@ -15,7 +15,9 @@ from opt.adapt import as_compression_problem
 from opt.arguments import plain, reread
 from opt.errors import UsageError
 from opt.loading import load_problem_class
-from opt.run import Run, check_folder, load_run
+from opt.mending import check_unaltered, damage, draw_again, is_only_plots
+from opt.new_folder import check_folder
+from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.seeding import resolved
 
@@ -113,12 +115,17 @@ class Task:
         """The task that a run directory was made from.
 
         Raises:
-            UsageError: The run was started from Python.
+            UsageError: The run was started from Python, or its manifest was altered.
         """
+        check_unaltered(run)
         asked = run.manifest["problem"]
         if asked["parameters"] is None:
             call = f"opt.minimize(problem, resume={str(run.path)!r})"
             raise UsageError(f"{run.path} was started from Python; go on with {call}")
+        if not asked.get("file") or not asked.get("class"):
+            raise UsageError(
+                f"{run.path / 'manifest.json'} does not name the problem's file and class; start a new run"
+            )
         return cls.from_dict(
             {
                 "target": f"{asked['file']}:{asked['class']}",
@@ -162,7 +169,10 @@ def run_task(task: Task, *, stop_file: Path | None = None) -> Run:
     if task.name is not None and (task.path / "manifest.json").exists():
         unfinished = load_run(task.path)
         if unfinished.status == "finished":
-            return unfinished
+            check_unaltered(unfinished)
+            reasons = damage(unfinished)
+            if not reasons or is_only_plots(reasons):
+                return draw_again(unfinished, lambda note: None) if reasons else unfinished
         if unfinished.status == "running":
             raise UsageError(f"{unfinished.path} is in use by another process; wait for it or stop it first")
     with threadpool_limits(limits=task.request.threads):
