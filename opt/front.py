@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from opt import atomic, csv_table
 from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
+from opt.front_so_far import in_order
 from opt.hooks import Complaints, description_of, references_of, tensors_of, tests_of
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
@@ -50,11 +51,9 @@ def write_front(
     Returns:
         The table that front.csv holds, sorted by the first objective.
     """
-    order = np.lexsort(archive.F.T[::-1]) if len(archive) else np.empty(0, dtype=np.int64)
+    order, ids = in_order(archive)
     F = archive.F[order]
     X = [archive.X[i] for i in order]
-    # e: the number of the evaluation; p: the place in the last population, where that was judged again
-    ids = [f"e{i:06d}" if i > 0 else f"p{-i:06d}" for i in archive.ids[order]]
     rows = _rows(problem, X, F, complaints)
     table = pd.DataFrame([{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     if not len(table):

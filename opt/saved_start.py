@@ -141,6 +141,9 @@ class _Recorded:
     def trace(self, row: dict[str, float | str]) -> None:
         """Not kept."""
 
+    def update(self, **fields: Any) -> None:
+        """Not kept."""
+
 
 def _replayed(run: Run, problem: CompressionProblem) -> Start:
     """The archive of a run's journal, found again by the run's algorithm with recorded values."""

@@ -134,7 +134,7 @@ def test_missing_file_is_a_usage_error(tmp_path):
 def test_records_are_on_the_disk_within_a_second(path, monkeypatch):
     clock, synced = [100.0], []
     monkeypatch.setattr("opt.journal.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("opt.journal.os.fsync", lambda file: synced.append((clock[0], os.fstat(file).st_size)))
+    monkeypatch.setattr("opt.locking.os.fsync", lambda file: synced.append((clock[0], os.fstat(file).st_size)))
     journal = Journal(path)
     sizes = {}
     for clock[0] in (100.5, 101.0, 101.5, 102.0, 102.4, 102.6):
