@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from opt.errors import UsageError
 from opt.terminal import printable, ready_for_any_text, tell
 
+_OF_THE_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EISDIR, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 LONGEST_ERROR = 1000
 """Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""
 
@@ -29,13 +33,10 @@ def execute(main: Callable[[Sequence[str]], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-            reason = f"{error.strerror}; free space or choose another"
-            code = complain(f"cannot write {error.filename or 'a file'}: {reason}")
-        elif error.filename is not None:  # a path that the system refuses: too long, a loop of links, no folder
-            code = complain(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; give another path")
-        else:
+        if error.errno not in _OF_THE_DISK and error.filename is None:
             raise
+        where = str(error.filename or "a file")
+        code = complain(f"cannot read or write {where}: {error.strerror}; free space or choose another")
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)

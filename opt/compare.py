@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from opt import atomic, csv_table, picture
+from opt import atomic, csv_table
 from opt.command import execute
 from opt.comparability import check_field, doubts, same_objectives, usable_runs, value_of
 from opt.comparison import Comparison, compare_runs
@@ -19,6 +19,7 @@ from opt.comparison_tables import Tables, make_tables
 from opt.errors import UsageError
 from opt.front_table import make_console, say
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.run import Run, find_runs
 from opt.significance import RankTest
 from opt.terminal import printable
@@ -193,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _png(figure: Figure) -> bytes:
     # without the date and version that a PNG would carry, the same runs give the same file
-    return picture.encode(figure, "png", dpi=DPI, metadata={"Software": None})
+    return rendered(figure, dpi=DPI, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic, picture
+from opt import atomic
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
@@ -98,10 +99,10 @@ def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    data = picture.encode(figure, file.suffix[1:].lower(), dpi=DPI)
+    picture = rendered(figure, kind=file.suffix[1:].lower(), dpi=DPI)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(file, data)
+        atomic.write_bytes(file, picture)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}; give another --out FILE") from None
 

@@ -11,11 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from native.graph import draw
-from opt import atomic, picture
+from opt import atomic
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from opt.terminal import tell
@@ -163,10 +164,10 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     if layered:
         figures["front.png"] = front_figure(layered[0])
     for name, figure in figures.items():
-        data = picture.encode(figure, "png", dpi=DPI)
+        picture = rendered(figure, dpi=DPI)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, data)
+            atomic.write_bytes(out / name, picture)
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in figures]

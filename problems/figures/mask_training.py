@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import csv_table, picture
+from opt import csv_table
 from opt.command import execute
 from opt.errors import UsageError, nearest
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
@@ -98,8 +99,8 @@ def curves_figure(table: pd.DataFrame) -> Figure:
 
 def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
     """Write curves.csv and curves.png."""
-    curves = picture.encode(curves_figure(table), "png", dpi=DPI)
-    return write_files(out, {"curves.csv": csv_table.encode(table), "curves.png": curves})
+    picture = rendered(curves_figure(table), dpi=DPI)
+    return write_files(out, {"curves.csv": csv_table.encode(table), "curves.png": picture})
 
 
 def _choice(name: str, value: str, choices: Sequence[str]) -> Any:

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic, csv_table, picture
+from opt import atomic, csv_table
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from opt.terminal import tell
@@ -154,9 +155,9 @@ def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path, *, t
     structure = structure_table(problem, masks)
     files: dict[str, bytes] = {
         "similarity.csv": csv_table.encode(similarity_table(masks)),
-        "similarity.png": _png(similarity_figure(masks)),
+        "similarity.png": rendered(similarity_figure(masks), dpi=DPI),
         "structure.csv": csv_table.encode(structure),
-        "structure.png": _png(structure_figure(structure)),
+        "structure.png": rendered(structure_figure(structure), dpi=DPI),
     }
     return write_files(out, files)
 
@@ -174,10 +175,6 @@ def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in files]
-
-
-def _png(figure: Figure) -> bytes:
-    return picture.encode(figure, "png", dpi=DPI)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic, picture
+from opt import atomic
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front import EXACT_FRONT, spread
 from opt.options import OptionParser
+from opt.picture import rendered
 from opt.plot_series import GREY, PALETTE
 from opt.run import Run, find_runs
 from opt.terminal import tell
@@ -142,10 +143,10 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     if len(runs) > 1:
         figures["models.png"] = models_figure(runs)
     for name, figure in figures.items():
-        data = picture.encode(figure, "png", dpi=DPI)
+        picture = rendered(figure, dpi=DPI)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, data)
+            atomic.write_bytes(out / name, picture)
         except OSError as error:
             raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
     return [out / name for name in figures]

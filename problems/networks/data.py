@@ -15,7 +15,7 @@ from torch import Tensor
 from opt.errors import UsageError, nearest
 from problems.networks import cifar
 from problems.networks.idx import read_idx
-from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, is_folder
+from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder
 
 DATASETS = ("digits", *IDX_SOURCES, "cifar10")
 """Names that `load_dataset` knows; anything else is a folder of IDX files."""
@@ -126,7 +126,7 @@ def load_dataset(
     Raises:
         UsageError: unknown name, files missing, damaged or not matching each other, impossible n_search.
     """
-    folder = None if data_dir is None else _expanded(data_dir)
+    folder = None if data_dir is None else in_home(data_dir)
     if name == "digits":
         return _digits(split_seed, n_search)
     if name in IDX_SOURCES:
@@ -136,8 +136,8 @@ def load_dataset(
         batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
         images, labels = zip(*batches[:-1], strict=True)
         train, test = (np.concatenate(images), np.concatenate(labels)), batches[-1]
-    elif is_folder(_expanded(name)):
-        found = [_find_in_folder(_expanded(name), names) for names in _FOLDER_FILES]
+    elif is_folder(in_home(name)):
+        found = [_find_in_folder(in_home(name), names) for names in _FOLDER_FILES]
         train, test = _read_idx_pair(found[0], found[1]), _read_idx_pair(found[2], found[3])
     else:
         raise UsageError(
@@ -199,14 +199,6 @@ def _digits(split_seed: int, n_search: float | None) -> Dataset:
     pixels = digits.images.astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)
     return _split("digits", (pixels[train], labels[train]), (pixels[test], labels[test]), split_seed, n_search, 16)
-
-
-def _expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with ~ and ~user written out, as it is where there is no such user."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
 
 
 def _find_in_folder(folder: Path, names: tuple[str, ...]) -> Path:

@@ -83,8 +83,20 @@ def cache_folder() -> Path:
     """Folder for what we fetch or compute once: `$OPT_CACHE_DIR`, else `~/.cache/opt-compress`."""
     given = os.environ.get("OPT_CACHE_DIR")
     if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "opt-compress"
+        return in_home(given)
+    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "opt-compress"
+
+
+def in_home(path: str | os.PathLike[str]) -> Path:
+    """The path with `~` or `~user` at its begin put in.
+
+    Raises:
+        UsageError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path} begins with the folder of a user who is unknown here; give the whole path") from None
 
 
 def idx_files(name: str, *, data_dir: Path | None, download: bool) -> list[Path]:
