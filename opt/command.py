@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from opt.errors import UsageError
 from opt.terminal import printable, ready_for_any_text, tell
 
+_OF_THE_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EISDIR, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE,
+)  # fmt: skip
 LONGEST_ERROR = 1000
 """Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""
 
@@ -34,7 +38,7 @@ def execute(main: Callable[[Sequence[str]], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _OF_THE_DISK and error.filename is None:
             raise
         where = _cut(str(error.filename or "a file"))
         code = complain(f"cannot read or write {where}: {error.strerror}; free space or choose another")
