@@ -164,6 +164,26 @@ def test_states_of_parents_outlive_their_children_and_memory_is_bounded():
     assert exact.logits(children[0]).tobytes() == fresh_logits(widths, False, children[0]).tobytes()
 
 
+def test_states_are_remembered_up_to_the_memory_and_the_longest_unused_goes_first():
+    widths, n_kept = (12, 40, 30, 20, 4), 5
+    each = 8 * N * (30 + 20 + 40 // 8 + 1)
+    exact = network(widths, bias=True, cache_bytes=n_kept * each + each // 2)[0]
+    rng = np.random.default_rng(4)
+    genomes = [random_genome(exact, rng) for _ in range(12)]
+    for i, genome in enumerate(genomes):
+        first = exact.logits(genome)
+        assert exact.logits(genome) is first, "remembered"
+        assert len(exact._states) == min(i + 1, n_kept)
+        if i >= 2:
+            assert exact.logits(genomes[0]) is kept, "used again and again, so it stays"
+        kept = exact.logits(genomes[0])
+    assert list(exact._states) == [g.key for g in (*genomes[-4:], genomes[0])]
+    many = network((12, 9, 4), bias=True, cache_bytes=1 << 40)[0]
+    for _ in range(70):
+        many.logits(random_genome(many, rng))
+    assert len(many._states) == 64
+
+
 def test_other_images_give_other_logits():
     exact, weights, biases, _ = network(SHAPES["three"], bias=True)
     genome = random_genome(exact, np.random.default_rng(5))
