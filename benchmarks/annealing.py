@@ -45,7 +45,7 @@ from opt.algorithms.annealing.moves import moves_of
 from opt.budget import Budget
 from opt.default_operators import permutation_operators
 from opt.engine import Search
-from opt.run import versions
+from opt.provenance import versions
 from opt.scalarise import Scalariser
 
 # fmt: off

@@ -29,7 +29,8 @@ from pymoo.problems import get_problem
 import opt
 from opt.compare import compare
 from opt.plot_attainment import attainment_surfaces
-from opt.run import find_runs, versions
+from opt.provenance import versions
+from opt.run import find_runs
 
 ALGORITHMS = ("nsga2", "ga", "sga", "random")
 N_GEN = 100

@@ -35,7 +35,8 @@ from opt.algorithms import find_algorithm
 from opt.algorithms.pymoo_builtin import nsga2
 from opt.budget import Budget
 from opt.engine import Search
-from opt.run import RunDirectory, versions
+from opt.provenance import versions
+from opt.run import RunDirectory
 from opt.scalarise import Scalariser
 
 N_GEN = 200

@@ -28,7 +28,7 @@ import torch
 
 from operators.masks import Swap, as_population
 from opt.errors import UsageError
-from opt.run import versions
+from opt.provenance import versions
 from problems.masks import Masks
 
 REPEATS = 7

@@ -30,7 +30,7 @@ from simanneal import Annealer
 from operators.masks import MaskGenome, as_population
 from opt import minimize
 from opt.errors import UsageError
-from opt.run import versions
+from opt.provenance import versions
 from problems.masks import Masks
 
 LARGEST = 0.002

@@ -22,6 +22,7 @@ from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
 from opt.ranges import OPTIONS, SEED, check_option, check_words
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
+from opt.yaml_file import read_yaml
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
 FLAGS = (
@@ -34,6 +35,7 @@ FLAGS = (
     "--fail-fast",
     "--quiet",
     "--force",
+    "--trust",
 )
 FILES = ("--config", "--resume", "--study")
 _GENERAL: tuple[tuple[str, Any, Any, str], ...] = (
@@ -93,6 +95,7 @@ class Scanned:
     is_print_config: bool
     is_print_job: bool
     is_forced: bool
+    is_trust: bool
     tokens: tuple[str, ...]
 
 
@@ -115,6 +118,8 @@ def scan(argv: Sequence[str]) -> Scanned:
             continue
         name, has_value, value = token.partition("=")
         if name in FLAGS:
+            if has_value and name not in SWITCHES:
+                raise UsageError(f"{name} takes no value, got {token}")
             flags.add(name)
             if name in SWITCHES:
                 rest.append(token)
@@ -143,17 +148,13 @@ def scan(argv: Sequence[str]) -> Scanned:
         is_print_config=bool(flags & {"--print-config", "--print_config"}),
         is_print_job="--print-job" in flags,
         is_forced="--force" in flags,
+        is_trust="--trust" in flags,
         tokens=(*config, *rest),
     )
 
 
 def _config_tokens(path: Path) -> list[str]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read config file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file {path} is not YAML: {error}") from None
+    loaded = read_yaml(path, "config file")
     if loaded is None:
         return []
     if not isinstance(loaded, dict):

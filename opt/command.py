@@ -5,9 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from opt.errors import UsageError
+from opt.terminal import printable, ready_for_any_text, tell
+
+LONGEST_ERROR = 1000
+"""Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""
 
 _OF_THE_DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
@@ -17,6 +22,8 @@ _OF_THE_DISK = (
 
 def execute(main: Callable[[Sequence[str]], int | None]) -> None:
     """Run `main(argv)` and exit with its code; 2 and one line on stderr for what the user can put right."""
+    ready_for_any_text()
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
@@ -42,12 +49,20 @@ def _cut(path: str) -> str:
     return path if len(path) <= 100 else f"{path[:60]}..."
 
 
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """A library's warning, which may quote a name, as Python shows it, but `printable`."""
+    tell(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
+
+
 def warn(message: str) -> None:
     """Print one line of warning to stderr: what failed without failing the command."""
-    print(f"warning: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"warning: {' '.join(message.split())}", file=sys.stderr)
 
 
 def complain(message: str) -> int:
     """Print one error line to stderr; the exit code of a usage error."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = printable(" ".join(message.split()))
+    if len(line) > LONGEST_ERROR:
+        line = f"{line[: LONGEST_ERROR // 2]} ... {line[-LONGEST_ERROR // 2 :]}"
+    print(f"error: {line}", file=sys.stderr)
     return 2

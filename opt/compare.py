@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from opt import atomic
+from opt import atomic, csv_table
 from opt.command import execute
 from opt.comparability import check_field, doubts, same_objectives, usable_runs, value_of
 from opt.comparison import Comparison, compare_runs
@@ -22,6 +22,7 @@ from opt.options import OptionParser
 from opt.picture import rendered
 from opt.run import Run, find_runs
 from opt.significance import RankTest
+from opt.terminal import printable
 
 FOLDER = "comparison"
 DPI = 110
@@ -108,9 +109,9 @@ def write_comparison(verdict: Verdict, out: Path, *, command: str | None = None)
 
     pictures = {name: _png(figure) for name, figure in draw(verdict).items()}
     files = {"index.html": page(verdict, pictures, command=command).encode()}
-    files["warnings.txt"] = "".join(text + "\n" for text in verdict.all_warnings).encode()
+    files["warnings.txt"] = "".join(printable(text) + "\n" for text in verdict.all_warnings).encode()
     for field in fields(verdict.tables):
-        files[f"{field.name}.csv"] = getattr(verdict.tables, field.name).to_csv(index=False).encode()
+        files[f"{field.name}.csv"] = csv_table.encode(getattr(verdict.tables, field.name))
     files |= {f"{name}.png": data for name, data in pictures.items()}
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from opt.comparison import Comparison, MeasuredRun
 from opt.comparison_report import method
 from opt.front import spread
 from opt.plot_comparison import styles
+from opt.terminal import printable
 
 if TYPE_CHECKING:
     from opt.compare import Verdict
@@ -52,7 +53,7 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
     style, script = ((resources / f"compare.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     body = ["<h1>Comparison</h1>"]
     if command:
-        body.append(f"<p>Made by <code>{html.escape(command)}</code></p>")
+        body.append(f"<p>Made by <code>{_text(command)}</code></p>")
     # a single problem's warnings stand at its head anyway, which is then the head of the page
     body.append(_warnings(verdict.all_warnings if len(verdict.comparisons) > 1 else verdict.warnings))
     points = []
@@ -71,7 +72,7 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Comparison: {html.escape(', '.join(c.problem for c in verdict.comparisons))}</title>\n"
+        f"<title>Comparison: {_text(', '.join(c.problem for c in verdict.comparisons))}</title>\n"
         f"<style>\n{style}</style></head>\n<body>\n" + "\n".join(body) + "\n"
         f'<script type="application/json" id="fronts">{_embedded(data)}</script>\n<script>\n{script}</script>\n'
         "</body></html>\n"
@@ -105,14 +106,18 @@ def points_of(comparison: Comparison) -> dict[str, Any]:
                     "r": number,
                     "j": int(m.joint_points[i]) if m.is_joint[i] else None,
                     "f": [float(row[name]) for name in names],
-                    "p": "\n".join(f"{name}: {_cell(row[name])}" for name in about),
+                    "p": "\n".join(f"{printable(name)}: {_cell(row[name])}" for name in about),
                 }
             )
     return {
-        "objectives": [o.label for o in comparison.objectives],
-        "groups": [{"name": group, "colour": look[group].colour} for group in comparison.groups],
+        "objectives": [printable(o.label) for o in comparison.objectives],
+        "groups": [{"name": printable(group), "colour": look[group].colour} for group in comparison.groups],
         "runs": [
-            {"name": m.run.path.name, "seed": m.run.manifest["seed"], "g": comparison.groups.index(m.group)}
+            {
+                "name": printable(m.run.path.name),
+                "seed": m.run.manifest["seed"],
+                "g": comparison.groups.index(m.group),
+            }
             for m in comparison.runs
         ],
         "owners": owners,
@@ -127,8 +132,8 @@ def _section(comparison: Comparison, verdict: Verdict, pictures: Mapping[str, by
     def own(table: pd.DataFrame) -> pd.DataFrame:
         return table[table["problem"] == comparison.problem].drop(columns=["problem", "warnings"], errors="ignore")
 
-    parts = [f"<section><h2>{html.escape(comparison.problem)}</h2>", _warnings(comparison.warnings)]
-    parts += [f"<p class=method>{html.escape(text[0].upper() + text[1:])}.</p>" for text in method(comparison)]
+    parts = [f"<section><h2>{_text(comparison.problem)}</h2>", _warnings(comparison.warnings)]
+    parts += [f"<p class=method>{_text(text[0].upper() + text[1:])}.</p>" for text in method(comparison)]
     summary = own(tables.summary)
     is_target = summary["measure"].str.contains("_to_")
     parts += ["<h3>Groups</h3>", _table(summary[~is_target].dropna(axis="columns", how="all"))]
@@ -160,19 +165,19 @@ def _commands(runs: Sequence[MeasuredRun]) -> str:
 def _warnings(texts: Sequence[str]) -> str:
     if not texts:
         return ""
-    items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    items = "".join(f"<li>{_text(text)}</li>" for text in texts)
     return f"<div class=warnings role=note><b>Read this first</b><ul>{items}</ul></div>"
 
 
 def _picture(data: bytes, about: str) -> str:
     source = base64.b64encode(data).decode()
-    text = html.escape(about, quote=True)
+    text = _text(about)
     return f'<figure><img alt="{text}" src="data:image/png;base64,{source}"><figcaption>{text}</figcaption></figure>'
 
 
 def _table(table: pd.DataFrame) -> str:
     """A table whose columns sort on a click; a number's whole value is in `data-v`."""
-    head = "".join(f"<th>{html.escape(str(name).replace('_', ' '))}</th>" for name in table.columns)
+    head = "".join(f"<th>{_text(str(name).replace('_', ' '))}</th>" for name in table.columns)
     rows = []
     for row in table.itertuples(index=False):
         cells = []
@@ -183,15 +188,20 @@ def _table(table: pd.DataFrame) -> str:
                 cells.append(f"<td class=n{known}>{_cell(value)}</td>")
             else:
                 long = " class=long" if len(str(value)) > LONG else ""
-                cells.append(f"<td{long}>{html.escape(str(value))}</td>")
+                cells.append(f"<td{long}>{_text(value)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+
+
+def _text(value: object) -> str:
+    """Text of any origin for the page: nothing in it is markup, or turns the direction of what stands around it."""
+    return html.escape(printable(value), quote=True)
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         return "" if math.isnan(value) else f"{value:.5g}"
-    return str(value)
+    return printable(value)
 
 
 def _embedded(data: str) -> str:

@@ -10,7 +10,7 @@ import orjson
 import pandas as pd
 from safetensors.numpy import save
 
-from opt import atomic
+from opt import atomic, csv_table
 from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
 from opt.hooks import Complaints, description_of, references_of, tensors_of, tests_of
@@ -65,9 +65,15 @@ def write_front(
         arrays = tensors_of(problem, X[k], complaints)
         if arrays:
             about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
+            about = {_in_utf8(name): _in_utf8(value) for name, value in about.items()}
             (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
-    atomic.write_bytes(run.path / "front.csv", table.to_csv(index=False).encode())
+    atomic.write_bytes(run.path / "front.csv", csv_table.encode(table))
     return table
+
+
+def _in_utf8(text: str) -> str:
+    """Text that safetensors takes: half a character, as in a path that is not UTF-8, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _in_order(data: bytes) -> bytes:
@@ -110,7 +116,7 @@ def write_references(
     if not rows:
         return None
     table = pd.DataFrame(rows)
-    atomic.write_bytes(run.path / "references.csv", table.to_csv(index=False).encode())
+    atomic.write_bytes(run.path / "references.csv", csv_table.encode(table))
     return table
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from opt.front import spread
 from opt.run import Run
+from opt.terminal import SafeConsole
 
 MOST_ROWS = 15
 MOST_COLUMNS = 10
@@ -20,7 +21,7 @@ PIPE_WIDTH = 240
 def make_console() -> Console:
     """A console as wide as the terminal, or wide enough that nothing is cut where there is none."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return SafeConsole(width=width, highlight=False, markup=False, emoji=False)
 
 
 def say(console: Console, line: str) -> None:

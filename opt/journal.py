@@ -17,6 +17,7 @@ import orjson
 
 from opt.errors import UsageError
 from opt.locking import LockedFile
+from opt.plain_file import check_regular
 
 FORMAT = "opt-journal"
 VERSION = 1
@@ -58,6 +59,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
             record before its end.
     """
     try:
+        check_regular(path)
         raw = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read journal {path}: {error.strerror}; expected a run directory's file") from None
@@ -107,6 +109,8 @@ class Journal:
         self.records: list[dict[str, Any]] = []
         self.n_dropped = 0
         try:
+            if path.exists():
+                check_regular(path)
             self._file = LockedFile(path, noted=noted)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from None

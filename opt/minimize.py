@@ -21,6 +21,7 @@ from opt.pymoo_object import budget_of, name_of_algorithm, spec_of
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
+from opt.trust import Code, check_code, recorded_by
 
 DEFAULT_OUT = "runs"
 
@@ -63,6 +64,7 @@ def minimize(
     out: str | Path = DEFAULT_OUT,
     resume: str | Path | None = None,
     force: bool = False,
+    trust: bool = False,
     threads: int = 1,
     keep: int = 200,
     fail_fast: bool = False,
@@ -92,6 +94,8 @@ def minimize(
         resume: An unfinished run of the same problem and request to go on with; the rest of the
             arguments then come from that run. An algorithm object, and objects given as `sampling`, are given again.
         force: Go on with it though the problem's code, data, parameters or versions have changed.
+        trust: Resume although an algorithm's parameter in the run's manifest names a function, such as annealing's
+            `schedule`, that is not under the present folder or not on record as what it was.
         threads: Threads of linear algebra.
         keep: Most solutions saved as safetensors.
         fail_fast: Stop on the first candidate that cannot be evaluated.
@@ -121,9 +125,12 @@ def minimize(
         run = load_run(resume)
         if run.status == "finished":
             return run
+        asked = Request.from_manifest(run.manifest)
+        codes = [Code(parameters=(asked.parameters,))]
+        check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=force)
         return run_search(
             task,
-            Request.from_manifest(run.manifest),
+            asked,
             resume=run,
             is_forced=force,
             start=start,

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
+
+from opt.terminal import printable
 
 
 def rendered(figure: Figure, *, kind: str = "png", dpi: int, metadata: dict[str, Any] | None = None) -> bytes:
     """Draw a figure.
 
     A user's names, paths and parameters may hold what matplotlib takes for a formula, such as two dollar signs:
-    they are drawn as they are. A letter that the font lacks becomes a box, without a warning for each.
+    they are drawn as they are. A letter that the font lacks becomes a box, without a warning for each; what no
+    font can draw, such as half a character, is written escaped.
 
     Args:
-        figure: What to draw.
+        figure: What to draw; its texts are changed.
         kind: A format that matplotlib writes.
         dpi: Dots an inch.
         metadata: As `Figure.savefig` takes it.
     """
     without_formulas(figure)
+    _make_printable(figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
@@ -44,3 +49,20 @@ def without_formulas(figure: Figure) -> None:
     for text in figure.findobj(Text):
         if id(text) not in numbers:
             text.set_parse_math(False)
+
+
+def _make_printable(figure: Figure) -> None:
+    """Write escaped what no font can draw."""
+    for axes in figure.get_axes():
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, FuncFormatter):  # also what names given for ticks become
+                formatter.func = _printable_answers(formatter.func)
+    for artist in figure.findobj(Text):
+        assert isinstance(artist, Text)
+        if (shown := printable(artist.get_text())) != artist.get_text():
+            artist.set_text(shown)
+
+
+def _printable_answers(write: Callable[..., str]) -> Callable[..., str]:
+    return lambda *given: printable(write(*given))

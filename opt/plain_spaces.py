@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,30 @@ def all_plain(kind: str, n_var: int, xl: np.ndarray, xu: np.ndarray) -> Iterator
     elif kind == "real":
         rows, dtype = iter([tuple(xl)]), np.float64
     else:
-        rows = _product(tuple(range(int(low), int(high) + 1) for low, high in zip(xl, xu, strict=True)))
+        yield from grid([range(int(low), int(high) + 1) for low, high in zip(xl, xu, strict=True)], dtype)
+        return
+    yield from _chunks(rows, n_var, dtype)
+
+
+def grid(sides: Sequence[Sequence[Any] | np.ndarray], dtype: Any) -> Iterator[np.ndarray]:
+    """Every combination of one value a variable, in lexicographic order.
+
+    Args:
+        sides: The values of each variable.
+        dtype: Of the arrays.
+
+    Returns:
+        Arrays of shape (k, len(sides)).
+    """
+    return _chunks(_product(tuple(sides)), len(sides), dtype)
+
+
+def _chunks(rows: Iterator[tuple[Any, ...]], n_var: int, dtype: Any) -> Iterator[np.ndarray]:
     while chunk := list(itertools.islice(rows, CHUNK)):
         yield np.array(chunk, dtype=dtype).reshape(len(chunk), n_var)
 
 
-def _product(sides: tuple[range, ...]) -> Iterator[tuple[int, ...]]:
+def _product(sides: tuple[Sequence[Any] | np.ndarray, ...]) -> Iterator[tuple[Any, ...]]:
     """As itertools.product, which would first write every side out in full."""
     if not sides:
         yield ()

@@ -18,6 +18,7 @@ from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
 from opt.plot_trace import trace_figure
 from opt.run import Run, find_runs
+from opt.terminal import tell
 
 DPI = 130
 LONGEST_NAME = 80
@@ -74,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.read(argv)
     runs = find_runs(options.runs)
     for file in write_plots(runs, out=None if options.out is None else Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from opt.budget import Budget
 from opt.problem import Objective
 from opt.search_state import State
+from opt.terminal import SafeConsole, printable, tell
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1
@@ -38,7 +38,8 @@ class SearchProgress:
         self._last = ""
         self._bar: Progress | None = None
         if not silent and sys.stdout.isatty():
-            self._bar = Progress(BarColumn(bar_width=20), TextColumn("{task.description}"), console=Console())
+            text = TextColumn("{task.description}", markup=False)
+            self._bar = Progress(BarColumn(bar_width=20), text, console=SafeConsole(emoji=False))
             self._task = self._bar.add_task("starting", total=1.0)
             self._bar.start()
 
@@ -67,17 +68,17 @@ class SearchProgress:
         if self._bar and not self._bar.finished:
             self._bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(message, flush=True)
+            tell(message, flush=True)
 
     def _show(self, state: State, now: float) -> None:
         self._shown = now
         done = self.budget.fraction(n_gen=state.n_gen, n_eval=state.n_eval, seconds=state.seconds)
         line = self.line(state, done)
         if self._bar:
-            self._bar.update(self._task, completed=done, description=line)
+            self._bar.update(self._task, completed=done, description=printable(line))
         elif line != self._last:
             self._last = line
-            print(line, flush=True)
+            tell(line, flush=True)
 
     def line(self, state: State, done: float) -> str:
         """The progress line of `state`; `done` is the share of the budget that is spent."""

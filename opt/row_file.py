@@ -43,7 +43,7 @@ class RowFile:
 def _whole_rows(path: Path, header: str, *, at_most: int) -> list[str]:
     """The first rows that are whole and follow on each other, `at_most` of them; none under another header."""
     rows: list[str] = []
-    if not path.exists():
+    if not path.is_file():
         return rows
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     if not lines or lines[0] != header + "\n":

@@ -13,11 +13,8 @@ plots/          the front and the convergence as pictures
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,37 +24,18 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic, journal
+from opt import atomic, csv_table, journal
 from opt.errors import UsageError
 from opt.locking import this_process
+from opt.names import check_name
+from opt.plain_file import check_regular, read_json
 from opt.problem import Objective
 from opt.row_file import RowFile
+from opt.terminal import tell
 
 MANIFEST_VERSION = 1
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
 REQUIRED = ("status", "problem", "objectives", "algo", "seed", "budget", "request")
-PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what a run computes."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def code_fingerprint(file: str | None) -> dict[str, str]:
-    """This program's version, and the digest of the problem's source file where there is one."""
-    found = {}
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        found["opt"] = importlib.metadata.version("opt-compress")
-    if file is not None and Path(file).is_file():
-        found["problem"] = hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
-    return found
 
 
 def now() -> str:
@@ -105,6 +83,8 @@ class RunDirectory:
                     made = path
                     break
                 except FileExistsError:
+                    if name is not None:
+                        raise
                     number += 1
             manifest = {"format": "opt-run", "version": MANIFEST_VERSION, **manifest, "created": now()}
             manifest |= {"status": "running", "process": this_process()}
@@ -226,12 +206,12 @@ class Run:
 
     def solution(self, solution_id: str) -> dict[str, Any]:
         """The arrays of one saved solution of the front, by name."""
-        from safetensors.numpy import load_file
-
-        path = self.path / "solutions" / f"{solution_id}.safetensors"
-        if not path.exists():
-            raise UsageError(f"{self.path} has no saved solution {solution_id!r}; see the column id of its front.csv")
-        return load_file(path)
+        path = self.path / "solutions" / f"{check_name(solution_id, f'{self.path}: solution')}.safetensors"
+        try:
+            return read_arrays(path)
+        except FileNotFoundError:
+            text = f"{self.path} has no saved solution {solution_id!r}; see the column id of its front.csv"
+            raise UsageError(text) from None
 
     def plot(self, out: str | Path | None = None) -> Path:
         """Plot the front and the convergence; the path of the front's picture."""
@@ -242,12 +222,35 @@ class Run:
     def _table(self, name: str) -> pd.DataFrame:
         path = self.path / name
         try:
-            return pd.read_csv(path)
+            return csv_table.read(path)
         except FileNotFoundError:
             hint = f"python -m opt.solve --resume {self.path}"
             raise UsageError(f"{path} is missing: the run is {self.status}; finish it with {hint}") from None
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
             raise UsageError(f"{path} is not a readable table ({error}); resume or repeat the run") from None
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The arrays in a safetensors file, by name.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UsageError: It cannot be read, or is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        check_regular(path)
+        # the library opens no path that is not UTF-8
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; restore it from a copy") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        # a header that lies, or numbers of a kind that NumPy has not
+        raise UsageError(f"{path} is damaged or no solution ({error}); restore it from a copy") from None
 
 
 def load_run(path: str | Path) -> Run:
@@ -258,12 +261,14 @@ def load_run(path: str | Path) -> Run:
     """
     path = Path(path)
     file = path / "manifest.json"
-    if not file.exists():
-        reason = "has no manifest.json" if path.is_dir() else "does not exist" if not path.exists() else "is a file"
-        raise UsageError(f"{path} is not a run directory: it {reason}; `python -m opt.show` lists the runs")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        manifest = read_json(file)
+    except (FileNotFoundError, NotADirectoryError):
+        reason = "has no manifest.json" if path.is_dir() else "does not exist" if not path.exists() else "is a file"
+        raise UsageError(f"{path} is not a run directory: it {reason}; `python -m opt.show` lists the runs") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}; give another, or restore it from a copy") from None
+    except ValueError as error:
         raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or start a new run") from None
     if not isinstance(manifest, dict) or manifest.get("format") != "opt-run":
         raise UsageError(f"{path} is not a run directory of this program: manifest.json has no format opt-run")
@@ -302,7 +307,7 @@ def list_runs(folder: str | Path) -> list[Run]:
         try:
             runs.append(load_run(manifest.parent))
         except UsageError as error:
-            print(f"passed over: {error}", file=sys.stderr)
+            tell(f"passed over: {error}", file=sys.stderr)
     return sorted(runs, key=lambda r: (r.manifest.get("created", ""), r.path.name))
 
 
@@ -344,13 +349,16 @@ def check_folder(out: Path) -> None:
 
 
 def _json(manifest: dict[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # half a character, as in a path that is not UTF-8, becomes the escape that JSON has for it
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _is_locked(path: Path) -> bool:
     import fcntl
 
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

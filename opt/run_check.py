@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt import journal
+from opt import csv_table, journal
 from opt.archive import hypervolume, nondominated
 from opt.errors import UsageError
 from opt.recorded import values
-from opt.run import Run, load_run
+from opt.run import Run, load_run, read_arrays
 
 TOLERANCE = 1e-9
 """Relative difference up to which two numbers are taken as equal; history.csv holds ten digits."""
@@ -218,16 +218,13 @@ def _check_recorded(ids: pd.Series, F: np.ndarray, records: list[dict[str, Any]]
 
 
 def _check_solutions(folder: Path, ids: set[str]) -> Finding:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     files = sorted(folder.glob("*.safetensors"))
     for file in files:
         if file.stem not in ids:
             return Finding("wrong", "solutions", f"{file.name} is not in front.csv")
         try:
-            load_file(file)
-        except (SafetensorError, OSError, ValueError) as error:
+            read_arrays(file)
+        except (UsageError, OSError) as error:
             return Finding("wrong", "solutions", f"{file.name} cannot be read: {error}")
     text = f"saved: {len(files)} of {len(ids)}, each readable and in front.csv"
     return Finding("ok", "solutions", text if files else "none saved")
@@ -243,7 +240,7 @@ def _equal(a: float, b: float) -> bool:
 
 def _table(path: Path, text: list[str] | None = None) -> pd.DataFrame | Finding:
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(text or [], str), on_bad_lines="skip")
+        return csv_table.read(path, dtype=dict.fromkeys(text or [], str), skip_bad_lines=True)
     except FileNotFoundError:
         return Finding("wrong", path.name, "is missing")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:

@@ -35,12 +35,14 @@ from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
 from opt.search_state import State
 from opt.stop_signals import GivenUpError, on_stop_signals
+from opt.trust import Code, function_digests
 from opt.warm_start import Start, offering
 
 TRACEBACK = "traceback.txt"
 """Where a run that the user's code ended keeps what a programmer wants to see."""
 STOP_FILE_SECONDS = 1.0
-_LONGEST_SLUG = 50
+LONGEST_SLUG = 80
+"""Bytes of a problem's name in that of its run directory; a file system takes 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,8 @@ def _manifest(
 ) -> dict[str, Any]:
     """What a new run's manifest says before it begins."""
     parameters = {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
+    file = None if origin["file"] is None else Path(origin["file"])
+    functions = function_digests([Code(file=file, parameters=(request.parameters, origin["parameters"] or {}))])
     return {
         "command": command,
         "problem": origin | {"arguments": made_by["arguments"]},
@@ -229,6 +233,7 @@ def _manifest(
         "budget": request.budget.as_dict(),
         "request": asdict(request),
         **{name: made_by[name] for name in ("versions", "code", "sources", "data")},
+        **({"functions": functions} if functions else {}),
     }
 
 
@@ -374,5 +379,5 @@ def _names(objectives: list[dict[str, Any]]) -> str:
 
 
 def _slug(name: str) -> str:
-    # short enough that the run's folder, and files named after it, can be made
-    return "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())[:_LONGEST_SLUG]
+    slug = "".join(c if c.isalnum() or c in "+,_-" else "-" for c in name.lower())
+    return slug.encode()[:LONGEST_SLUG].decode(errors="ignore")

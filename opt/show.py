@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from rich.table import Table
 from opt.command import execute
 from opt.errors import UsageError
 from opt.front_table import make_console, number, print_front, say
+from opt.names import is_name
 from opt.options import OptionParser
 from opt.progress import duration
 from opt.run import Run, list_runs, load_run
 from opt.run_check import check_run
 from opt.study import is_study, read_index
+from opt.terminal import tell
 
 
 def main(argv: Sequence[str]) -> int:
@@ -128,9 +131,9 @@ def print_run(run: Run, console: Console) -> None:
         say(console, f"  {name:<18} {about}")
     say(console, "")
     if status in ("finished", "failed"):
-        say(console, f"next: python -m opt.plot {run.path}")
+        say(console, f"next: python -m opt.plot {shlex.quote(str(run.path))}")
     else:
-        say(console, f"next: python -m opt.solve --resume {run.path}")
+        say(console, f"next: python -m opt.solve --resume {shlex.quote(str(run.path))}")
 
 
 def print_studies(folder: Path, console: Console) -> None:
@@ -154,7 +157,8 @@ def print_study(path: Path, console: Console) -> None:
         table.add_row(*("" if pd.isna(value) else number(value) for value in row))
     console.print(table)
     unfinished = int((index["status"] != "finished").sum())
-    command = f"python -m opt.solve --resume {path}" if unfinished else f"python -m opt.compare {path}"
+    quoted = shlex.quote(str(path))
+    command = f"python -m opt.solve --resume {quoted}" if unfinished else f"python -m opt.compare {quoted}"
     say(console, f"\n{len(index)} runs, {unfinished} of them not finished\nnext: {command}")
 
 
@@ -162,7 +166,7 @@ def _refreshed(index: pd.DataFrame, study: Path) -> pd.DataFrame:
     """The index with runs that are under way, or were when their command was killed, as they stand now."""
     index = index.astype(object)
     for i, name in index.loc[index["status"] == "waiting", "run"].items():
-        if (study / str(name) / "manifest.json").exists():
+        if is_name(name) and (study / str(name) / "manifest.json").exists():
             run = load_run(study / str(name))
             for column, value in ({"status": run.status} | _progress(run)).items():
                 if column in index:
@@ -181,10 +185,10 @@ def _runs_of(path: Path) -> list[Path]:
 
 def _check(path: Path) -> int:
     """Print one line per check of the run at `path`; 1 when something is wrong."""
-    print(path)
+    tell(path)
     code = 0
     for finding in check_run(path):
-        print(f"  {finding.verdict:<6} {finding.subject:<14} {' '.join(finding.text.split())}")
+        tell(f"  {finding.verdict:<6} {finding.subject:<14} {' '.join(finding.text.split())}")
         code = max(code, int(finding.verdict == "wrong"))
     return code
 

@@ -27,6 +27,7 @@ from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
 from opt.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
 from opt.task import Task, run_task
+from opt.terminal import tell
 
 # options of a sweep that --resume STUDY takes
 _MEANS = ("jobs", "quiet", "backend", "scheduler", "cluster", "task-time", "task-memory")
@@ -46,8 +47,8 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"a study file names its problems; leave out {scanned.problem}")
     if scanned.problem is None and scanned.study is None:
         if scanned.is_help:
-            print(help_text(build_parser(None, None)))
-            print("With a PROBLEM.py, --help also lists the parameters of the problem and of the algorithm.")
+            tell(help_text(build_parser(None, None)))
+            tell("With a PROBLEM.py, --help also lists the parameters of the problem and of the algorithm.")
             return 0
         raise UsageError(f"expected a problem file; usage: {USAGE}")
     if scanned.is_help:
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     if scanned.is_print_config:
         if len(settings) > 1:
             raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
-        print(as_yaml(values, settings[0].algo), end="")
+        tell(as_yaml(values, settings[0].algo), end="")
         return 0
     means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
@@ -83,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
     # what is asked twice, such as seed 2 of `seed: [1, 2]` with two runs each, is done once
     order = list({tasks[i].digest: i for i in reversed(order)}.values())[::-1]
     folder = study_folder(values.out, values.name, tasks)
-    study = Study.asked(folder, [tasks[i] for i in order], [varying[i] for i in order])
+    asked, differing = [tasks[i] for i in order], [varying[i] for i in order]
+    study = Study.asked(folder, asked, differing, trust=scanned.is_trust, is_forced=scanned.is_forced)
     return run_study(study, study.tasks[: len(order)], means, command=command, quiet=values.quiet)
 
 
@@ -148,19 +150,19 @@ def _means(values: Namespace, *, is_forced: bool) -> Means:
 def _print_job(means: Means) -> int:
     if means.cluster is None:
         raise UsageError("--print-job shows what would be submitted to a batch system; give --cluster slurm or pbs")
-    print(job_script(means.cluster, means.job))
+    tell(job_script(means.cluster, means.job))
     return 0
 
 
 def _help(scanned: Scanned) -> int:
     if scanned.problem is None:
-        print(help_text(build_parser(None, None)))
+        tell(help_text(build_parser(None, None)))
         return 0
     names = algorithm_names(scanned.algo)
     problem = load_problem_class(scanned.problem)
-    print(help_text(build_parser(problem, find_algorithm(names[0], problem))))
+    tell(help_text(build_parser(problem, find_algorithm(names[0], problem))))
     if len(names) > 1:
-        print(f"Parameters of {', '.join(names[1:])}: --help with that algorithm alone.")
+        tell(f"Parameters of {', '.join(names[1:])}: --help with that algorithm alone.")
     return 0
 
 
@@ -171,9 +173,10 @@ def _resume(scanned: Scanned) -> int:
         raise UsageError(f"--resume goes on exactly as the run was asked; leave out {scanned.problem or extra[0]}")
     run = load_run(scanned.resume)
     if run.status == "finished":
-        print(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
+        tell(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
         return 0
-    finished = run_task(Task.from_run(run, silent="--quiet" in scanned.tokens), is_forced=scanned.is_forced)
+    task = Task.from_run(run, silent="--quiet" in scanned.tokens, trust=scanned.is_trust, is_forced=scanned.is_forced)
+    finished = run_task(task, is_forced=scanned.is_forced)
     if "--quiet" not in scanned.tokens:
         _report(finished)
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
@@ -191,7 +194,7 @@ def _resume_study(scanned: Scanned) -> int:
     means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
-    study = Study.open(Path(scanned.resume))
+    study = Study.open(Path(scanned.resume), trust=scanned.is_trust, is_forced=scanned.is_forced)
     return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet)
 
 
@@ -201,18 +204,18 @@ def _report(run: Run) -> None:
     m = run.manifest
     n = m["n_solutions"]
     if m["n_failed"]:
-        print(f"{m['n_failed']} evaluations failed:")
+        tell(f"{m['n_failed']} evaluations failed:")
         for reason, count in sorted(m["failures"].items(), key=lambda item: -item[1])[:5]:
-            print(f"  {count} x {reason}")
-    print(
+            tell(f"  {count} x {reason}")
+    tell(
         f"{m['stop_reason']}: {m['n_eval']} evaluations in {duration(m['seconds'])}, "
         f"hypervolume {m['hypervolume']:.5g}, {n} solution{'s' if n != 1 else ''}"
     )
-    print(f"run: {run.path}")
+    tell(f"run: {run.path}")
     if m["status"] == "interrupted":
-        print(f"next: python -m opt.solve --resume {run.path}")
+        tell(f"next: python -m opt.solve --resume {shlex.quote(str(run.path))}")
     else:
-        print(f"next: python -m opt.plot {run.path}")
+        tell(f"next: python -m opt.plot {shlex.quote(str(run.path))}")
 
 
 def _list_algorithms(target: str | None) -> int:
@@ -225,7 +228,7 @@ def _list_algorithms(target: str | None) -> int:
         table.add_row(spec.name, spec.summary, spec.requirement)
     make_console().print(table)
     if problem_class is None:
-        print("A problem may bring algorithms of its own: python -m opt.solve PROBLEM.py --list shows them too.")
+        tell("A problem may bring algorithms of its own: python -m opt.solve PROBLEM.py --list shows them too.")
     return 0
 
 

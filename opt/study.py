@@ -17,14 +17,19 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic
+from opt import atomic, csv_table
 from opt.errors import UsageError
 from opt.locking import LockedFile, this_process
+from opt.names import check_name
+from opt.plain_file import read_json
+from opt.provenance import file_digest
 from opt.run import Run, check_folder, load_run, now
 from opt.task import Task
+from opt.trust import Recorded, check_code, function_digests
 
 VERSION = 1
 FINISHED = "finished"
+_FILES = ("study.json", "index.csv")
 _MEASURES = ("n_gen", "n_eval", "seconds", "hypervolume", "n_solutions")
 
 
@@ -56,29 +61,56 @@ class Study:
             self.note(task, (reasons or {}).get(str(task.name), ""))
 
     @classmethod
-    def open(cls, path: Path) -> Study:
+    def open(cls, path: Path, *, trust: bool = False, is_forced: bool = False, given: Sequence[Task] = ()) -> Study:
         """A study that is on disk.
 
+        Args:
+            path: The folder.
+            trust: Import what its tasks name, whatever it is.
+            is_forced: Import what lies where it may though it has changed.
+            given: Tasks asked by the same command: what they name is trusted.
+
         Raises:
-            UsageError: The folder holds none, or it cannot be read.
+            UsageError: The folder holds none, it cannot be read, a task has a name that leads elsewhere, or names
+                code that is not trusted (`opt.trust`).
         """
         file = path / "study.json"
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            data = read_json(file)
         except FileNotFoundError:
             raise UsageError(f"{path} is not a study: it has no study.json; give a folder that a sweep wrote") from None
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror}; restore it from a copy") from None
+        except ValueError as error:
             raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or sweep again") from None
         if not isinstance(data, dict) or data.get("format") != "opt-study" or data.get("version") != VERSION:
             raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
         try:
-            tasks = Task.from_dicts([task | {"out": str(path)} for task in data["tasks"]])
-            return cls(path, tasks, data["varying"], data["reasons"], data["command"])
-        except (KeyError, TypeError, AttributeError) as error:
+            untyped = [Task.untyped(task | {"out": str(path)}, source=file) for task in data["tasks"]]
+            names = [check_name(task.name, f"{file}: task") for task in untyped]
+            if len(set(names)) < len(names) or not set(names).isdisjoint(_FILES):
+                raise TypeError("names of its own for its tasks")
+            recorded = Recorded(dict(data.get("code", {})), dict(data.get("functions", {})))
+            codes, known = ([task.code for task in tasks] for tasks in (untyped, given))
+            check_code(path, codes, recorded, trust=trust, is_forced=is_forced, given=known)
+            varying = {name: dict(data["varying"][name]) for name in names}
+            reasons, command = dict(data["reasons"]), data["command"]
+            return cls(path, Task.typed(untyped), varying, reasons, command)
+        except UsageError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"{file} lacks {error} or is altered; restore it from a copy, or sweep again") from None
 
     @classmethod
-    def asked(cls, path: Path, tasks: Sequence[Task], varying: Sequence[dict[str, str]]) -> Study:
+    def asked(
+        cls,
+        path: Path,
+        tasks: Sequence[Task],
+        varying: Sequence[dict[str, str]],
+        *,
+        trust: bool = False,
+        is_forced: bool = False,
+    ) -> Study:
         """The study that is to hold these tasks: new, or one that is on disk, with what it lacks of them.
 
         A task that the study on disk has already, by what is searched and how, keeps its name and
@@ -88,13 +120,18 @@ class Study:
             path: The folder.
             tasks: What is asked, each once; each gets its name here, and shows no progress of its own.
             varying: For each task, the settings in which they differ.
+            trust: As in `open`.
+            is_forced: Likewise.
 
         Raises:
-            UsageError: The folder is a run's, or holds a study that cannot be read.
+            UsageError: The folder is a run's, or holds a study that cannot be read or names other code that is not
+                trusted.
         """
         if (path / "manifest.json").exists():
             raise UsageError(f"{path} is one run, and several are asked; give another --name")
-        known = cls.open(path) if (path / "study.json").exists() else None
+        known = None
+        if (path / "study.json").exists():
+            known = cls.open(path, trust=trust, is_forced=is_forced, given=tasks)
         named = {task.digest: task for task in known.tasks} if known else {}
         taken = {str(task.name) for task in named.values()}
         settings = dict(known.varying) if known else {}
@@ -127,6 +164,8 @@ class Study:
             "tasks": [task.as_dict() for task in self.tasks],
             "varying": self.varying,
             "reasons": self._reasons(),
+            "code": {named: {"problem": file_digest(file)} for named, file in self._files().items()},
+            "functions": function_digests(task.code for task in self.tasks),
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -137,7 +176,7 @@ class Study:
 
     def save_index(self) -> None:
         """Write index.csv."""
-        atomic.write_bytes(self.path / "index.csv", self.index.to_csv(index=False).encode())
+        atomic.write_bytes(self.path / "index.csv", csv_table.encode(self.index))
 
     def note(self, task: Task, reason: str = "") -> None:
         """Read how a task stands from its run directory.
@@ -192,6 +231,11 @@ class Study:
         with contextlib.closing(file):
             yield
 
+    def _files(self) -> dict[str, Path]:
+        """The problem files, by the names that the tasks have for them."""
+        codes = {task.target: task.code for task in self.tasks}
+        return {code.named: code.file for code in codes.values() if code.file is not None}
+
     def _reasons(self) -> dict[str, str]:
         return {name: row["reason"] for name, row in self._rows.items() if row["reason"]}
 
@@ -203,11 +247,11 @@ def read_index(path: Path) -> pd.DataFrame:
         UsageError: It is missing or no table.
     """
     try:
-        return pd.read_csv(path / "index.csv")
+        return csv_table.read(path / "index.csv")
     except FileNotFoundError:
         again = f"python -m opt.solve --resume {path}"
         raise UsageError(f"{path / 'index.csv'} is missing; {again} writes it") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path / 'index.csv'} is not a readable table ({error}); remove it and resume") from None
 
 
@@ -246,9 +290,9 @@ def _free_name(task: Task, varying: dict[str, str], taken: set[str]) -> str:
     """A name for a task's run directory: what it is in short, and a number where that is taken."""
     settings = "-".join(f"{key.split('.')[-1]}={value}" for key, value in varying.items())
     stem = "-".join(filter(None, (task.problem_name, task.request.algo, settings)))
-    plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in stem.lower())
-    if len(plain) > 80:
-        plain = f"{plain[:70]}-{task.setting_digest[:6]}"
+    plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in stem.lower()).lstrip(".")
+    if len(plain.encode()) > 80:
+        plain = f"{plain.encode()[:70].decode(errors='ignore')}-{task.setting_digest[:6]}"
     name, number = f"{plain}-s{task.request.seed}", 1
     while name in taken:
         number += 1

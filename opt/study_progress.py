@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from opt.plain_file import check_regular
 from opt.progress import duration
 from opt.run import Run
 from opt.task import Task
+from opt.terminal import SafeConsole, printable, tell
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 30.0
@@ -47,7 +48,8 @@ class StudyProgress:
         if self.silent:
             return self
         if sys.stdout.isatty():
-            self._bar = Progress(BarColumn(bar_width=20), TextColumn("{task.description}"), console=Console())
+            text = TextColumn("{task.description}", markup=False)
+            self._bar = Progress(BarColumn(bar_width=20), text, console=SafeConsole(emoji=False))
             self._row = self._bar.add_task("starting", total=1.0)
             self._bar.start()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -81,7 +83,7 @@ class StudyProgress:
         if self._bar and not self._bar.finished:
             self._bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
         elif not self.silent:
-            print(message, flush=True)
+            tell(message, flush=True)
 
     def line(self) -> tuple[str, float]:
         """The display's text, and the share of the whole study that is done."""
@@ -108,17 +110,18 @@ class StudyProgress:
                 self._show()
             elif (text := self.line()[0]) != last:
                 last = text
-                print(text, flush=True)
+                tell(text, flush=True)
 
     def _show(self) -> None:
         assert self._bar is not None
         text, share = self.line()
-        self._bar.update(self._row, completed=share, description=text)
+        self._bar.update(self._row, completed=share, description=printable(text))
 
 
 def share_done(task: Task) -> float | None:
     """The share of its budget that a task under way has spent, from its history; None before it began."""
     try:
+        check_regular(task.path / "history.csv")
         with open(task.path / "history.csv", "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))

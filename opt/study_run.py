@@ -23,6 +23,7 @@ from opt.runner import check_request
 from opt.study import Study
 from opt.study_progress import StudyProgress
 from opt.task import Task, build_problem
+from opt.terminal import tell
 
 QUEUE_SECONDS = 7 * 24 * 3600.0
 """A batch system may let its jobs wait so long for a machine."""
@@ -111,16 +112,16 @@ def _report(study: Study, asked: Sequence[Task], errors: list[str], stopped: str
     rest = study.unfinished(asked)
     if not quiet:
         standing = ", ".join(f"{n} {status}" for status, n in study.counts.items())
-        print(f"study: {study.path} ({standing}); index: {study.path / 'index.csv'}")
+        tell(f"study: {study.path} ({standing}); index: {study.path / 'index.csv'}")
         if others := len(study.tasks) - len(asked):
-            print(f"{others} runs of earlier commands stay in it")
+            tell(f"{others} runs of earlier commands stay in it")
         if stopped:
             not_begun = sum(not task.path.exists() for task in rest)
-            print(f"{stopped}: {len(rest)} of {len(asked)} runs are not finished, {not_begun} of them not begun")
+            tell(f"{stopped}: {len(rest)} of {len(asked)} runs are not finished, {not_begun} of them not begun")
         if rest:
-            print(f"next: python -m opt.solve --resume {shlex.quote(str(study.path))}")
+            tell(f"next: python -m opt.solve --resume {shlex.quote(str(study.path))}")
         else:
-            print(f"next: python -m opt.compare {shlex.quote(str(study.path))}")
+            tell(f"next: python -m opt.compare {shlex.quote(str(study.path))}")
     return 2 if errors else EXIT_STOPPED.get(stopped, 130 if stopped else 0)
 
 

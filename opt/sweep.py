@@ -26,7 +26,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
@@ -36,6 +35,7 @@ from opt.cluster import JobSettings
 from opt.errors import UsageError, nearest
 from opt.loading import load_problem_class
 from opt.ranges import OPTIONS, check_option
+from opt.yaml_file import read_yaml
 
 SCALAR_ONLY = ("weights", "scalarise", "ref")
 """Options that only algorithms of a single objective take."""
@@ -257,12 +257,7 @@ def _check_names(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read study file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"study file {path} is not YAML: {error}") from None
+    loaded = read_yaml(path, "study file")
     if not isinstance(loaded, dict):
         raise UsageError(f"study file {path} must hold names and values, got {type(loaded).__name__}")
     return {str(key): value for key, value in loaded.items()}

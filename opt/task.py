@@ -17,10 +17,13 @@ from opt.errors import UsageError
 from opt.hooks import reason_of as reason_and_place
 from opt.loading import load_problem_class
 from opt.locking import wait_until_free
+from opt.names import check_name
 from opt.run import Run, check_folder, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
 from opt.seeding import resolved
+from opt.terminal import printable
+from opt.trust import Code, check_code, recorded_by
 from opt.user_code import guarded
 
 
@@ -52,8 +55,8 @@ class Task:
     @property
     def problem_name(self) -> str:
         """The problem as names of files and tables call it."""
-        path, _, chosen = self.target.partition(".py:")
-        return chosen.lower() if chosen else Path(path).stem
+        file, chosen = _parts(self.target)
+        return printable(chosen.lower() if chosen else Path(file).stem)
 
     @property
     def label(self) -> str:
@@ -70,11 +73,23 @@ class Task:
     @property
     def located(self) -> str:
         """The target as it is found from the present folder, or else from the one of the command."""
-        path, dot, chosen = self.target.partition(".py:")
-        file = Path(path + ".py" if dot else self.target)
+        _, chosen = _parts(self.target)
+        target = f"{self.file}:{chosen}" if chosen else str(self.file)
+        if _parts(target)[0] != str(self.file):  # another file would be loaded than the one that `code` tells of
+            raise UsageError(f"{self.file} has .py: in a folder's name, behind which a class is expected; rename it")
+        return target
+
+    @property
+    def file(self) -> Path:
+        """The problem file as it is found from the present folder, or else from the one of the command."""
+        file = Path(_parts(self.target)[0])
         began_in = Path(self.folder) / file
-        found = file if file.exists() or not began_in.exists() else began_in
-        return f"{found}:{chosen}" if dot else str(found)
+        return file if _exists(file) or not _exists(began_in) else began_in
+
+    @property
+    def code(self) -> Code:
+        """What carrying the task out imports."""
+        return Code(_parts(self.target)[0], self.file, (self.problem_parameters, self.request.parameters))
 
     @property
     def digest(self) -> str:
@@ -104,38 +119,81 @@ class Task:
     @classmethod
     def from_dicts(cls, many: Sequence[dict[str, Any]]) -> list[Task]:
         """Tasks from `as_dict`'s data; the types of a setting are looked up once."""
-        typed: dict[str, dict[str, Any]] = {}
-        tasks = []
-        for data in many:
-            task = cls(**(data | {"request": Request.from_manifest({"request": data["request"]})}))
-            key = json.dumps([task.located, data["problem_parameters"]])
-            if key not in typed:
-                typed[key] = reread(load_problem_class(task.located), data["problem_parameters"])
-            tasks.append(cls(**(vars(task) | {"problem_parameters": dict(typed[key])})))
-        return tasks
+        return cls.typed([cls.untyped(data) for data in many])
 
     @classmethod
-    def from_run(cls, run: Run, *, silent: bool = False) -> Task:
-        """The task that a run directory was made from.
+    def untyped(cls, data: dict[str, Any], *, source: Path | str = "a task on record") -> Task:
+        """A task from `as_dict`'s data, parameters of the problem as they are there; nothing is imported.
+
+        Args:
+            data: The data.
+            source: Where they are from, for messages.
 
         Raises:
-            UsageError: The run was started from Python.
+            UsageError: The data hold what no task does.
+        """
+        try:
+            task = cls(**(data | {"request": Request.from_manifest({"request": data["request"]})}))
+            texts = (task.target, task.folder, task.out)
+            if not all(isinstance(text, str) and "\0" not in text for text in texts):
+                raise TypeError("a path is no text")
+            if not isinstance(task.problem_parameters, dict) or not isinstance(task.request.parameters, dict):
+                raise TypeError("parameters are no mapping")
+        except UsageError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"{source} lacks {error} or is altered; restore it from a copy, or ask anew") from None
+        if task.name is not None:
+            check_name(task.name, f"{source}: task")
+        return task
+
+    @classmethod
+    def typed(cls, tasks: Sequence[Task]) -> list[Task]:
+        """The tasks with their problems' parameters in the types that the classes take, which are imported."""
+        typed: dict[str, dict[str, Any]] = {}
+        found = []
+        for task in tasks:
+            key = json.dumps([task.located, task.problem_parameters])
+            if key not in typed:
+                typed[key] = reread(load_problem_class(task.located), task.problem_parameters)
+            found.append(cls(**(vars(task) | {"problem_parameters": dict(typed[key])})))
+        return found
+
+    @classmethod
+    def from_run(cls, run: Run, *, silent: bool = False, trust: bool = False, is_forced: bool = False) -> Task:
+        """The task that a run directory was made from.
+
+        Args:
+            run: The run.
+            silent: Show no progress.
+            trust: Import what the run names, whatever it is.
+            is_forced: Import what lies where it may though it has changed.
+
+        Raises:
+            UsageError: The run was started from Python, its manifest is altered, or it names code that is not
+                trusted (`opt.trust`).
         """
         asked = run.manifest["problem"]
+        if not isinstance(asked, dict) or any(name not in asked for name in ("file", "class", "parameters")):
+            raise UsageError(f"{run.path / 'manifest.json'} does not say what was searched; restore it from a copy")
         if asked["parameters"] is None:
             call = f"opt.minimize(problem, resume={str(run.path)!r})"
             raise UsageError(f"{run.path} was started from Python; go on with {call}")
-        return cls.from_dict(
+        task = cls.untyped(
             {
                 "target": f"{asked['file']}:{asked['class']}",
                 "problem_parameters": asked["parameters"],
                 "request": run.manifest["request"],
                 "out": str(run.path.parent),
-                "name": run.path.name,
                 "folder": asked.get("folder", "."),
                 "silent": silent,
-            }
+            },
+            source=run.path / "manifest.json",
         )
+        # the folder is there: whatever its name, it is no name that leads elsewhere
+        task = cls(**(vars(task) | {"name": run.path.name}))
+        check_code(run.path, [task.code], recorded_by(run, task.code.named), trust=trust, is_forced=is_forced)
+        return cls.typed([task])[0]
 
 
 def build_problem(task: Task) -> Any:
@@ -180,10 +238,9 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
             return unfinished
     with threadpool_limits(limits=task.request.threads):
         problem = build_problem(task)
-    path, dot, _ = task.target.partition(".py:")
     origin = {
         "name": task.problem_name,
-        "file": path + ".py" if dot else task.target,
+        "file": _parts(task.target)[0],
         "folder": task.folder,
         "class": type(problem).__qualname__,
         "parameters": plain(task.problem_parameters),
@@ -212,6 +269,19 @@ def _found_from(path: str, folder: str) -> Path:
     """A path as it is found from the present folder, or else from the one of the command."""
     began_in = Path(folder) / path
     return Path(path) if Path(path).exists() or not began_in.exists() else began_in
+
+
+def _parts(target: str) -> tuple[str, str]:
+    """(file, class or nothing) of a target, as `load_problem_class` takes it apart."""
+    path, dot, chosen = target.partition(".py:")
+    return path + ".py" if dot else target, chosen
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long: loading it says so
+        return False
 
 
 def _digest(data: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from operators.thresholds import (
 )
 from opt.archive import hypervolume, nondominated
 from opt.front import EXACT_FRONT
+from opt.plain_spaces import grid, product
 from opt.problem import (
     CompressionProblem,
     CrossoverFunction,
@@ -166,6 +167,7 @@ class Threshold(CompressionProblem):
         self._test: PrunedAccuracy | None = None
         self._nested: np.ndarray | None = None
         self.base_accuracy = float(self._search(np.zeros((1, n_var), dtype=np.int64))[0])
+        self.n_distinct = product(len(values) for values in self._values())
 
     def _accuracy_on(self, split: Split) -> PrunedAccuracy:
         network = StagedNetwork(self.model, self.names, split.images, split.labels, self.pruned)
@@ -225,6 +227,19 @@ class Threshold(CompressionProblem):
         """(n, n_var) removed weights to candidates that stand for them."""
         X = self.masks.shares(counts) if self.scale == "share" else self.masks.thresholds(counts)
         return np.clip(X, self.xl, self.xu)
+
+    def _values(self) -> Iterator[np.ndarray]:
+        """Of each group one value for each of its masks that a candidate can have, from nothing removed to all."""
+        for group in range(self.masks.n_groups):
+            counts = np.zeros((len(chain := self.masks.chain(group)), self.masks.n_groups), dtype=np.int64)
+            counts[:, group] = chain
+            X = self.candidates(counts)
+            _, first = np.unique(self.counts(X)[:, group], return_index=True)
+            yield X[first, group]
+
+    def all_candidates(self) -> Iterator[np.ndarray]:
+        """Every combination of the groups' masks, as arrays of shape (k, n_var)."""
+        return grid(list(self._values()), np.float64)
 
     def _objectives(self, counts: np.ndarray) -> np.ndarray:
         removed = self.masks.removed(counts)

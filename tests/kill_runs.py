@@ -14,7 +14,6 @@ differs; its folder is kept.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import random
@@ -25,31 +24,22 @@ import tempfile
 import time
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything starts threads, of which a fork would have none
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "conformance")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import pandas as pd  # noqa: E402
-import sample_problems  # noqa: E402
-import test_algorithms  # noqa: E402
-import test_problems  # noqa: E402
-from pymoo.core.problem import Problem  # noqa: E402
+import pandas as pd
+from kill_cases import Case, in_turn, not_among
 
-import opt.journal  # noqa: E402
-import opt.plot  # noqa: E402
-import opt.run  # noqa: E402
-from opt.adapt import as_compression_problem  # noqa: E402
-from opt.algorithms import algorithms  # noqa: E402
-from opt.arguments import as_text  # noqa: E402
-from opt.command import execute  # noqa: E402
-from opt.loading import load_problem_class  # noqa: E402
-from opt.solve import main as solve  # noqa: E402
+import opt.journal
+import opt.plot
+import opt.run
+from opt.command import execute
+from opt.solve import main as solve
 
-N_EVAL = 60
 MOST_KILLS = 4
 """So often one run is killed at most, before it may come to its end."""
 LONGEST = 300.0
@@ -59,19 +49,6 @@ TOTALS = (
     *("ref_point", "igd_plus", "n_solutions", "stationary"),
 )
 _COUNTED = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One run as the command takes it.
-
-    Args:
-        name: Problem and algorithm.
-        arguments: The command line without --out.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
 
 
 @dataclass
@@ -106,70 +83,6 @@ class Tally:
     cases: set[str] = field(default_factory=set)
     n_runs: int = 0
     mismatches: list[str] = field(default_factory=list)
-
-
-# -- the cases ------------------------------------------------------------------------------------
-
-
-def sample_cases() -> list[Case]:
-    """Every algorithm on every sample problem that it fits."""
-    cases = []
-    for name, cls in vars(sample_problems).items():
-        if not (isinstance(cls, type) and issubclass(cls, Problem) and cls.__module__ == "sample_problems"):
-            continue
-        if name == "Broken":  # fails for every candidate: there is no run to go on with
-            continue
-        problem = as_compression_problem(cls())
-        target = f"{ROOT}/tests/sample_problems.py:{name}"
-        cases += [
-            _case(f"{name.lower()} {spec.name}", target, spec, {})
-            for spec in algorithms().values()
-            if spec.misfit(problem) is None
-        ]
-    return cases
-
-
-def task_cases(rng: random.Random) -> list[Case]:
-    """Every task, small, in one of its settings, with each of its own algorithms and two others."""
-    cases = []
-    for file in test_problems.PROBLEM_FILES:
-        cls = load_problem_class(str(file))
-        settings = {file.stem: {}} | {
-            n: more for n, (stem, more) in test_problems.VARIANTS.items() if stem == file.stem
-        }
-        name = rng.choice(sorted(settings))
-        parameters = test_problems.SMALLER.get(file.stem, {}) | settings[name]
-        own = [algo for algo in algorithms(cls) if algo not in algorithms()]
-        # whether one fits is known only once the task is built; the first of these fits all of them
-        for algo in (*own, rng.choice(["random", "sa"]), rng.choice(sorted(algorithms()))):
-            cases.append(_case(f"{name} {algo}", str(file), algorithms(cls)[algo], parameters))
-    return list({case.name: case for case in cases}.values())
-
-
-def _case(name: str, target: str, spec, parameters: dict[str, object]) -> Case:
-    small = {k: v for k, v in test_algorithms.SMALL.items() if k in spec.parameters}
-    options = [f"--algo={spec.name}", f"--n-eval={N_EVAL}", "--seed=3", "--quiet", "--keep=20"]
-    options += [f"--algo.{k}={v}" for k, v in small.items()]
-    options += [f"--problem.{k}={as_text(k, v)}" for k, v in parameters.items()]
-    return Case(name, (target, *options))
-
-
-def in_turn(seed: int, only: str) -> Iterator[Case]:
-    """Cases without end: in each round every algorithm on one sample problem that it fits, and every task.
-
-    Raises:
-        SystemExit: No case has `only` in its name.
-    """
-    rng = random.Random(seed)
-    samples = sample_cases()
-    for n_round in itertools.count(1):
-        rng.shuffle(samples)
-        by_algorithm = {case.name.split()[1]: case for case in samples if only in case.name}
-        cases = [*by_algorithm.values(), *(case for case in task_cases(rng) if only in case.name)]
-        if not cases and n_round == 100:
-            sys.exit(f"no case has {only!r} in its name; names are such as {samples[0].name!r}")
-        rng.shuffle(cases)
-        yield from cases
 
 
 # -- one attempt ------------------------------------------------------------------------------------
@@ -427,12 +340,9 @@ def _tell(tally: Tally, wholes: dict[str, Whole | str], seconds: float) -> None:
     moments = ", ".join(f"{n} at a {kind}" for kind, n in tally.kills.most_common())
     algos = {name.split()[1] for name in tally.cases}
     problems = {name.split()[0].partition("-")[0] for name in tally.cases}
-    not_reached = sorted(set(algorithms()) - algos) + [
-        p.stem for p in test_problems.PROBLEM_FILES if p.stem not in problems
-    ]
     print(f"{tally.kills.total()} kills ({moments})")
     print(f"of {tally.n_runs} runs, {len(algos)} algorithms, {len(problems)} problems, {passed_over} cases passed over")
-    print(f"not reached: {', '.join(not_reached) or 'nothing'}")
+    print(f"not reached: {', '.join(not_among(tally.cases)) or 'nothing'}")
     print(f"in {seconds:.0f} s: {len(tally.mismatches)} of the resumed runs differ")
     for line in tally.mismatches:
         print(f"differs: {line}")

@@ -117,7 +117,7 @@ def _kept(key: str, *, n_genes: int) -> np.ndarray | None:
     path = cache_folder() / "circuits" / f"{key}.safetensors"
     try:
         genome = safetensors.numpy.load_file(path)["genome"]
-    except (OSError, KeyError, safetensors.SafetensorError):
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError):
         return None
     return genome if genome.shape == (n_genes,) and genome.dtype == np.int32 else None
 

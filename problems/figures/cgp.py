@@ -19,6 +19,7 @@ from opt.options import OptionParser
 from opt.picture import rendered
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
+from opt.terminal import tell
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
 from problems.circuits.grid import PUBLISHED
 from problems.circuits.saved import saved_genome
@@ -182,7 +183,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for the pictures")
     options = parser.read(argv)
     for file in write_plots([load_run(path) for path in options.runs], Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

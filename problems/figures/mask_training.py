@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from opt import csv_table
 from opt.command import execute
 from opt.errors import UsageError, nearest
 from opt.options import OptionParser
@@ -20,6 +21,7 @@ from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
 from opt.ranges import EPOCHS, SEED, Range
 from opt.run import Run, load_run
+from opt.terminal import tell
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
 from problems.networks.checkpoints import save_network
@@ -61,7 +63,7 @@ def trained_curves(
         about = {"mask": named.name, "kept": kept, "dropped": dropped, "epochs": schedule.epochs, "seed": seed}
         save_network(network, out / f"{stem}.safetensors", metadata={**about, "parameters": parameters, "macs": macs})
         rows += [{**about, "parameters": parameters, "macs": macs, **row} for row in done.curve]
-        print(f"{named.name}: test accuracy {done.curve[-1]['test_accuracy']:.4f}", file=sys.stderr, flush=True)
+        tell(f"{named.name}: test accuracy {done.curve[-1]['test_accuracy']:.4f}", file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
 
@@ -99,7 +101,7 @@ def curves_figure(table: pd.DataFrame) -> Figure:
 def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
     """Write curves.csv and curves.png."""
     picture = rendered(curves_figure(table), dpi=DPI)
-    return write_files(out, {"curves.csv": table.to_csv(index=False).encode(), "curves.png": picture})
+    return write_files(out, {"curves.csv": csv_table.encode(table), "curves.png": picture})
 
 
 def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
@@ -126,6 +128,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kept", default="rewind", help="rewind, signed, reshuffle or reinit (default: rewind)")
     parser.add_argument("--dropped", default="zero", help="zero or frozen (default: zero)")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings (default: 0)")
+    parser.add_argument(
+        "--trust", action="store_true", help="call functions that a run's manifest names, wherever they are"
+    )
     options = parser.read(argv)
     EPOCHS.check("--epochs", options.epochs)
     SEED.check("--seed", options.seed)
@@ -134,7 +139,7 @@ def main(argv: Sequence[str]) -> int:
     dropped = _choice("dropped", options.dropped, get_args(Dropped))
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
     runs: list[Run] = [load_run(path) for path in options.runs]
-    problem, masks = masks_of(runs, criteria)
+    problem, masks = masks_of(runs, criteria, trust=options.trust)
     schedule = Schedule.in_thirds(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
     table = trained_curves(
         problem,
@@ -146,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
         seed=options.seed,
     )
     for file in write_training(table, Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic
+from opt import atomic, csv_table
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
 from opt.picture import rendered, without_formulas
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
+from opt.terminal import tell
 from problems.masks import Masks
 from problems.networks.masks.criterion_masks import check_criterion
 from problems.networks.masks.runs import NamedMask, masks_of
@@ -147,18 +148,18 @@ def _write_names(ax: Axes, table: pd.DataFrame, x: str, y: str) -> None:
     adjust_text(texts, ax=ax, expand=(1.2, 1.5), arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.5})
 
 
-def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path) -> list[Path]:
-    """Write similarity.csv and .png, structure.csv and .png; the files written.
+def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path, *, trust: bool = False) -> list[Path]:
+    """Write similarity.csv and .png, structure.csv and .png; the files written. `trust` as in `masks_of`.
 
     Raises:
         UsageError: The runs cannot be compared, or the folder cannot be written.
     """
-    problem, masks = masks_of(runs, criteria)
+    problem, masks = masks_of(runs, criteria, trust=trust)
     structure = structure_table(problem, masks)
     files: dict[str, bytes] = {
-        "similarity.csv": similarity_table(masks).to_csv(index=False).encode(),
+        "similarity.csv": csv_table.encode(similarity_table(masks)),
         "similarity.png": rendered(similarity_figure(masks), dpi=DPI),
-        "structure.csv": structure.to_csv(index=False).encode(),
+        "structure.csv": csv_table.encode(structure),
         "structure.png": rendered(structure_figure(structure), dpi=DPI),
     }
     return write_files(out, files)
@@ -189,10 +190,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of problems/masks.py on one network")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for tables and pictures")
     parser.add_argument("--criteria", default=CRITERIA, help=f"criteria beside them, or none (default: {CRITERIA})")
+    parser.add_argument(
+        "--trust", action="store_true", help="call functions that a run's manifest names, wherever they are"
+    )
     options = parser.read(argv)
     criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
-    for file in write_analyses([load_run(path) for path in options.runs], criteria, Path(options.out)):
-        print(f"wrote {file}")
+    runs = [load_run(path) for path in options.runs]
+    for file in write_analyses(runs, criteria, Path(options.out), trust=options.trust):
+        tell(f"wrote {file}")
     return 0
 
 

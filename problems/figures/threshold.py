@@ -20,6 +20,7 @@ from opt.options import OptionParser
 from opt.picture import rendered
 from opt.plot_series import GREY, PALETTE
 from opt.run import Run, find_runs
+from opt.terminal import tell
 from problems.threshold import UNPRUNED, published_fitness
 
 DPI = 150
@@ -195,7 +196,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for pareto.png and models.png")
     options = parser.read(argv)
     for file in write_plots(find_runs(options.runs), Path(options.out)):
-        print(f"wrote {file}")
+        tell(f"wrote {file}")
     return 0
 
 

@@ -6,13 +6,21 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import numpy as np
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from opt import atomic
 from opt.errors import UsageError
+from opt.plain_file import check_regular
+from opt.terminal import printable
+
+_INTEGERS = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.uint64, torch.int64)
+_KINDS = frozenset((torch.bool, *_INTEGERS, torch.float16, torch.bfloat16, torch.float32, torch.float64))
 
 
 def save_network(
@@ -83,7 +91,7 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, object]:
     _, metadata = read_safetensors(Path(path))
     try:
         info = json.loads(metadata.get("info", "{}"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         info = {}
     return info if isinstance(info, dict) else {}
 
@@ -92,13 +100,63 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file.
 
     Raises:
-        UsageError: the file is missing or damaged.
+        UsageError: the file is missing, damaged, another program's, or holds what is no network's.
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise UsageError(f"{path} is damaged or no safetensors file ({error}); replace it or give another.") from error
+        check_regular(path)
+        with open(path, "rb") as opened:
+            _check_start(path, opened)
+            # by its descriptor where its name is not UTF-8, which the library does not take
+            name = str(path) if printable(path) == str(path) else f"/dev/fd/{opened.fileno()}"
+            with safetensors.safe_open(name, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata = file.metadata() or {}
+            _check_names(path, opened)
+    except (safetensors.SafetensorError, ValueError, RuntimeError, MemoryError) as error:
+        if isinstance(error, UsageError):
+            raise
+        text = f"{path} is damaged or no safetensors file ({error}); replace it or give another."
+        raise UsageError(text) from error
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror or error
         raise UsageError(f"cannot read checkpoint {path}: {reason}; check the path.") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _KINDS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UsageError(f"{path} holds {name} in numbers of kind {kind}; save it as float32 and give that.")
+    return tensors, metadata
+
+
+def as_arrays(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Tensors of a file as arrays; bfloat16, which NumPy has not, as float32.
+
+    Raises:
+        UsageError: One has a shape that NumPy has not, such as of a hundred axes.
+    """
+    try:
+        return {n: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for n, t in tensors.items()}
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UsageError(f"{path} holds a tensor that is no array ({error}); give another file.") from None
+
+
+def _check_start(path: Path, file: BinaryIO) -> None:
+    """Refuse by its first bytes what PyTorch wrote: it may hold code, and is not looked into."""
+    start = file.read(4)
+    if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+        raise UsageError(
+            f"{path} is a file of torch.save, which may hold code and is not opened; convert it: safetensors.torch."
+            "save_file(torch.load(FILE, weights_only=True), 'weights.safetensors'), and give that."
+        )
+
+
+def _check_names(path: Path, file: BinaryIO) -> None:
+    """Refuse a header that names a tensor twice, of which the library takes the last. The header was read before."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("its header has a name twice")
+        return dict(pairs)
+
+    file.seek(0)
+    n = int.from_bytes(file.read(8), "little")
+    json.loads(file.read(n), object_pairs_hook=once)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import tarfile
 import zlib
@@ -10,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from opt.errors import UsageError
+from opt.plain_file import check_regular
 
 SHAPE = (3, 32, 32)
 RECORD_BYTES = 1 + 3 * 32 * 32
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
+MOST_BYTES = 60_000 * RECORD_BYTES
+"""Of one file: the whole data set has so many images."""
+_MOST_ARCHIVE_BYTES = 2 * MOST_BYTES
 FOLDER = "cifar-10-batches-bin"
 
 
@@ -34,16 +40,18 @@ def read_cifar_batch(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarr
     """
     path = Path(path)
     try:
+        check_regular(path)
+        size = path.stat().st_size
+        if size == 0 or size % RECORD_BYTES or size > MOST_BYTES:  # told before it is read
+            raise UsageError(
+                f"{path} is truncated or no CIFAR-10 batch: expected a multiple of {RECORD_BYTES} bytes and at most "
+                f"{MOST_BYTES}, got {size}; replace the file with a fresh copy."
+            )
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror or error}; check the path and its permissions."
         ) from error
-    if len(data) == 0 or len(data) % RECORD_BYTES:
-        raise UsageError(
-            f"{path} is truncated or no CIFAR-10 batch: expected a multiple of {RECORD_BYTES} bytes, got {len(data)}; "
-            "replace the file with a fresh copy."
-        )
     records = data.reshape(-1, RECORD_BYTES)
     labels = records[:, 0].astype(np.int64)
     if labels.max() > 9:
@@ -58,18 +66,57 @@ def extract_cifar(archive: str | os.PathLike[str], folder: str | os.PathLike[str
     """Unpack the six batch files of `cifar-10-binary.tar.gz` into `folder`; nothing else in it is touched.
 
     Raises:
-        UsageError: the archive is damaged or lacks a batch file.
+        UsageError: the archive is damaged, lacks a batch file, or promises more than the data set is.
     """
     archive, folder = Path(archive), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive) as tar:
-            for name in (*TRAIN_FILES, *TEST_FILES):
-                member = tar.extractfile(f"{FOLDER}/{name}")
-                if member is None:
-                    raise KeyError(name)
+        check_regular(archive)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(fileobj=io.BytesIO(_unpacked(archive)), mode="r:") as tar:
+            for member in _batches(tar):
+                file = tar.extractfile(member)
+                if file is None:
+                    raise KeyError(member.name)
+                name = Path(member.name).name
                 partial = folder / f"{name}.{os.getpid()}.partial"
-                partial.write_bytes(member.read())
+                partial.write_bytes(file.read())
                 partial.replace(folder / name)
-    except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, KeyError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(f"{archive} is damaged ({error}); remove it, or replace it with a fresh copy.") from error
+    except OSError as error:
+        raise UsageError(f"cannot unpack {archive} into {folder}: {error.strerror or error}.") from error
+
+
+def _unpacked(archive: Path) -> bytes:
+    """The bytes of a gzipped file, or of one that is not.
+
+    Raises:
+        tarfile.TarError: They are more than the data set is.
+    """
+    with open(archive, "rb") as raw:
+        is_packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file = gzip.GzipFile(fileobj=raw) if is_packed else raw
+        data = file.read(_MOST_ARCHIVE_BYTES + 1)
+    if len(data) > _MOST_ARCHIVE_BYTES:
+        raise tarfile.ReadError(f"it unpacks to more than {_MOST_ARCHIVE_BYTES} bytes")
+    return data
+
+
+def _batches(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """The six batch files in an archive.
+
+    Raises:
+        KeyError: One is missing or no plain file.
+        tarfile.TarError: The archive promises more than the data set is.
+    """
+    wanted = {f"{FOLDER}/{name}": name for name in (*TRAIN_FILES, *TEST_FILES)}
+    batches: dict[str, tarfile.TarInfo] = {}
+    n_bytes = 0
+    for member in tar:
+        n_bytes += member.size
+        if n_bytes > _MOST_ARCHIVE_BYTES:
+            raise tarfile.ReadError(f"it promises more than {_MOST_ARCHIVE_BYTES} bytes")
+        if member.name in wanted and member.isfile():
+            batches[member.name] = member
+    return [batches[name] for name in wanted]

@@ -16,7 +16,7 @@ from opt.errors import UsageError, nearest
 from opt.ranges import SEED
 from problems.networks import cifar
 from problems.networks.idx import read_idx
-from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home
+from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder
 
 DATASETS = ("digits", *IDX_SOURCES, "cifar10")
 """Names that `load_dataset` knows; anything else is a folder of IDX files."""
@@ -29,6 +29,8 @@ _FOLDER_FILES = (
     ("t10k-labels-idx1-ubyte", "test-labels-idx1-ubyte", "test-labels"),
 )
 _DIGITS_TEST_SEED = 1797
+MOST_CLASSES = 65_536
+"""A label beyond is no class but a lie: networks get an output for each."""
 
 _Arrays = tuple[np.ndarray, np.ndarray]  # images (n, c, h, w) uint8, labels (n,) int64
 
@@ -136,7 +138,7 @@ def load_dataset(
         batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
         images, labels = zip(*batches[:-1], strict=True)
         train, test = (np.concatenate(images), np.concatenate(labels)), batches[-1]
-    elif in_home(name).is_dir():
+    elif is_folder(in_home(name)):
         found = [_find_in_folder(in_home(name), names) for names in _FOLDER_FILES]
         train, test = _read_idx_pair(found[0], found[1]), _read_idx_pair(found[2], found[3])
     else:
@@ -212,7 +214,7 @@ def _find_in_folder(folder: Path, names: tuple[str, ...]) -> Path:
 def _read_idx_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(n, c, h, w) uint8 images and (n,) int64 labels of two IDX files."""
     images, labels = read_idx(image_path), read_idx(label_path)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
         raise UsageError(
             f"{image_path} must hold bytes of shape (n, h, w) or (n, c, h, w), got {images.dtype} {images.shape}; "
             "check that it is the file of images."
@@ -226,4 +228,8 @@ def _read_idx_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.n
         )
     if labels.min() < 0:
         raise UsageError(f"{label_path} must hold labels from 0 on, got {labels.min()}; renumber the classes.")
+    if labels.max() >= MOST_CLASSES:
+        raise UsageError(
+            f"{label_path} must hold labels below {MOST_CLASSES}, got {labels.max()}; renumber the classes from 0."
+        )
     return images if images.ndim == 4 else images[:, None], labels.astype(np.int64)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.errors import UsageError
-from problems.networks.checkpoints import read_safetensors, save_network
+from problems.networks.checkpoints import as_arrays, read_safetensors, save_network
 
 
 class FullyConnected(nn.Module):
@@ -136,7 +136,7 @@ def load_fully_connected(path: str | os.PathLike[str]) -> FullyConnected:
         )
     if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise UsageError(f"{path} holds weights that are not finite numbers; give another checkpoint.")
-    arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
+    arrays = {name: array.astype(np.float32) for name, array in as_arrays(path, tensors).items()}
     try:
         return FullyConnected.from_arrays(
             [arrays[f"{name}.weight"] for name in names], [arrays[f"{name}.bias"] for name in names]

@@ -27,6 +27,8 @@ Network = TypeVar("Network", bound=nn.Module)
 
 # Part of the key of every cached parent: raise it when training changes what it makes.
 _VERSION = 2
+LONGEST_NAME = 50
+"""Letters of a data set's name in a file's, which a file system ends at 255 bytes."""
 
 
 def trained_parent(
@@ -245,7 +247,7 @@ def kept_network(
     """
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "parents"
-    path = folder / f"{Path(dataset.name).name}-{key}.safetensors"
+    path = folder / f"{Path(dataset.name).name[:LONGEST_NAME]}-{key}.safetensors"
     model = build()
     cached = _read_cached(model, path, asked)
     if cached is not None:

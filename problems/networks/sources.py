@@ -121,10 +121,10 @@ def cifar_files(*, data_dir: Path | None, download: bool) -> list[Path]:
     places = _places(name, data_dir, (cifar.FOLDER,))
     places += [place / cifar.FOLDER for place in places if place.name != cifar.FOLDER]
     for place in places:
-        if all((place / file).is_file() for file in wanted):
+        if all(_is_file(place / file) for file in wanted):
             return [place / file for file in wanted]
     target = _target(name, data_dir)
-    archive = next((p / CIFAR_ARCHIVE[0] for p in places if (p / CIFAR_ARCHIVE[0]).is_file()), None)
+    archive = next((p / CIFAR_ARCHIVE[0] for p in places if _is_file(p / CIFAR_ARCHIVE[0])), None)
     if archive is None:
         if not download:
             raise _not_found(name, places, target, wanted, "was not to be downloaded")
@@ -138,9 +138,24 @@ def find_plain_or_gzipped(folder: Path, file: str) -> Path | None:
     """The file in `folder`, by its name, the name with .gz, or either with a dot before `idx`."""
     for name in (file, file.replace("-idx", ".idx")):
         for path in (folder / name, folder / f"{name}.gz"):
-            if path.is_file():
+            if _is_file(path):
                 return path
     return None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a path that the system refuses, as one too long, is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _places(name: str, data_dir: Path | None, folders: Sequence[str]) -> list[Path]:
@@ -151,7 +166,7 @@ def _places(name: str, data_dir: Path | None, folders: Sequence[str]) -> list[Pa
     variable = os.environ.get(DATA_DIR_VARIABLE)
     roots += [(in_home(variable), DATA_DIR_VARIABLE)] if variable else []
     for root, given_as in roots:
-        if not root.is_dir():
+        if not is_folder(root):
             raise UsageError(f"{given_as} is {str(root)!r}, which is not a folder; create it or correct the path.")
         # Last the root itself: two data sets share their file names, so a folder of the set's own name goes first.
         places += [*(root / folder for folder in inside), root]

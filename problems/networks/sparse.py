@@ -13,7 +13,8 @@ import safetensors.numpy
 from opt.command import execute
 from opt.errors import UsageError
 from opt.options import OptionParser
-from problems.networks.checkpoints import read_safetensors, write_whole
+from opt.terminal import tell
+from problems.networks.checkpoints import as_arrays, read_safetensors, write_whole
 
 SUFFIX = "_mask"
 """What a solution's file adds to a tensor's name for its mask."""
@@ -44,9 +45,11 @@ def decode(packed: np.ndarray, values: np.ndarray, shape: tuple[int, ...]) -> tu
     """The tensor with zeros where nothing is stored, and its bool mask; the inverse of `encode`.
 
     Raises:
-        ValueError: mask and values do not belong together.
+        ValueError: mask and values do not belong together, or are of other kinds.
     """
     size = math.prod(shape)
+    if packed.dtype != np.uint8 or packed.ndim != 1 or values.ndim != 1 or min(shape, default=0) < 0:
+        raise ValueError(f"mask and values must be rows of bytes and numbers of shape {shape}, got {packed.dtype}.")
     if len(packed) != math.ceil(size / 8):
         raise ValueError(f"a mask of {size} weights takes {math.ceil(size / 8)} bytes, got {len(packed)}.")
     mask = np.unpackbits(packed, count=size).astype(bool).reshape(shape)
@@ -99,14 +102,14 @@ def load_sparse(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         UsageError: the file is missing, damaged, or does not hold together.
     """
     read, metadata = read_safetensors(Path(path))
-    stored = {name: tensor.numpy() for name, tensor in read.items()}
+    stored = as_arrays(path, read)
     tensors = {name: array for name, array in stored.items() if not name.endswith((_MASK, _VALUES))}
     masks: dict[str, np.ndarray] = {}
     for name in [key[: -len(_MASK)] for key in stored if key.endswith(_MASK)]:
         try:
             shape = tuple(int(n) for n in metadata[name + _SHAPE].split(","))
             tensors[name], masks[name] = decode(stored[name + _MASK], stored[name + _VALUES], shape)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             raise UsageError(f"{path} holds no whole sparse tensor {name!r}: {error}; give another file.") from error
     return tensors, masks
 
@@ -120,15 +123,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FILE", required=True, help="safetensors file to write")
     options = parser.read(argv)
     read, _ = read_safetensors(Path(options.solution))
-    arrays = {name: tensor.numpy() for name, tensor in read.items()}
+    arrays = as_arrays(options.solution, read)
     masks = {name[: -len(SUFFIX)]: array for name, array in arrays.items() if name.endswith(SUFFIX)}
     tensors = {name: array for name, array in arrays.items() if not name.endswith(SUFFIX)}
     if not masks:
         raise UsageError(f"{options.solution} holds no masks; give a solution of a threshold run")
+    for name, mask in masks.items():
+        if name not in tensors or mask.dtype != np.bool_ or mask.shape != tensors[name].shape:
+            raise UsageError(f"{options.solution}: the mask of {name} does not fit it; give another solution")
     size = save_sparse(options.out, tensors, masks)
     zeros = sum(int(np.count_nonzero(~mask)) for mask in masks.values())
     dense = sum(array.nbytes for array in tensors.values())
-    print(f"wrote {options.out}: {zeros} zeros, {size} bytes of tensors instead of {dense}")
+    tell(f"wrote {options.out}: {zeros} zeros, {size} bytes of tensors instead of {dense}")
     return 0
 
 

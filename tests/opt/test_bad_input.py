@@ -258,28 +258,28 @@ def test_run_that_is_damaged_or_of_another_version(name, content, part, half, tm
     (half / name).write_bytes(content)
     if "replay" in part:
         # opened for writing: the manifest says running again, but every record and row is kept
-        answer = solve("--resume", half, "--quiet")
+        answer = solve("--resume", half, "--trust", "--quiet")
         assert answer.code == 2 and part in answer.err and answer.err.count("\n") == 1
         assert (half / name).read_bytes() == content
         assert (half / "history.csv").read_bytes().startswith((kept / "history.csv").read_bytes()[:200])
     else:
-        refuse("--resume", half, "--quiet", part=part)
+        refuse("--resume", half, "--trust", "--quiet", part=part)
     (half / name).write_bytes((kept / name).read_bytes())
-    assert solve("--resume", half, "--quiet").code == 0
+    assert solve("--resume", half, "--trust", "--quiet").code == 0
 
 
 def test_resume_when_the_problem_file_is_gone_or_broken(half, good, refuse, solve):
     text = good.read_text()
     good.unlink()
-    refuse("--resume", half, part="does not exist")
+    refuse("--resume", half, "--trust", part="does not exist")
     good.write_text("def (")
-    refuse("--resume", half, part="fails to load")
+    refuse("--resume", half, "--trust", part="fails to load")
     good.write_text(text.replace("width", "breadth"))
-    refuse("--resume", half, part="Good cannot be built")
+    refuse("--resume", half, "--trust", part="Good cannot be built")
     good.write_text(text.replace('Objective("b")', 'Objective("c")'))
-    refuse("--resume", half, part="made for objectives a, b, not a, c")
+    refuse("--resume", half, "--trust", part="made for objectives a, b, not a, c")
     good.write_text(text)
-    assert solve("--resume", half, "--quiet").code == 0
+    assert solve("--resume", half, "--trust", "--quiet").code == 0
 
 
 def test_data_and_checkpoints_that_cannot_be_read(tmp_path, refuse):

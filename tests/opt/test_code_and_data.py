@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import opt
 from opt.comparability import doubts
-from opt.run import code_fingerprint
+from opt.provenance import file_digest
 
 
 class OnData(opt.CompressionProblem):
@@ -28,14 +28,14 @@ def test_run_records_its_data_and_code(tmp_path, no_plots):
     assert "problem" in runs[0].manifest["code"]
 
 
-def test_code_fingerprint_follows_the_problem_file(tmp_path):
+def test_digest_follows_the_problem_file(tmp_path):
     file = tmp_path / "problem.py"
     file.write_text("a = 1\n")
-    first = code_fingerprint(str(file))
-    assert code_fingerprint(str(file)) == first
+    first = file_digest(file)
+    assert file_digest(str(file)) == first
     file.write_text("a = 2\n")
-    assert code_fingerprint(str(file))["problem"] != first["problem"]
-    assert "problem" not in code_fingerprint(None)
+    assert file_digest(file) != first
+    assert file_digest(None) is None
 
 
 def test_comparison_warns_of_different_data(tmp_path, no_plots):

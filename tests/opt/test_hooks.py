@@ -55,7 +55,8 @@ def test_complaints_are_told_on_the_terminal(tmp_path, solve):
     file = tmp_path / "mine.py"
     file.write_text(
         "from opt import CompressionProblem, Objective\n\n\nclass Mine(CompressionProblem):\n"
-        "    objectives = (Objective('f'),)\n\n    def __init__(self):\n        super().__init__(n_var=2, xl=0, xu=1)\n\n"
+        "    objectives = (Objective('f'),)\n\n"
+        "    def __init__(self):\n        super().__init__(n_var=2, xl=0, xu=1)\n\n"
         "    def evaluate(self, X):\n        return X.sum(axis=1, keepdims=True)\n\n"
         "    def test(self, x):\n        return {'accuracy': x[7]}\n"
     )
@@ -190,7 +191,7 @@ def test_moves_that_fail_are_told(tmp_path):
         opt.minimize(with_hook(samples.Slope, "operators", lambda self: own)(), "sa", n_gen=4, out=tmp_path)
 
 
-@pytest.mark.parametrize("algo", [spec for spec in opt.algorithms.algorithms()])
+@pytest.mark.parametrize("algo", list(opt.algorithms.algorithms()))
 def test_short_sampling_serves_every_algorithm(algo, tmp_path):
     """Two different candidates a call: asked again, and where there are no more, repeated."""
 
@@ -275,7 +276,7 @@ def test_bounds_and_sizes_are_checked_once(given, message):
 @pytest.mark.parametrize("objectives", [(), "error", ("error",), (Objective("a"), Objective("a")), 3, None])
 def test_objectives_of_a_wrong_kind(objectives):
     cls = type("Mine", (CompressionProblem,), {"objectives": objectives, "evaluate": lambda self, X: X})
-    with pytest.raises(ValueError, match="Mine.objectives"):
+    with pytest.raises(ValueError, match=r"Mine\.objectives"):
         cls(n_var=1)
 
 

@@ -84,7 +84,7 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_resume_with_something_else_is_refused_and_forced(what, project, solve):
     """In processes of their own: a module that is imported once stays as it was."""
-    run, whole = interrupted(solve, project)
+    run, _ = interrupted(solve, project)
     name, text, told = CHANGES[what]
     (project / name).write_text(text)
 

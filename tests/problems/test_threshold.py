@@ -269,6 +269,17 @@ def test_nsga2_reaches_the_exact_front(checkpoint, tmp_path):
     assert references["test_accuracy"].notna().all()
 
 
+@pytest.mark.parametrize("scale", ["share", "threshold"])
+def test_budget_beyond_all_masks_ends_with_the_exact_front(checkpoint, scale, tmp_path):
+    problem = Threshold(checkpoint=checkpoint, scale=scale)
+    X = np.concatenate(list(problem.all_candidates()))
+    assert len({problem.fingerprint(x) for x in X}) == len(X) == problem.n_distinct == 241
+    run = minimize(problem, "ga", n_eval=5000, seed=1, pop_size=40, out=tmp_path, keep=0)
+    assert run.manifest["stop_reason"] == "all 241 distinct candidates were evaluated, the front is exact"
+    assert run.manifest["hypervolume"] == pytest.approx(hypervolume(problem.pareto_front(), np.ones(2)), rel=1e-12)
+    assert Threshold(checkpoint=checkpoint, layers="*", scale=scale, scope="channel").n_distinct is None
+
+
 def test_nested_search_begins_at_the_exact_front_of_the_last_layer(checkpoint):
     problem, alone = Threshold(checkpoint=checkpoint, layers="*", initial="nested"), Threshold(checkpoint=checkpoint)
     exact = alone.exact_counts()[:, 0]

@@ -194,11 +194,15 @@ def load_reference(path: str | os.PathLike[str]) -> nn.Module:
     info = load_metadata(path)
     if info.get("network") not in NETWORKS:
         raise UsageError(f"{path} does not name a network of {', '.join(NETWORKS)}; use load_decomposed(model, path)")
-    shape: Any = info["input_shape"]
-    n_classes: Any = info["n_classes"]
-    # the true statistics come with the weights
-    blank = [1.0] * shape[0]
-    return load_decomposed(NETWORKS[str(info["network"])](shape, n_classes, mean=blank, std=blank), path)
+    try:
+        shape: Any = info["input_shape"]
+        n_classes: Any = info["n_classes"]
+        # the true statistics come with the weights
+        blank = [1.0] * shape[0]
+        network = NETWORKS[str(info["network"])](shape, n_classes, mean=blank, std=blank)
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, MemoryError) as error:
+        raise UsageError(f"{path} does not tell its network's shape: {error}; give another checkpoint.") from None
+    return load_decomposed(network, path)
 
 
 def choice_of_shape(shape: tuple[int, ...], module: Prunable) -> Choice | None:
@@ -208,6 +212,8 @@ def choice_of_shape(shape: tuple[int, ...], module: Prunable) -> Choice | None:
         kernel: tuple[int, ...] = ()
     else:
         c, g, kernel = module.in_channels // module.groups, module.groups, tuple(module.kernel_size)
+    if len(shape) < 2 or shape[1] == 0:
+        return None
     k, remainder = divmod(c, shape[1])
     own = shape[2:] if kernel else ()
     schemes: tuple[Scheme, ...] = (0, 1, 2, 3) if len(kernel) == 2 else (0, 3)

@@ -24,6 +24,7 @@ from opt.command import execute
 from opt.errors import UsageError, nearest
 from opt.options import OptionParser
 from opt.ranges import COUNT, SEED, Range
+from opt.terminal import tell
 from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, Split, load_dataset
@@ -130,9 +131,9 @@ def _run(asked: argparse.Namespace) -> int:
                 size=asked.size,
             )
             _one_series(asked, dataset, pipeline, ratios, train, seed, rewind_to, results)
-    print("\n".join(reductions_in_words(results.rows)))
-    print(f"results: {results.path}")
-    print(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
+    tell("\n".join(reductions_in_words(results.rows)))
+    tell(f"results: {results.path}")
+    tell(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
     return 0
 
 
@@ -161,7 +162,7 @@ def _one_series(
 
     start, left = None, [float(r) for r in ratios]
     while left and (row := results.known(made_as(left[0]), file_name(left[0]))) is not None:
-        print(f"{in_words(row)}  (made before)", flush=True)
+        tell(f"{in_words(row)}  (made before)", flush=True)
         start = load_reference(asked.out / row["checkpoint"])
         left = left[1:]
     for made in run_pipeline(pipeline, left, train, seed=seed, mode=asked.mode, rewind_to=rewind_to, start=start):
@@ -186,7 +187,7 @@ def _one_series(
             "checkpoint": path.name,
         }
         results.add(row)
-        print(in_words(row), flush=True)
+        tell(in_words(row), flush=True)
 
 
 def _methods(text: str) -> list[Allocation]:

@@ -130,7 +130,7 @@ def kept_tables(
     if path.is_file():
         try:
             return load_file(path)
-        except (SafetensorError, OSError):
+        except (SafetensorError, OSError, ValueError, KeyError):
             pass  # damaged: made anew below
     tables = make()
     with contextlib.suppress(UsageError):  # a full disk must not cost the tables

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from opt.errors import UsageError
+from opt.names import check_name
 from opt.run import Run
+from opt.trust import Code, check_code, recorded_by
 
 if TYPE_CHECKING:
     from problems.masks import Masks
@@ -30,11 +32,16 @@ class NamedMask:
     is_searched: bool
 
 
-def problem_of(run: Run) -> Masks:
+def problem_of(run: Run, *, trust: bool = False) -> Masks:
     """The problem that a run searched, built again from its manifest.
 
+    Args:
+        run: The run.
+        trust: Call the function that the manifest names as its model, whatever it is.
+
     Raises:
-        UsageError: The run is of another problem, or was made from Python without parameters on record.
+        UsageError: The run is of another problem, was made from Python without parameters on record, or names a
+            function that is not trusted (`opt.trust`).
     """
     from problems.masks import Masks
 
@@ -46,6 +53,7 @@ def problem_of(run: Run) -> Masks:
             f"{run.path} was made from Python and its manifest holds no parameters; give a run of python -m opt.solve"
         )
     parameters = dict(asked["parameters"])
+    check_code(run.path, [Code(parameters=(parameters,))], recorded_by(run, ""), trust=trust)
     if parameters.get("model_seed") == "same-as-run":
         parameters["model_seed"] = run.manifest["seed"]
     return Masks(**parameters)
@@ -59,7 +67,7 @@ def best_mask(run: Run, problem: Masks) -> NamedMask:
     if not len(front):
         raise UsageError(f"the front of {run.path} is empty; give another run")
     for name in front["id"]:  # sorted by the first objective; the best of several objectives is saved too
-        file = run.path / "solutions" / f"{name}.safetensors"
+        file = run.path / "solutions" / f"{check_name(name, f'{run.path}: solution')}.safetensors"
         if file.exists():
             bits = run.solution(name)[MASK_BITS]
             mask = np.unpackbits(bits, count=problem.layout.n).astype(bool)
@@ -68,13 +76,18 @@ def best_mask(run: Run, problem: Masks) -> NamedMask:
     raise UsageError(f"{run.path} holds no saved solution; search with --keep 1 or more")
 
 
-def masks_of(runs: Sequence[Run], criteria: Sequence[str]) -> tuple[Masks, list[NamedMask]]:
+def masks_of(runs: Sequence[Run], criteria: Sequence[str], *, trust: bool = False) -> tuple[Masks, list[NamedMask]]:
     """The first run's problem, the best mask of every run, and criteria's masks with as many places.
+
+    Args:
+        runs: Of one network.
+        criteria: Names of criteria.
+        trust: As in `problem_of`.
 
     Raises:
         UsageError: The runs mask different networks, and there is nothing to compare.
     """
-    problem = problem_of(runs[0])
+    problem = problem_of(runs[0], trust=trust)
     found: list[NamedMask] = []
     for run in runs:
         other = run.manifest["problem"].get("parameters") or {}
@@ -86,7 +99,7 @@ def masks_of(runs: Sequence[Run], criteria: Sequence[str]) -> tuple[Masks, list[
             raise UsageError(
                 f"{run.path} and {runs[0].path} differ in {', '.join(different)}: their masks have other places"
             )
-        found.append(best_mask(run, problem_of(run) if other != own else problem))
+        found.append(best_mask(run, problem_of(run, trust=trust) if other != own else problem))
     names = [m.name for m in found]
     if len(set(names)) < len(names):
         found = [NamedMask(f"{m.name} ({k})", m.mask, True) for k, m in enumerate(found, start=1)]

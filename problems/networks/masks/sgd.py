@@ -177,7 +177,7 @@ def _restore(path: Path, about: dict[str, Any], model: nn.Module, optimiser: tor
             raise UsageError(f"checkpoint {path} is of another training; remove it or name another file.")
         model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         done.curve = info["curve"]
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise UsageError(f"checkpoint {path} does not fit this network: {error}; remove it.") from None
     for name, parameter in model.named_parameters():
         if f"momentum.{name}" in tensors:

@@ -62,7 +62,7 @@ def trained_states(
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
     folder = cache_folder() / "trajectories"
     states = {0: initial}
-    files = {epoch: folder / f"{Path(dataset.name).name}-{key}-{epoch}.safetensors" for epoch in wanted if epoch}
+    files = {epoch: folder / f"{Path(dataset.name).name[:50]}-{key}-{epoch}.safetensors" for epoch in wanted if epoch}
     if keep and all(file.is_file() for file in files.values()):
         try:
             return {e: s for e, s in states.items() if e in wanted} | {e: _read(f, initial) for e, f in files.items()}
