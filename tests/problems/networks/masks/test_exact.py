@@ -91,14 +91,14 @@ def loud_network(widths, *, bias, white=255, size=1.0):
     biases = [np.full(o, bias, dtype=np.float32) for o in widths[1:]] if bias else None
     pixels = np.full((5, widths[0]), white, dtype=np.uint8)
     pixels[1:] -= rng.integers(0, 3, size=pixels[1:].shape).astype(np.uint8)
-    return ExactNetwork(weights, biases, pixels, white=white), pixels
+    return ExactNetwork(weights, biases, pixels, white=white), weights, biases, pixels
 
 
 @pytest.mark.parametrize(("bias", "size"), [(0.0, 1.0), (3.0, 1.0), (500.0, 1.0), (-7.0, 1.0), (1.0, 1e-9), (1.0, 0.0)])
 @pytest.mark.parametrize("widths", [(126, 126, 30, 4), (1000, 62, 254, 4), (7, 2000, 4)])
 def test_sums_are_exact_where_they_are_largest(widths, bias, size):
     """Against integers of any length; a float64 holds each of them, and each activation fits its 24 bits."""
-    exact, pixels = loud_network(widths, bias=bias, size=size)
+    exact, weights, biases, pixels = loud_network(widths, bias=bias, size=size)
     genome = MaskGenome.from_mask(np.ones(int(exact.starts[-1]), dtype=bool))
     state = exact.state(genome)
     before = pixels.T.astype(int).astype(object)
@@ -116,6 +116,8 @@ def test_sums_are_exact_where_they_are_largest(widths, bias, size):
         # as many bits as there are: more than half of the range is used, or nothing was lost
         assert step == 1 or a.max() > 2**22 or bias < 0
         before = a.astype(int).astype(object)
+    plain = plain_logits(exact, weights, biases, pixels / 255, genome)
+    np.testing.assert_allclose(state.logits, plain, rtol=1e-4, atol=1e-6 * np.abs(plain).max())
     flipped = genome.flipped(np.array([0, widths[0] * widths[1]]))
     again = loud_network(widths, bias=bias, size=size)[0].logits(MaskGenome.from_mask(flipped.mask()))
     assert exact.logits(flipped).tobytes() == again.tobytes()
@@ -123,7 +125,7 @@ def test_sums_are_exact_where_they_are_largest(widths, bias, size):
 
 def test_weights_keep_as_many_bits_as_an_exact_sum_allows():
     for widths, bits in (((12, 9, 4), 24), ((126, 126, 4), 21), ((127, 127, 4), 20)):
-        exact, _ = loud_network(widths, bias=0.0, white=16)
+        exact, *_ = loud_network(widths, bias=0.0, white=16)
         assert np.abs(exact._whole[1]).max() == 2.0**bits, widths
 
 
