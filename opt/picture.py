@@ -65,17 +65,3 @@ def _make_printable(figure: Figure) -> None:
 
 def _printable_answers(write: Callable[..., str]) -> Callable[..., str]:
     return lambda *given: printable(write(*given))
-
-
-def without_formulas(figure: Figure) -> None:
-    """Let every text in a figure be drawn as it is; ticks' numbers alone may be formulas, which matplotlib makes."""
-    numbers = {
-        id(text)
-        for axis in figure.findobj(Axis)
-        if isinstance(axis.get_major_formatter(), (LogFormatter, ScalarFormatter))
-        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
-        for text in (tick.label1, tick.label2)
-    }
-    for text in figure.findobj(Text):
-        if id(text) not in numbers:
-            text.set_parse_math(False)

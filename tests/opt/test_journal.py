@@ -134,7 +134,7 @@ def test_missing_file_is_a_usage_error(tmp_path):
 def test_records_are_on_the_disk_within_a_second(path, monkeypatch):
     clock, synced = [100.0], []
     monkeypatch.setattr("opt.journal.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("opt.locking.os.fsync", lambda file: synced.append((clock[0], os.fstat(file).st_size)))
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((clock[0], os.fstat(file).st_size)))
     journal = Journal(path)
     sizes = {}
     for clock[0] in (100.5, 101.0, 101.5, 102.0, 102.4, 102.6):
@@ -147,7 +147,8 @@ def test_records_are_on_the_disk_within_a_second(path, monkeypatch):
     assert len(synced) == 3
 
 
-def test_second_writer_in_the_same_process_is_refused(path):
+def test_second_writer_in_the_same_process_is_refused(path, monkeypatch):
+    monkeypatch.setattr("opt.locking.WAIT_SECONDS", 0.1)
     journal = Journal(path)
     with pytest.raises(UsageError, match="in use by another process"):
         Journal(path)
@@ -155,7 +156,8 @@ def test_second_writer_in_the_same_process_is_refused(path):
     Journal(path).close()
 
 
-def test_second_writer_in_another_process_is_refused(path):
+def test_second_writer_in_another_process_is_refused(path, monkeypatch):
+    monkeypatch.setattr("opt.locking.WAIT_SECONDS", 0.1)
     code = f"from pathlib import Path; from opt.journal import Journal; held = Journal(Path({str(path)!r})); print(1)"
     holder = subprocess.Popen(
         [sys.executable, "-uc", code + "; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -48,6 +48,16 @@ def test_exact_front_is_that_of_all_choices(problem):
     np.testing.assert_allclose(np.unique(problem.pareto_front(), axis=0), np.unique(F[nondominated(F)], axis=0))
 
 
+def test_front_is_enumerated_up_to_a_number_of_choices_and_once(problem, monkeypatch):
+    n = len(every(problem))
+    monkeypatch.setattr(problem, "_exact", None)
+    monkeypatch.setattr("problems.cgp_layers._LARGEST_ENUMERATED", n - 1)
+    assert problem._calc_pareto_front() is None
+    monkeypatch.setattr("problems.cgp_layers._LARGEST_ENUMERATED", n)
+    front = problem._calc_pareto_front()
+    assert front is not None and problem._calc_pareto_front() is front
+
+
 def test_nsga2_finds_the_exact_front(problem, tmp_path, no_plots):
     run = minimize(problem, "nsga2", pop_size=12, n_gen=12, seed=1, out=tmp_path)
     assert run.manifest["igd_plus"] == pytest.approx(0.0, abs=1e-9)

@@ -70,27 +70,36 @@ class ExactNetwork:
         self.shapes = [w.shape for w in weights]
         self.starts = np.cumsum([0, *(w.size for w in weights)])
         self._cache_bytes = cache_bytes
-        units = [float(np.abs(w).max()) / 2.0**bits for w, bits in zip(weights, self._weight_bits(white), strict=True)]
-        self._units = [u if u > 0 else 1.0 for u in units]
-        self._whole = [np.rint(w.astype(np.float64) / u) for w, u in zip(weights, self._units, strict=True)]
         self._last = weights[-1].astype(np.float32)
         self._biases = None if biases is None else [b.astype(np.float64) for b in biases]
         self._white = white
-        self._set_units()
+        self._set_units(weights)
         self.show(pixels)
 
-    def _weight_bits(self, white: int) -> list[int]:
-        """Bits of each layer's weights, such that a sum over all inputs stays exact."""
-        n_bits = [int(white).bit_length(), *([_ACTIVATION_BITS] * (len(self.shapes) - 1))]
+    def _weight_bits(self) -> list[int]:
+        """Bits of each layer's weights, such that a sum over all inputs and the bias stays exact."""
+        n_bits = [int(self._white).bit_length(), *([_ACTIVATION_BITS] * (len(self.shapes) - 1))]
         sizes = [n_in + 1 for _, n_in in self.shapes]
         return [min(24, _EXACT_BITS - 1 - b - n.bit_length()) for b, n in zip(n_bits, sizes, strict=True)]
 
-    def _set_units(self) -> None:
-        """Units of the hidden activations, from the largest that any mask and any image can have."""
+    def _set_units(self, weights: Sequence[np.ndarray]) -> None:
+        """Units of weights and hidden activations, from the largest that any mask and any image can have."""
+        self._units: list[float] = []
+        self._whole: list[np.ndarray] = []
         self._steps: list[float] = []
         self._offsets: list[np.ndarray] = []
         scale, largest = 1.0 / self._white, np.full(self.shapes[0][1], float(self._white))
-        for k, whole in enumerate(self._whole[:-1]):
+        for k, (weight, bits) in enumerate(zip(weights, self._weight_bits(), strict=True)):
+            is_last = k == len(weights) - 1
+            most = float(np.abs(weight).max())
+            if self._biases is not None and not is_last:
+                # a bias is the weight of one more input, one that is always at its greatest
+                most = max(most, float(np.abs(self._biases[k]).max()) / (max(float(largest.max()), 1.0) * scale))
+            self._units.append(most / 2.0**bits if most > 0 else 1.0)
+            whole = np.rint(weight.astype(np.float64) / self._units[k])
+            self._whole.append(whole)
+            if is_last:
+                break
             unit = self._units[k] * scale
             offset = np.zeros(len(whole)) if self._biases is None else np.rint(self._biases[k] / unit)
             self._offsets.append(offset[:, None])
