@@ -76,6 +76,17 @@ _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
+_MORE_HELP = """
+besides:
+  --list                 every algorithm, those of PROBLEM.py too: what it is, what it needs
+  --config FILE.yaml     options from a file; the command line goes before it
+  --print-config         print such a file and search nothing
+  --study FILE.yaml      a grid of problems, algorithms and settings
+  --resume RUN_OR_STUDY  go on with what is not finished, mend what is damaged
+  --force                go on though code, data, parameters or versions have changed since
+  --trust                run the code that a run of somebody else's names
+  --print-job            print the job that --cluster would submit
+"""
 _GROUPS = ("problem", "algo", "cluster")
 _LONGEST_SHOWN = 100
 SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
@@ -386,7 +397,7 @@ def help_text(parser: ArgumentParser) -> str:
     for action in parser._actions:
         for option in action.option_strings:
             text = text.replace(option, _outward(option))
-    return text
+    return text + _MORE_HELP
 
 
 def _readable(parser: ArgumentParser, message: str) -> str:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from opt.errors import UsageError
-from opt.terminal import printable, ready_for_any_text, tell
+from opt.terminal import printable, ready_for_any_text, say_no_more, tell
 
-_OF_THE_DISK = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
-    errno.EISDIR, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE,
-)  # fmt: skip
 LONGEST_ERROR = 1000
 """Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""
 
@@ -35,7 +30,7 @@ def execute(main: Callable[[Sequence[str]], int | None]) -> None:
         code = complain(str(error))
     except BrokenPipeError:
         # the reader of our output went away, as `| head` does: nothing more can be said to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say_no_more()
         code = 0
     except OSError as error:
         if error.errno not in _OF_THE_DISK and error.filename is None:

@@ -85,7 +85,12 @@ def _in_order(data: bytes) -> bytes:
 
 
 def write_references(
-    run: RunDirectory, problem: CompressionProblem, exact: np.ndarray | None, *, complaints: Complaints
+    run: RunDirectory,
+    problem: CompressionProblem,
+    exact: np.ndarray | None,
+    *,
+    complaints: Complaints,
+    eval_seconds: float | None = None,
 ) -> pd.DataFrame | None:
     """Evaluate, test and save the problem's references, and its exact front where it has one.
 
@@ -94,6 +99,7 @@ def write_references(
         problem: The problem.
         exact: (m, n_obj) its exact front, minimised, or None.
         complaints: As of `write_front`.
+        eval_seconds: Most wall-clock seconds that one candidate's evaluation may take.
     """
     references = references_of(problem, complaints)
     if exact is not None and all(reference.name != EXACT_FRONT for reference in references):
@@ -101,7 +107,7 @@ def write_references(
     rows: list[dict[str, Any]] = []
     for reference in references:
         if reference.X is not None:
-            F, _, _ = evaluate_batch(problem, reference.X)
+            F, _, _ = evaluate_batch(problem, reference.X, seconds=eval_seconds)
             rows += [{"reference": reference.name, **row} for row in _rows(problem, list(reference.X), F, complaints)]
             continue
         assert reference.F is not None

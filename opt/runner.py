@@ -325,7 +325,7 @@ def _save(
     complaints = Complaints()
     write_front(directory, problem, search.archive, keep=request.keep, complaints=complaints)
     exact = exact_front_of(problem, complaints)
-    write_references(directory, problem, exact, complaints=complaints)
+    write_references(directory, problem, exact, complaints=complaints, eval_seconds=request.eval_seconds)
     for text in complaints.texts:
         warn(text)
     directory.finish(

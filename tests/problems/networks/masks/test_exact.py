@@ -172,6 +172,7 @@ def test_states_are_remembered_up_to_the_memory_and_the_longest_unused_goes_firs
     exact = network(widths, bias=True, cache_bytes=n_kept * each + each // 2)[0]
     rng = np.random.default_rng(4)
     genomes = [random_genome(exact, rng) for _ in range(12)]
+    kept: np.ndarray | None = None
     for i, genome in enumerate(genomes):
         first = exact.logits(genome)
         assert exact.logits(genome) is first, "remembered"
