@@ -101,7 +101,7 @@ def test_such_a_run_is_resumed(task, out, solve, no_plots):
     (path / "journal.jsonl").write_bytes(b"".join(lines[:2]))
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
-    answer = solve("--resume", path, "--quiet")
+    answer = solve("--resume", path, "--trust", "--quiet")
     assert (answer.code, answer.err) == (0, "")
     assert (path / "journal.jsonl").read_bytes() == whole
 
