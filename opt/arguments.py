@@ -298,8 +298,6 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
             equals = value = ""
         if name not in shown:
             raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
-        if not _is_utf8(value):
-            raise UsageError(f"{name} must be text in UTF-8, got {value!r}")
         translated.append(shown[name] + equals + value)
     try:
         values = parser.parse_args(translated)
@@ -339,11 +337,6 @@ def _too_large(parser: ArgumentParser, tokens: Sequence[str]) -> str:
         except ArgumentError:  # such as a required option that this token does not give
             continue
     return "an option holds a number of too many digits, or too many brackets within brackets"
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether a text of the command line can be written to a manifest: bytes that are no UTF-8 cannot."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _cut(text: str) -> str:
