@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import sample_problems as samples
@@ -9,6 +11,7 @@ import sample_problems as samples
 from opt.algorithms import find_algorithm
 from opt.budget import Budget
 from opt.engine import Search
+from opt.evaluation import EvaluationFailed
 from opt.hooks import HookError
 from opt.journal import decode, encode
 from opt.scalarise import Scalariser
@@ -207,6 +210,56 @@ def test_start_comes_first_and_the_best_of_it_before_the_rest(algo, F):
     # the weighted sum is 0.5 cost - 2 gain: of the known values the first is best; a front begins with its ends
     order = [0, 1, 2] if F is None else [0, 2, 1] if algo == "ga" else [1, 0, 2]
     np.testing.assert_array_equal(evaluated[0][:3], X[order])
+
+
+def test_one_objective_is_told_as_it_is_whatever_its_weight():
+    problem = samples.Bowl()
+    search = Search(
+        problem,
+        find_algorithm("ga"),
+        {"pop_size": 8},
+        seed=3,
+        budget=Budget.of(n_gen=2),
+        scalariser=Scalariser.of(problem.objectives, weights=[7.0]),
+        recorder=Recorder(),
+    )
+    search.run()
+    population = search.algorithm.pop
+    np.testing.assert_array_equal(population.get("F"), problem.evaluate(population.get("X")))
+
+
+@pytest.mark.parametrize("algo", ["de", "ga"])
+def test_candidates_are_rounded_for_integers_only(algo):
+    for kind, is_whole in ((samples.Slope, False), (samples.Steps, True)):
+        seen = []
+
+        class Watched(kind):
+            def evaluate(self, X, seen=seen):
+                seen.append(X.copy())
+                return super().evaluate(X)
+
+        searching(Watched(), algo, n_gen=2).run()
+        X = np.concatenate(seen)
+        assert (np.rint(X) == X).all() == is_whole and X.dtype == (np.int64 if is_whole else np.float64)
+
+
+def test_limits_of_a_search_reach_its_evaluations():
+    class Slow(samples.Bowl):
+        def evaluate(self, X):
+            time.sleep(10.0 * (len(X) == 1 and X[0, 0] > 0.5) + 10.0 * (len(X) > 1))
+            return super().evaluate(X)
+
+    search = searching(Slow(), "random", n_gen=1, parameters={"pop_size": 3}, eval_seconds=0.05)
+    state = search.run()
+    assert state.n_failed > 0 and all("longer than 0.05 s" in reason for reason in state.failures)
+    with pytest.raises(EvaluationFailed, match=r"not finite|second variable"):
+        searching(samples.Flaky(), "random", parameters={"pop_size": 60}, fail_fast=True).run()
+
+
+def test_memory_of_a_search_is_as_large_as_asked():
+    search = searching(samples.Slope(), "random", parameters={"pop_size": 30}, cache_size=7)
+    search.run()
+    assert search.evaluator.n_known == 7
 
 
 def test_traces_name_their_generation_and_evaluations():
