@@ -7,14 +7,17 @@ import time
 import numpy as np
 import pytest
 import sample_problems as samples
+from pymoo.core.termination import NoTermination
 
+from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.budget import Budget
-from opt.engine import Search
+from opt.engine import STALLED_GENERATIONS, Search
 from opt.evaluation import EvaluationFailed
 from opt.hooks import HookError
 from opt.journal import decode, encode
 from opt.scalarise import Scalariser
+from opt.search_state import Silent
 from opt.warm_start import Start
 
 
@@ -260,6 +263,60 @@ def test_memory_of_a_search_is_as_large_as_asked():
     search = searching(samples.Slope(), "random", parameters={"pop_size": 30}, cache_size=7)
     search.run()
     assert search.evaluator.n_known == 7
+
+
+def test_algorithm_is_set_up_for_what_it_sees_and_left_without_ends_and_displays_of_its_own(monkeypatch):
+    for algo, n_obj in (("ga", 1), ("nsga2", 2)):
+        algorithm = searching(samples.Slope(), algo).algorithm
+        assert algorithm.problem.n_obj == n_obj and algorithm.problem.n_var == 4
+        assert isinstance(algorithm.termination, NoTermination) and isinstance(algorithm.display, Silent)
+    planned = []
+    annealing = type(searching(samples.Slope(), "sa", parameters={}).algorithm)
+    monkeypatch.setattr(annealing, "plan", lambda self, **given: planned.append(given))
+    for limits in ({"n_gen": 7}, {"n_eval": 50}, {"time": 9.0}):
+        Search(
+            samples.Slope(),
+            find_algorithm("sa"),
+            {},
+            seed=1,
+            budget=Budget.of(**limits),
+            scalariser=Scalariser.of(samples.Slope().objectives),
+            recorder=Recorder(),
+        )
+    nothing = {"n_gen": None, "n_eval": None, "seconds": None}
+    assert planned == [nothing | {"n_gen": 7}, nothing | {"n_eval": 50}, nothing | {"seconds": 9.0}]
+    monkeypatch.setattr(annealing, "setup", lambda self, *given, **more: 1 / 0)
+    with pytest.raises(HookError, match=r"^algorithm sa failed in setup: ZeroDivisionError"):
+        searching(samples.Slope(), "sa", parameters={})
+
+
+def test_generations_are_numbered_from_one_and_time_from_nothing():
+    numbers, seconds = [], []
+
+    class Counted(samples.Slope):
+        def begin_generation(self, n_gen):
+            numbers.append(n_gen)
+            return False
+
+    searching(Counted(), on_generation=lambda state: seconds.append(state.seconds)).run()
+    assert numbers == [1, 2, 3, 4]
+    assert 0 < seconds[0] < 0.9 and seconds == sorted(seconds)
+
+
+def test_search_without_new_candidates_ends_after_so_many_generations():
+    class Single(CompressionProblem):
+        objectives = (Objective("a"),)
+        n_distinct = None
+
+        def __init__(self):
+            super().__init__(n_var=1, representation="integer", xl=4, xu=4)
+
+        def evaluate(self, X):
+            return X.astype(float)
+
+    state = searching(Single(), "random", parameters={"pop_size": 2}, n_gen=500).run()
+    assert state.stop_reason == f"no new candidate in {STALLED_GENERATIONS} generations"
+    assert (state.n_gen, state.n_eval) == (1 + STALLED_GENERATIONS, 1)
 
 
 def test_traces_name_their_generation_and_evaluations():
