@@ -220,6 +220,12 @@ def test_igd_plus_follows_the_scale_bit_by_bit(n_obj, exponent):
     assert plain == pytest.approx(shares.mean() if n_obj > 1 else F.min() - reference.min(), rel=1e-12)
 
 
+@pytest.mark.parametrize(("point", "reference"), [(1e200, 0.0), (3.0, -1e200), (1e-250, 0.0), (0.0, -1e-250)])
+def test_igd_plus_squares_no_number_away(point, reference):
+    found = igd_plus(np.full((1, 2), point), np.full((1, 2), reference))
+    assert found == pytest.approx((point - reference) * 2**0.5, rel=1e-12, abs=0)
+
+
 @pytest.mark.parametrize("n_obj", [1, 2])
 def test_igd_plus_is_at_most_the_greatest_number(n_obj):
     F, reference = np.full((1, n_obj), 1.7e308), np.full((1, n_obj), -1.7e308)
@@ -235,6 +241,7 @@ def test_normalised_is_what_fractions_give(low, high):
     shares = np.column_stack([rng.uniform(-1, 2, 20), rng.uniform(0, 1, 20), rng.uniform(-1, 1, 20)])
     F = lows * (1 - shares) + highs * shares
     F[0, 1], F[1, 1], F[2, 1] = low, high, min(2 * high, LARGEST)
+    F[:, 2] += np.arange(20)
     with np.errstate(all="raise", under="ignore"):
         unit = normalised(F, lows, highs)
     for row, ours in zip(exact(F), unit, strict=True):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import sample_problems as samples
+from pymoo.core.termination import NoTermination
 
+from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.budget import Budget
-from opt.engine import Search
+from opt.engine import STALLED_GENERATIONS, Search
+from opt.evaluation import EvaluationFailed
 from opt.hooks import HookError
 from opt.journal import decode, encode
 from opt.scalarise import Scalariser
+from opt.search_state import Silent
 from opt.warm_start import Start
 
 
@@ -207,6 +213,110 @@ def test_start_comes_first_and_the_best_of_it_before_the_rest(algo, F):
     # the weighted sum is 0.5 cost - 2 gain: of the known values the first is best; a front begins with its ends
     order = [0, 1, 2] if F is None else [0, 2, 1] if algo == "ga" else [1, 0, 2]
     np.testing.assert_array_equal(evaluated[0][:3], X[order])
+
+
+def test_one_objective_is_told_as_it_is_whatever_its_weight():
+    problem = samples.Bowl()
+    search = Search(
+        problem,
+        find_algorithm("ga"),
+        {"pop_size": 8},
+        seed=3,
+        budget=Budget.of(n_gen=2),
+        scalariser=Scalariser.of(problem.objectives, weights=[7.0]),
+        recorder=Recorder(),
+    )
+    search.run()
+    population = search.algorithm.pop
+    np.testing.assert_array_equal(population.get("F"), problem.evaluate(population.get("X")))
+
+
+@pytest.mark.parametrize("algo", ["de", "ga"])
+def test_candidates_are_rounded_for_integers_only(algo):
+    for kind, is_whole in ((samples.Slope, False), (samples.Steps, True)):
+        seen = []
+
+        class Watched(kind):
+            def evaluate(self, X, seen=seen):
+                seen.append(X.copy())
+                return super().evaluate(X)
+
+        searching(Watched(), algo, n_gen=2).run()
+        X = np.concatenate(seen)
+        assert (np.rint(X) == X).all() == is_whole and X.dtype == (np.int64 if is_whole else np.float64)
+
+
+def test_limits_of_a_search_reach_its_evaluations():
+    class Slow(samples.Bowl):
+        def evaluate(self, X):
+            time.sleep(10.0 * (len(X) == 1 and X[0, 0] > 0.5) + 10.0 * (len(X) > 1))
+            return super().evaluate(X)
+
+    search = searching(Slow(), "random", n_gen=1, parameters={"pop_size": 3}, eval_seconds=0.05)
+    state = search.run()
+    assert state.n_failed > 0 and all("longer than 0.05 s" in reason for reason in state.failures)
+    with pytest.raises(EvaluationFailed, match=r"not finite|second variable"):
+        searching(samples.Flaky(), "random", parameters={"pop_size": 60}, fail_fast=True).run()
+
+
+def test_memory_of_a_search_is_as_large_as_asked():
+    search = searching(samples.Slope(), "random", parameters={"pop_size": 30}, cache_size=7)
+    search.run()
+    assert search.evaluator.n_known == 7
+
+
+def test_algorithm_is_set_up_for_what_it_sees_and_left_without_ends_and_displays_of_its_own(monkeypatch):
+    for algo, n_obj in (("ga", 1), ("nsga2", 2)):
+        algorithm = searching(samples.Slope(), algo).algorithm
+        assert algorithm.problem.n_obj == n_obj and algorithm.problem.n_var == 4
+        assert isinstance(algorithm.termination, NoTermination) and isinstance(algorithm.display, Silent)
+    planned = []
+    annealing = type(searching(samples.Slope(), "sa", parameters={}).algorithm)
+    monkeypatch.setattr(annealing, "plan", lambda self, **given: planned.append(given))
+    for limits in ({"n_gen": 7}, {"n_eval": 50}, {"time": 9.0}):
+        Search(
+            samples.Slope(),
+            find_algorithm("sa"),
+            {},
+            seed=1,
+            budget=Budget.of(**limits),
+            scalariser=Scalariser.of(samples.Slope().objectives),
+            recorder=Recorder(),
+        )
+    nothing = {"n_gen": None, "n_eval": None, "seconds": None}
+    assert planned == [nothing | {"n_gen": 7}, nothing | {"n_eval": 50}, nothing | {"seconds": 9.0}]
+    monkeypatch.setattr(annealing, "setup", lambda self, *given, **more: 1 / 0)
+    with pytest.raises(HookError, match=r"^algorithm sa failed in setup: ZeroDivisionError"):
+        searching(samples.Slope(), "sa", parameters={})
+
+
+def test_generations_are_numbered_from_one_and_time_from_nothing():
+    numbers, seconds = [], []
+
+    class Counted(samples.Slope):
+        def begin_generation(self, n_gen):
+            numbers.append(n_gen)
+            return False
+
+    searching(Counted(), on_generation=lambda state: seconds.append(state.seconds)).run()
+    assert numbers == [1, 2, 3, 4]
+    assert 0 < seconds[0] < 0.9 and seconds == sorted(seconds)
+
+
+def test_search_without_new_candidates_ends_after_so_many_generations():
+    class Single(CompressionProblem):
+        objectives = (Objective("a"),)
+        n_distinct = None
+
+        def __init__(self):
+            super().__init__(n_var=1, representation="integer", xl=4, xu=4)
+
+        def evaluate(self, X):
+            return X.astype(float)
+
+    state = searching(Single(), "random", parameters={"pop_size": 2}, n_gen=500).run()
+    assert state.stop_reason == f"no new candidate in {STALLED_GENERATIONS} generations"
+    assert (state.n_gen, state.n_eval) == (1 + STALLED_GENERATIONS, 1)
 
 
 def test_traces_name_their_generation_and_evaluations():

@@ -172,14 +172,12 @@ def test_states_are_remembered_up_to_the_memory_and_the_longest_unused_goes_firs
     exact = network(widths, bias=True, cache_bytes=n_kept * each + each // 2)[0]
     rng = np.random.default_rng(4)
     genomes = [random_genome(exact, rng) for _ in range(12)]
-    kept: np.ndarray | None = None
-    for i, genome in enumerate(genomes):
-        first = exact.logits(genome)
-        assert exact.logits(genome) is first, "remembered"
-        assert len(exact._states) == min(i + 1, n_kept)
-        if i >= 2:
-            assert exact.logits(genomes[0]) is kept, "used again and again, so it stays"
-        kept = exact.logits(genomes[0])
+    kept = exact.logits(genomes[0])
+    for i, genome in enumerate(genomes[1:], start=2):
+        made = exact.logits(genome)
+        assert exact.logits(genome) is made, "remembered"
+        assert len(exact._states) == min(i, n_kept)
+        assert exact.logits(genomes[0]) is kept, "used again and again, so it stays"
     assert list(exact._states) == [g.key for g in (*genomes[-4:], genomes[0])]
     many = network((12, 9, 4), bias=True, cache_bytes=1 << 40)[0]
     for _ in range(70):
