@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from pymoo.core.problem import Problem
 
+from opt.bounds import checked_bounds
 from opt.errors import UsageError
 from opt.mixed_variables import is_same, mixed_fingerprint, mixed_operators, n_mixed, readable
 from opt.plain_spaces import all_plain, n_plain
-from opt.problem import CompressionProblem, Objective, Operators
+from opt.problem import REPRESENTATIONS, CompressionProblem, Objective, Operators
+from opt.provenance import note_arguments
 
 
 class PlainProblem(CompressionProblem):
@@ -26,19 +28,22 @@ class PlainProblem(CompressionProblem):
     """
 
     objectives: Sequence[Objective] = (Objective("f1"),)
+    _says_itself = False
 
     def __init__(self, problem: Problem) -> None:
+        name = type(problem).__name__
         if problem.n_eq_constr:
             raise UsageError(
-                f"problem {problem.name()!r} has {problem.n_eq_constr} equality constraints, which are not supported; "
+                f"problem {name!r} has {problem.n_eq_constr} equality constraints, which are not supported; "
                 "write each h(x) = 0 as two inequalities"
             )
-        self.inner = problem
+        self.inner = self.plain = problem
+        note_arguments(problem)
         self.objectives = tuple(Objective(f"f{i + 1}") for i in range(problem.n_obj))
         variables = getattr(problem, "vars", None)
         representation = "mixed" if variables else _representation(problem)
         if representation in ("real", "integer") and not problem.has_bounds():
-            raise UsageError(f"problem {problem.name()!r} needs bounds xl and xu for its {representation} variables")
+            raise UsageError(f"problem {name!r} needs bounds xl and xu for its {representation} variables")
         super().__init__(
             n_var=1 if variables else problem.n_var,
             representation=representation,  # type: ignore[arg-type]
@@ -47,10 +52,13 @@ class PlainProblem(CompressionProblem):
             n_ieq_constr=problem.n_ieq_constr,
         )
         self.vars = variables
-        said = getattr(problem, "n_distinct", None)
-        if said is None:
-            said = n_mixed(variables) if variables else n_plain(representation, self.n_var, self.xl, self.xu)
-        self.n_distinct = said() if callable(said) else said
+        if hasattr(type(problem), "n_distinct") or "n_distinct" in vars(problem):
+            # an attribute, a property or a method: asked when a search begins, as ours are
+            self._says_itself = True
+        elif variables:
+            self.n_distinct = n_mixed(variables)
+        else:
+            self.n_distinct = n_plain(representation, self.n_var, self.xl, self.xu)
 
     def name(self) -> str:
         """The plain problem's own name."""
@@ -117,6 +125,31 @@ def _representation(problem: Problem) -> str:
     return "real"
 
 
+def _check_attributes(problem: CompressionProblem) -> None:
+    """Refuse what a constructor put in place of what `super().__init__` had set.
+
+    Raises:
+        UsageError: Objectives, bounds, their numbers or the algorithms are of another kind.
+    """
+    name, objectives = type(problem).__name__, problem.objectives
+    if not isinstance(objectives, Sequence) or not all(isinstance(o, Objective) for o in objectives):
+        raise UsageError(f"{name}.objectives must be a sequence of Objective, got {objectives!r:.60}")
+    for attribute, wanted in (("n_obj", len(objectives)), ("n_var", None), ("n_ieq_constr", None)):
+        value = getattr(problem, attribute)
+        if not isinstance(value, (int, np.integer)) or value < 0 or (wanted is not None and value != wanted):
+            raise UsageError(f"{name}.{attribute} must be {wanted or 'a whole number'}, got {value!r:.60}")
+    if problem.representation not in REPRESENTATIONS:
+        known = ", ".join(REPRESENTATIONS)
+        raise UsageError(f"{name}.representation must be one of {known}, got {problem.representation!r:.60}")
+    try:
+        checked_bounds(problem.representation, problem.xl, problem.xu, problem.n_var, name=name)
+        own = list(problem.own_algorithms)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: bounds and own_algorithms must be as super().__init__ left them: {error}") from None
+    if any(not hasattr(spec, "misfit") for spec in own):
+        raise UsageError(f"{name}.own_algorithms must hold AlgorithmSpec objects, got {own!r:.60}")
+
+
 def as_compression_problem(problem: Problem) -> CompressionProblem:
     """`problem` itself when it is one of ours, else wrapped.
 
@@ -130,6 +163,7 @@ def as_compression_problem(problem: Problem) -> CompressionProblem:
     if ("representation" if is_ours else "n_var") not in vars(problem):
         raise UsageError(f"{name}.__init__ must call super().__init__(n_var=..., ...) before anything searches it")
     if isinstance(problem, CompressionProblem):
+        _check_attributes(problem)
         return problem
     try:
         return PlainProblem(problem)

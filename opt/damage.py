@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opt.run import Run
 
 FILES = ("journal.jsonl", "history.csv", "trace.csv", "front.csv", "references.csv")
-SOLUTIONS, PLOTS = "solutions", "plots"
+SOLUTIONS, PLOTS, START = "solutions", "plots", "start"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -28,6 +28,7 @@ def digests(path: Path) -> dict[str, str]:
     """
     names = [name for name in FILES if (path / name).is_file()]
     names += [f"{SOLUTIONS}/{name}" for name in _entries(path / SOLUTIONS)]
+    names += [file.relative_to(path).as_posix() for file in sorted((path / START).rglob("*")) if file.is_file()]
     return {name: _digest(path / name) for name in names}
 
 

@@ -28,7 +28,7 @@ def default_operators(problem: CompressionProblem) -> Operators:
     """
     if problem.representation in ("real", "integer") and not has_finite_bounds(problem.xl, problem.xu):
         wanted = f"{problem.representation} variables and needs finite bounds xl and xu, or operators of its own"
-        raise UsageError(f"{problem.name()} has {wanted}")
+        raise UsageError(f"{type(problem.plain or problem).__name__} has {wanted}")
     if problem.representation == "real":
         return real_operators(problem.xl, problem.xu)
     if problem.representation == "integer":

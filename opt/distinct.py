@@ -36,7 +36,8 @@ def n_distinct_of(problem: CompressionProblem) -> int | None:
     """
     name = hook_name(problem, "n_distinct")
     with user_code(name):
-        said = problem.n_distinct
+        is_asked = getattr(problem, "_says_itself", False)
+        said = problem.plain.n_distinct if is_asked else problem.n_distinct  # type: ignore[union-attr]
         said = said() if callable(said) else said
     if said is None:
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
+from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from opt.algorithms import AlgorithmSpec, build_algorithm
 from opt.algorithms.random_state import IsolatedGlobalRandom
@@ -26,6 +27,7 @@ from opt.recorded import values
 from opt.scalarise import Scalariser
 from opt.search_state import JournalKeeping, Recorder, Silent, State, View
 from opt.tally import Tally
+from opt.user_code import guarded
 from opt.warm_start import Start, offering
 
 STALLED_GENERATIONS = 100
@@ -80,6 +82,7 @@ class Search:
         self.recorder = recorder
         self.on_generation = on_generation
         self.stop_requested = ""
+        self.ends_replayed = ""  # the reason to end behind the journal's last record
         self.is_stationary = True
         self.state = State()
         self.tally = Tally(problem, self.state)
@@ -109,11 +112,16 @@ class Search:
             self.algorithm.setup(
                 View(problem, n_obj=1 if self.scalariser else problem.n_obj),
                 seed=entropy,
-                termination=NoTermination(),
+                termination=self._termination(spec),
                 display=Silent(),
                 **({} if callback is None else {"callback": _guarded_callback(callback)}),
             )
         call(problem, "begin_run", np.random.default_rng(problem_seed))
+
+    def _termination(self, spec: AlgorithmSpec) -> Any:
+        """None that ends anything: the engine does; but some of pymoo's objects plan by the number of generations."""
+        n_gen = self.budget.n_gen
+        return NoTermination() if n_gen is None or not spec.is_foreign else MaximumGenerationTermination(n_gen)
 
     @property
     def archive(self) -> Archive:
@@ -138,8 +146,9 @@ class Search:
         best_hypervolume = 0.0
         while True:
             state.stop_reason = self._limit_reached(pending is not None, idle)
-            if state.stop_reason or (self.stop_requested and pending is None):
-                state.stop_reason = state.stop_reason or self.stop_requested
+            asked_to_end = self.stop_requested or self.ends_replayed
+            if state.stop_reason or (asked_to_end and pending is None):
+                state.stop_reason = state.stop_reason or asked_to_end
                 break
             if stalled >= STALLED_GENERATIONS and not self.keeps_journal and not self._complete():
                 state.stop_reason = f"no new candidate in {STALLED_GENERATIONS} generations"
@@ -275,7 +284,8 @@ class Search:
         """The algorithm's code: what it raises is told in one line, and its generators are the run's."""
         with self._isolated or contextlib.nullcontext():
             try:
-                yield
+                with guarded():
+                    yield
             except UsageError:
                 raise
             except Exception as error:
@@ -321,7 +331,8 @@ class Search:
     def _keys(self, infills: Any, X: np.ndarray) -> list[bytes]:
         if not self._rounded and "fingerprint" in infills[0].data:
             return [individual.data["fingerprint"] for individual in infills]
-        return [self._fingerprint(x) for x in X]
+        with guarded():
+            return [self._fingerprint(x) for x in X]
 
     def _compute(self, X: np.ndarray) -> Values:
         return evaluate_batch(self.problem, X, seconds=self.eval_seconds)

@@ -113,17 +113,26 @@ def _call(problem: CompressionProblem, X: np.ndarray) -> tuple[np.ndarray, np.nd
     values = problem.evaluate(X.copy())
     F, G = values if isinstance(values, tuple) else (values, None)
     if G is not None and not problem.n_ieq_constr:
-        raise ValueError(f"evaluate returned (F, G) and problem {problem.name()!r} has n_ieq_constr=0; pass it on")
-    F = np.array(F, dtype=np.float64)
+        raise ValueError("evaluate returned (F, G) and the problem has n_ieq_constr=0; pass it on")
+    F = _real(F)
     if F.shape != (len(X), problem.n_obj):
         raise ValueError(
-            f"evaluate must return shape ({len(X)}, {problem.n_obj}) for problem {problem.name()!r}, got {F.shape}"
+            f"evaluate must return shape ({len(X)}, {problem.n_obj}) for {problem.n_obj} objectives, got {F.shape}"
         )
     if problem.n_ieq_constr:
-        G = np.array(G, dtype=np.float64)
+        G = _real(G)
         if G.shape != (len(X), problem.n_ieq_constr):
             raise ValueError(f"evaluate must return G of shape ({len(X)}, {problem.n_ieq_constr}), got {G.shape}")
     return F, G
+
+
+def _real(values: Any) -> np.ndarray:
+    """Values as float64: masked ones are NaN, complex ones refused, not cut."""
+    if np.iscomplexobj(values):
+        raise TypeError("evaluate must return real numbers, got complex ones")
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return np.array(values, dtype=np.float64)
 
 
 def _not_finite(problem: CompressionProblem, row: np.ndarray) -> str:

@@ -14,7 +14,7 @@ from opt import atomic, csv_table
 from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
 from opt.front_so_far import in_order
-from opt.hooks import Complaints, description_of, references_of, tensors_of, tests_of
+from opt.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
 
@@ -63,7 +63,7 @@ def write_front(
     for k in spread(F, keep):
         arrays = tensors_of(problem, X[k], complaints)
         if arrays:
-            about = {"id": ids[k], "problem": problem.name(), **{n: str(v) for n, v in rows[k].items()}}
+            about = {"id": ids[k], "problem": problem_name(problem), **{n: str(v) for n, v in rows[k].items()}}
             about = {_in_utf8(name): _in_utf8(value) for name, value in about.items()}
             (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
     atomic.write_bytes(run.path / "front.csv", csv_table.encode(table))

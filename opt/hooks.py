@@ -18,6 +18,7 @@ import numpy as np
 
 from opt.errors import UsageError
 from opt.problem import CompressionProblem, Reference
+from opt.stop_signals import is_interruption
 from opt.user_code import guarded
 from opt.user_code import reason_of as plain_reason_of
 
@@ -75,8 +76,7 @@ def user_code(what: str) -> Iterator[None]:
 
 def hook_name(problem: CompressionProblem, hook: str) -> str:
     """A hook as messages call it: the class that the user wrote, and the method."""
-    owner = getattr(problem, "inner", problem)
-    return f"{type(owner).__name__}.{hook}"
+    return f"{type(problem.plain or problem).__name__}.{hook}"
 
 
 def call(problem: CompressionProblem, hook: str, *arguments: Any) -> Any:
@@ -89,13 +89,64 @@ def call(problem: CompressionProblem, hook: str, *arguments: Any) -> Any:
         return getattr(problem, hook)(*arguments)
 
 
+def problem_name(problem: CompressionProblem) -> str:
+    """What the problem calls itself, by a method or an attribute; its class's name where that fails."""
+    own = problem.plain or problem
+    try:
+        with guarded():
+            said = own.name() if callable(own.name) else own.name
+    except Exception:  # a name is no reason to lose a run
+        return type(own).__name__
+    return said if isinstance(said, str) else type(own).__name__
+
+
+def scalarise_of(problem: CompressionProblem) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The problem's own `scalarise`, which raises HookError where it fails; None where it has none."""
+    if type(problem).scalarise is CompressionProblem.scalarise:
+        return None
+    name = hook_name(problem, "scalarise")
+
+    def scalarise(F: np.ndarray) -> np.ndarray:
+        with user_code(name):
+            return _column(problem.scalarise(F), len(F))
+
+    return scalarise
+
+
+def distance_of(problem: CompressionProblem) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The problem's `distance`, which raises HookError where it fails."""
+    name = hook_name(problem, "distance")
+
+    def distance(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        with user_code(name):
+            return _column(problem.distance(X, Y), len(X))
+
+    return distance
+
+
+def _column(values: Any, n: int) -> np.ndarray:
+    """(n,) float64 from what a hook returned."""
+    if not isinstance(values, (np.ndarray, list, tuple)):
+        raise TypeError(f"must return an array of shape ({n},), got {type(values).__name__}")
+    array = np.asarray(values, dtype=np.float64)
+    if array.size != n:
+        raise ValueError(f"must return shape ({n},), got {array.shape}")
+    return array.reshape(n)
+
+
 def fingerprint_of(problem: CompressionProblem) -> Callable[[np.ndarray], bytes]:
     """The problem's `fingerprint`, which raises HookError where it fails or gives anything but bytes."""
     name, own = hook_name(problem, "fingerprint"), problem.fingerprint
 
     def fingerprint(x: np.ndarray) -> bytes:
-        with user_code(name):
+        # called for every candidate: without the context managers, which cost more than most fingerprints
+        try:
             key = own(x)
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            with user_code(name):
+                raise
         if not isinstance(key, bytes):
             if isinstance(key, (bytearray, memoryview)):
                 return bytes(key)

@@ -19,7 +19,7 @@ VERSION = 1
 REQUIRED = ("status", "problem", "objectives", "algo", "seed", "budget", "request")
 STATUSES = ("running", "finished", "interrupted", "failed")
 LOST = "restore it from a copy, or start a new run"
-_FILE = re.compile(r"[a-z]+\.(csv|jsonl)|solutions/[^/\0]+")
+_FILE = re.compile(r"[a-z]+\.(csv|jsonl)|solutions/[^/\0]+|(start/)+([XF]\.npy|manifest\.json|journal\.jsonl)")
 """What a manifest may name of the files beside it; nothing outside the run is ever looked at."""
 _OBJECTIVE = {"name", "sense", "unit", "weight", "worst"}
 
@@ -141,6 +141,21 @@ def _is_objective(value: Any) -> bool:
     )
 
 
+def _is_resumed(value: Any) -> bool:
+    """Entries of a run that went on by force: what changed, and the provenance from there on."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return False
+    for entry in value:
+        changed, present = entry.get("changed", {}), entry.get("now", {})
+        if not _values(_is_object)(changed) or not all({"was", "now"} <= set(both) for both in changed.values()):
+            return False
+        if not isinstance(present, dict) or not all(
+            _or_null(_is_object)(present.get(name)) for name in ("versions", "code", "sources", "functions")
+        ):
+            return False
+    return True
+
+
 def _is_digests(value: Any) -> bool:
     return _values(_is_text)(value) and all(_FILE.fullmatch(name) for name in value)
 
@@ -182,7 +197,7 @@ _SHAPE: dict[str, Any] = {
     "stationary": _FLAG, "plots": (_is_plots, "names of pictures"),
     "versions": _OBJECT_OR_NULL, "code": _OBJECT_OR_NULL, "sources": _OBJECT_OR_NULL, "functions": _OBJECT,
     "process": _OBJECT, "complaints": (_list_of(_is_text), "a list of texts"),
-    "resumed": (_list_of(_is_object), "a list of objects"),
+    "resumed": (_is_resumed, "what the run went on with"),
     "files": (_is_digests, "digests of the run's files"),
 }  # fmt: skip
 """By field: a test and what it expects; a level of fields below it, where "" is the test of the level itself.

@@ -5,20 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
 from opt.adapt import PlainProblem, as_compression_problem
 from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.budget import Budget
-from opt.errors import UsageError
+from opt.errors import UsageError, nearest
+from opt.hooks import problem_name
 from opt.loading import name_of
 from opt.mending import mend
 from opt.problem import CompressionProblem
-from opt.pymoo_object import budget_of, name_of_algorithm, spec_of
+from opt.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
@@ -63,7 +66,7 @@ def minimize(
     sampling: Any = None,
     callback: Callable[[Any], Any] | None = None,
     out: str | Path = DEFAULT_OUT,
-    resume: str | Path | None = None,
+    resume: Run | str | Path | None = None,
     force: bool = False,
     trust: bool = False,
     threads: int = 1,
@@ -119,10 +122,12 @@ def minimize(
     if callback is not None and not callable(callback):
         raise UsageError(f"callback must be callable, as pymoo's Callback is, got {type(callback).__name__}")
     task = as_compression_problem(problem)
-    spec = _spec(algo, parameters, is_scalarised=bool(weights or ref) or scalarise != "sum")
+    is_scalarised = weights is not None or ref is not None or scalarise != "sum"
+    spec = _spec(algo, parameters, is_scalarised=is_scalarised)
     common: dict[str, Any] = {"origin": _origin(problem, task), "out": Path(out), "silent": not verbose}
-    start = None if sampling is None else start_from(sampling, task)
+    start = None if sampling is None else start_from(sampling, task, trust=trust)
     if resume is not None:
+        resume = resume.path if isinstance(resume, Run) else resume
         run = load_run(resume)
         asked = Request.from_manifest(run.manifest)
         codes = [Code(parameters=(asked.parameters,))]
@@ -134,6 +139,7 @@ def minimize(
                 asked,
                 resume=run,
                 is_forced=force,
+                trust=trust,
                 start=start,
                 callback=callback,
                 spec=_resumed(run, spec, task),
@@ -145,24 +151,25 @@ def minimize(
         mend(run, go_on)
         return load_run(resume)
     own_termination = None if isinstance(algo, str) else algo.termination
-    limits: dict[str, Any] = {"n_gen": n_gen, "n_eval": n_eval, "time": time, "patience": patience}
-    given = {name: value for name, value in limits.items() if value is not None}
+    limits = {"n_gen": n_gen, "n_eval": n_eval, "patience": patience}
+    given: dict[str, Any] = {name: _whole(name, value) for name, value in limits.items() if value is not None}
+    given |= {} if time is None else {"time": time if isinstance(time, str) else _number("time", time)}
     told = budget_of(termination)
     if twice := sorted(set(told) & set(given)):
         raise UsageError(f"termination and {twice[0]} say the same; give one of them")
-    if not given and not told and own_termination is not None:
+    if not given and not told and is_budget(own_termination):
         told = budget_of(own_termination)
     request = Request(
         algo=algo if isinstance(algo, str) else name_of_algorithm(algo),
-        parameters={k: name_of(v, k) if callable(v) else v for k, v in parameters.items()},
-        seed=_seed(seed, algo),
+        parameters={k: name_of(v, k) if callable(v) else _plain(v) for k, v in parameters.items()},
+        seed=_whole("seed", _seed(seed, algo)),
         budget=Budget.of(**(given | told)),
         scalarise=scalarise,
-        weights=None if weights is None else tuple(weights),
-        ref=None if ref is None else tuple(ref),
-        threads=threads,
-        keep=keep,
-        fail_fast=fail_fast,
+        weights=_numbers("weights", weights),
+        ref=_numbers("ref", ref),
+        threads=_whole("threads", threads),
+        keep=_whole("keep", keep),
+        fail_fast=bool(fail_fast),
     )
     return run_search(task, request, start=start, callback=callback, spec=spec, **common)
 
@@ -176,6 +183,8 @@ def _spec(algo: Any, parameters: dict[str, Any], *, is_scalarised: bool) -> Algo
     spec = spec_of(algo, is_scalarised=is_scalarised)
     if parameters:
         name = next(iter(parameters))
+        if hint := nearest(name, inspect.signature(minimize).parameters):
+            raise UsageError(f"opt.minimize has no {name!r}{hint}")
         raise UsageError(f"{name} belongs into the object: {spec.name}({name}=...); with one, no parameters are taken")
     return spec
 
@@ -195,6 +204,36 @@ def _resumed(run: Run, spec: AlgorithmSpec | None, task: CompressionProblem) -> 
     return replace(spec, objectives=run.manifest["algo"]["object"])
 
 
+def _whole(name: str, value: Any) -> int:
+    """A whole number in whatever type, NumPy's too.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    raise UsageError(f"{name} must be a whole number, got {value!r:.60}")
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise UsageError(f"{name} must be a number, got {value!r:.60}")
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+        raise UsageError(f"{name} must be a sequence of numbers, one an objective, got {values!r:.60}")
+    return tuple(_number(name, value) for value in values)
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as a manifest can hold it: NumPy's numbers become Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _seed(seed: int | None, algo: str | Algorithm) -> int:
     """The seed that is given, or the one that a pymoo object brings, or 1."""
     if seed is None and not isinstance(algo, str):
@@ -209,4 +248,4 @@ def _origin(problem: Problem, task: CompressionProblem) -> dict[str, Any]:
         file = inspect.getsourcefile(type(inner))
     except TypeError:
         file = None
-    return {"name": task.name(), "file": file, "class": type(inner).__qualname__, "parameters": None}
+    return {"name": problem_name(task), "file": file, "class": type(inner).__qualname__, "parameters": None}

@@ -74,6 +74,32 @@ def mixed_operators(variables: Mapping[str, Any]) -> Operators:
     return Operators(sampling, crossover, mutation)
 
 
+def typed_values(variables: Mapping[str, Any], x: Any) -> dict[str, Any]:
+    """A candidate's values in the types that the operators give them.
+
+    Raises:
+        ValueError: It is no mapping of the variables' names, or a value is none of its variable's.
+    """
+    if not isinstance(x, Mapping) or set(x) != set(variables):
+        raise ValueError(f"a candidate must be a mapping of {', '.join(variables)}, got {_line(x)[:LONGEST_CELL]}")
+    return {name: _typed_value(name, variable, x[name]) for name, variable in variables.items()}
+
+
+def _typed_value(name: str, variable: Any, value: Any) -> Any:
+    if isinstance(variable, Choice):
+        return variable.options[_index(variable, value)]
+    low, high = _range(name, variable)
+    kind = {Integer: int, Binary: bool}.get(type(variable), float)
+    try:
+        typed = kind(value)
+        is_right = typed == value and low <= typed <= high
+    except (TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        raise ValueError(f"{name} must be {kind.__name__} from {low:g} to {high:g}, got {_line(value)[:LONGEST_CELL]}")
+    return typed
+
+
 def n_mixed(variables: Mapping[str, Any]) -> int | None:
     """The number of combinations of values; None where a variable is real."""
     if any(isinstance(variable, Real) for variable in variables.values()):
@@ -84,10 +110,10 @@ def n_mixed(variables: Mapping[str, Any]) -> int | None:
 
 def mixed_fingerprint(variables: Mapping[str, Any], x: Mapping[str, Any]) -> bytes:
     """Bytes that identify the values of x; a choice of anything but plain values counts by its place."""
-    named = {
-        name: value if isinstance(value, _PLAIN) else f"option {_index(variables[name], value)}"
-        for name, value in x.items()
-    }
+    named = {}
+    for name, value in x.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        named[name] = value if isinstance(value, _PLAIN) else f"option {_index(variables[name], value)}"
     return repr(sorted(named.items())).encode()
 
 

@@ -10,15 +10,6 @@ MOST_BYTES = 200
 """Of a name: file systems take 255, and what we write beside it adds an ending."""
 
 
-def is_name(name: object) -> bool:
-    """Whether `check_name` takes it."""
-    try:
-        check_name(name, "")
-    except UsageError:
-        return False
-    return True
-
-
 def check_name(name: object, what: str) -> str:
     """Refuse what is no plain name of a file or folder: it could lead out of its folder, or be none at all.
 

@@ -43,6 +43,20 @@ class Objective:
     weight: float = 1.0
     worst: float | None = None
 
+    def __post_init__(self) -> None:
+        for field_name in ("name", "unit"):
+            text = getattr(self, field_name)
+            if not isinstance(text, str) or any("\ud800" <= c <= "\udfff" for c in text):
+                raise ValueError(f"Objective: {field_name} must be text, got {text!r}.")
+        if self.sense not in ("minimise", "maximise"):
+            raise ValueError(f"Objective {self.name!r}: sense must be minimise or maximise, got {self.sense!r}.")
+        for field_name, value in (("weight", self.weight), ("worst", self.worst)):
+            if field_name == "worst" and value is None:
+                continue
+            is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not is_number or not np.isfinite(float(value)):  # type: ignore[arg-type]
+                raise ValueError(f"Objective {self.name!r}: {field_name} must be a finite number, got {value!r}.")
+
     @property
     def sign(self) -> float:
         """+1 when minimised, -1 when maximised: F = sign * value."""
@@ -142,6 +156,8 @@ class CompressionProblem(Problem):
     own_algorithms: Sequence[AlgorithmSpec] = ()
     """Algorithms that only this task has: found by `--algo NAME` and shown by `FILE.py --list`."""
 
+    plain: Problem | None = None
+    """The pymoo problem that this one stands for; None for a task of its own."""
     _n_distinct: int | None = None
     _given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 

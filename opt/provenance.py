@@ -9,11 +9,12 @@ import inspect
 import platform
 import re
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pymoo.core.problem import Problem
 
 from opt.errors import UsageError
 from opt.hooks import call
@@ -21,6 +22,11 @@ from opt.problem import CompressionProblem
 from opt.source_files import source_files
 
 PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
+_KNOWN = ("opt", "pymoo", "builtins", "abc", "typing", "torch", "__main__")
+"""Packages whose classes count by their versions."""
+_NOTE = "_opt_arguments"
+_OWN = ("cache", "data")
+"""What pymoo itself writes into a problem."""
 DISTRIBUTION = "opt-compress"
 MOST_NAMED = 4
 """At most so many changes are named in a message."""
@@ -48,7 +54,7 @@ def provenance(problem: CompressionProblem, parameters: Mapping[str, Any] | None
         problem was built with.
     """
     file = source_of(problem)
-    sources = {} if file is None else _sources(file, parameters or {})
+    sources = {} if file is None else _sources(problem.plain or problem, file, parameters or {})
     code = {}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         code["opt"] = importlib.metadata.version(DISTRIBUTION)
@@ -80,23 +86,37 @@ def file_digest(file: str | Path | None) -> str | None:
 def source_of(problem: CompressionProblem) -> Path | None:
     """The file of the problem's class; None where it was typed in."""
     try:
-        file = inspect.getsourcefile(type(getattr(problem, "inner", problem)))
+        file = inspect.getsourcefile(type(problem.plain or problem))
     except TypeError:
         return None
     return Path(file) if file is not None and Path(file).is_file() else None
 
 
-def _sources(file: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
+def _sources(problem: Any, file: Path, parameters: Mapping[str, Any]) -> dict[str, str]:
     if str(file.resolve()).startswith(tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))):
         return {}  # a package that is installed counts by its version
-    named = source_files(file, _modules_in(parameters))
+    bases = [cls.__module__ for cls in type(problem).__mro__[1:] if cls.__module__.split(".")[0] not in _KNOWN]
+    named = source_files(file, [*_modules_in(parameters), *bases])
     return {name: digest for name, path in named.items() if (digest := file_digest(path)) is not None}
 
 
 def _modules_in(parameters: Mapping[str, Any]) -> list[str]:
     """Modules of functions that parameters name as `package.module:function`."""
-    texts = [value for value in parameters.values() if isinstance(value, str)]
+    texts = list(texts_in(parameters))
     return [text.split(":")[0] for text in texts if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text)]
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a parameter's value, however deep; callables by their names do not count."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from texts_in(key)
+            yield from texts_in(part)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            yield from texts_in(part)
 
 
 def _commit(root: Path) -> str | None:
@@ -124,10 +144,8 @@ def _commit(root: Path) -> str | None:
 
 def arguments_digest(problem: CompressionProblem) -> str | None:
     """Hex digest of what the problem was built with; None where that is not known."""
-    inner = getattr(problem, "inner", None)
-    if inner is not None:
-        plain = {name: text for name, value in vars(inner).items() if (text := _text_of(value)) is not None}
-        return _digest(sorted(plain.items()))
+    if problem.plain is not None:
+        return getattr(problem.plain, _NOTE, None)
     given = getattr(problem, "_given", None)
     if given is None:
         return None
@@ -137,6 +155,13 @@ def arguments_digest(problem: CompressionProblem) -> str | None:
     except (TypeError, ValueError):
         return None
     return _digest([(name, _text_of(value) or type(value).__name__) for name, value in bound.arguments.items()])
+
+
+def note_arguments(plain: Problem) -> None:
+    """Note on a plain pymoo problem a digest of its values as they are before its first search changes them."""
+    if _NOTE not in vars(plain):
+        texts = {k: text for k, v in vars(plain).items() if k not in _OWN and (text := _text_of(v)) is not None}
+        setattr(plain, _NOTE, _digest(sorted(texts.items())))
 
 
 def _text_of(value: Any) -> str | None:
@@ -229,8 +254,8 @@ def check_unchanged(
             f"{path} was begun with other code, data or versions, and its values would get a second meaning: "
             f"{told(different)}; go back to them, or go on all the same with --force (force=True from Python)"
         )
-    fields = ("versions", "code", "sources", "data", "arguments")
-    return {"changed": different, "now": {name: present[name] for name in fields}}
+    fields = ("versions", "code", "sources", "data", "arguments", "functions")
+    return {"changed": different, "now": {name: present[name] for name in fields if name in present}}
 
 
 def told(different: Mapping[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.initialization import Initialization
-from pymoo.core.population import Population
+from pymoo.core.sampling import Sampling
 from pymoo.core.termination import NoTermination, Termination
 from pymoo.termination import get_termination
 from pymoo.termination.max_eval import MaximumFunctionCallTermination
@@ -20,6 +22,24 @@ from opt.problem import CompressionProblem
 from opt.warm_start import offered
 
 _SINGLE, _MULTI = ".soo.", ".moo."
+
+
+class _StartedSampling(Sampling):
+    """The start's candidates in the first call, filled up by what the object itself would begin with."""
+
+    def __init__(self, X: np.ndarray, own: Initialization) -> None:
+        super().__init__()
+        self.X = X
+        self.own = own
+        self.is_spent = False
+
+    def _do(self, problem: Any, n_samples: int, *args: Any, random_state: Any = None, **kwargs: Any) -> np.ndarray:
+        first = self.X[:0] if self.is_spent else self.X[:n_samples]
+        self.is_spent = True
+        if len(first) == n_samples:
+            return first
+        rest = self.own.do(problem, n_samples - len(first), random_state=random_state, **kwargs).get("X")
+        return np.concatenate([first, rest[: n_samples - len(first)]]) if len(first) else rest
 
 
 def spec_of(algorithm: Algorithm, *, is_scalarised: bool) -> AlgorithmSpec:
@@ -38,13 +58,18 @@ def spec_of(algorithm: Algorithm, *, is_scalarised: bool) -> AlgorithmSpec:
         raise UsageError(f"{type(algorithm).__name__} was set up for a problem already; give a new one")
 
     def build(problem: CompressionProblem) -> Algorithm:
+        if problem.representation == "mixed":
+            raise UsageError(
+                f"{name_of_algorithm(algorithm)} on mixed variables is not taken; name an algorithm instead"
+            )
         own = copy.deepcopy(algorithm)
         start = offered(problem)
         if start is not None and isinstance(getattr(own, "initialization", None), Initialization):
-            X = start.take()
             before = own.initialization
             own.initialization = Initialization(
-                Population.new("X", X), repair=before.repair, eliminate_duplicates=before.eliminate_duplicates
+                _StartedSampling(start.take(), before),
+                repair=before.repair,
+                eliminate_duplicates=before.eliminate_duplicates,
             )
         return own
 
@@ -69,6 +94,11 @@ def _objectives(algorithm: Algorithm, is_scalarised: bool) -> ObjectiveCount:
     return "any"
 
 
+def is_budget(termination: Any) -> bool:
+    """Whether a termination is one that `budget_of` takes; pymoo's default, by convergence, is not."""
+    return isinstance(termination, (MaximumGenerationTermination, MaximumFunctionCallTermination, TimeBasedTermination))
+
+
 def budget_of(termination: Any) -> dict[str, Any]:
     """A termination as the options `n_gen`, `n_eval` and `time`.
 
@@ -82,10 +112,13 @@ def budget_of(termination: Any) -> dict[str, Any]:
         return {}
     wanted = '("n_gen", N), ("n_eval", N) or ("time", "00:10:00")'
     if isinstance(termination, (tuple, list)):
+        given = termination
         try:
-            termination = get_termination(*termination)
+            termination = get_termination(*given)
+            if isinstance(termination, MaximumGenerationTermination | MaximumFunctionCallTermination):
+                termination = get_termination(given[0], _whole_limit(given[1]))
         except Exception as error:  # pymoo raises bare Exception
-            raise UsageError(f"termination must be {wanted}, got {termination!r}: {error}") from None
+            raise UsageError(f"termination must be {wanted}, got {given!r}: {error}") from None
     if isinstance(termination, MaximumGenerationTermination):
         return {"n_gen": _whole(termination.n_max_gen)}
     if isinstance(termination, MaximumFunctionCallTermination):
@@ -96,6 +129,12 @@ def budget_of(termination: Any) -> dict[str, Any]:
         kind = type(termination).__name__
         raise UsageError(f"termination {kind} is not known here; give {wanted}, or patience= for convergence")
     raise UsageError(f"termination must be {wanted}, or such a pymoo object, got {type(termination).__name__}")
+
+
+def _whole_limit(limit: Any) -> int:
+    if not isinstance(limit, Integral) or isinstance(limit, bool):
+        raise ValueError(f"{limit!r} is no whole number")
+    return int(limit)
 
 
 def _whole(limit: Any) -> int | None:

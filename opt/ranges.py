@@ -66,8 +66,6 @@ def _text(bound: float) -> str:
 
 COUNT = Range(1, 10**12)
 """How many of something that takes no room, such as evaluations."""
-SIZE = Range(1, 1_000_000)
-"""How many of something that takes room, such as images or neurons."""
 EPOCHS = Range(1, 10_000)
 """Passes over data."""
 SEED = Range(0, 2**63 - 1)

@@ -10,9 +10,6 @@ import numpy as np
 
 from opt.errors import UsageError
 
-FALL = 1e-9
-"""A relative fall of hypervolume beyond rounding."""
-
 
 def values(record: dict[str, Any], n_obj: int, prefix: str = "") -> np.ndarray:
     """(n, n_obj) minimised objectives of the new candidates of one journal record; NaN rows failed.

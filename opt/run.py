@@ -80,11 +80,19 @@ class RunDirectory:
         self._trace: RowFile | None = None
 
     @classmethod
-    def create(cls, out: Path, stem: str, manifest: dict[str, Any], *, name: str | None = None) -> RunDirectory:
+    def create(
+        cls,
+        out: Path,
+        stem: str,
+        manifest: dict[str, Any],
+        *,
+        name: str | None = None,
+        fill: Callable[[Path], None] = lambda folder: None,
+    ) -> RunDirectory:
         """A new run directory under `out`, called `name`, or named after the run and the second it began.
 
-        It appears under its name with its manifest in it. A folder of that name in which no manifest was
-        written yet is taken over.
+        It appears under its name with its manifest in it, and with what `fill` writes. A folder of that name in
+        which no manifest was written yet is taken over.
 
         Raises:
             UsageError: `out` cannot be created or written.
@@ -98,9 +106,14 @@ class RunDirectory:
             out.mkdir(parents=True, exist_ok=True)
             remove_abandoned(out)
             names = numbered if name is None else [name]
-            made = new_folder(out, names, lambda folder: manifests.write(folder, manifest))
+
+            def write(folder: Path) -> None:
+                fill(folder)
+                manifests.write(folder, manifest)
+
+            made = new_folder(out, names, write)
             if made is None:
-                manifests.write(out / str(name), manifest)
+                write(out / str(name))
             return cls(made or out / str(name), manifest)
         except OSError as error:
             if made is not None:
@@ -150,11 +163,17 @@ class RunDirectory:
         self.manifest |= fields
         manifests.write(self.path, self.manifest, self.files)
 
+    def forget(self, *names: str) -> None:
+        """Leave fields out of the manifest from its next writing on: they are of an earlier part of the run."""
+        for name in names:
+            self.manifest.pop(name, None)
+
     def finish(self, **fields: Any) -> None:
         """Close the tables, and note in the manifest how the run ended and the digests of all its files."""
         self._note_changes()
         self._close_tables()
         self.files = digests(self.path)
+        self.forget("plots", "complaints")
         self.update(**fields)
 
     def close(self) -> None:
@@ -373,14 +392,14 @@ def run_directories(folder: Path) -> list[Path]:
     return sorted(path for path in paths if not path.name.startswith("."))
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[Run]:
+def find_runs(paths: str | Path | Sequence[str | Path]) -> list[Run]:
     """The runs that the paths name: run directories, and folders that hold runs at any depth of two.
 
     Raises:
         UsageError: A path is neither.
     """
     found = []
-    for path in map(Path, paths):
+    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
         if (path / "manifest.json").exists() or not path.is_dir():
             found.append(load_run(path))
             continue

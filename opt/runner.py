@@ -24,7 +24,7 @@ from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
-from opt.hooks import Complaints, HookError, exact_front_of
+from opt.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.locking import this_process
 from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
@@ -122,7 +122,7 @@ def check_request(
         build_algorithm(spec, problem, request.parameters)
     if spec.objectives != "one" and (request.weights or request.ref or request.scalarise != "sum"):
         raise UsageError(f"{request.algo} optimises every objective; --weights, --scalarise and --ref are not for it")
-    own = problem.scalarise if type(problem).scalarise is not CompressionProblem.scalarise else None
+    own = scalarise_of(problem)
     return Scalariser.of(problem.objectives, kind=request.scalarise, weights=request.weights, ref=request.ref, own=own)
 
 
@@ -138,6 +138,7 @@ def run_search(
     silent: bool = False,
     stop_file: Path | None = None,
     is_forced: bool = False,
+    trust: bool = False,
     start: Start | None = None,
     callback: Callable[[Any], Any] | None = None,
     spec: AlgorithmSpec | None = None,
@@ -156,6 +157,7 @@ def run_search(
         stop_file: A file whose appearance asks the search to end after the batch under way; its text
             is the reason.
         is_forced: Go on with a run though code, data or versions have changed since.
+        trust: Import functions that the run which it began with names, whatever they are.
         start: Candidates that the algorithm begins with; a resumed run has its own.
         callback: Called with pymoo's algorithm after each generation.
         spec: The algorithm, where it is a pymoo object and not a name.
@@ -166,15 +168,17 @@ def run_search(
     """
     with threadpool_limits(limits=request.threads):
         spec = spec or find_algorithm(request.algo, problem)
-        start = start if resume is None else saved_start(resume, problem, given=start)
+        manifest, made_by = _manifest(problem, request, spec, origin=origin, command=command)
+        changed = {}
+        if resume is not None:
+            check_unaltered(resume)
+            if resume.manifest["objectives"] != manifest["objectives"]:
+                wanted, found = (_names(m["objectives"]) for m in (resume.manifest, manifest))
+                raise UsageError(f"{resume.path} was made for objectives {wanted}, not {found}")
+            changed = check_unchanged(resume.path, resume.manifest, made_by, is_forced=is_forced)
+            start = saved_start(resume, problem, given=start, trust=trust)
         scalariser = check_request(problem, request, spec=spec, start=start)
-        if resume is not None and resume.manifest["objectives"] != (found := _objectives(problem)):
-            wanted = _names(resume.manifest["objectives"])
-            raise UsageError(f"{resume.path} was made for objectives {wanted}, not {_names(found)}")
-        made_by = provenance(problem, origin["parameters"])
-        entry = {} if resume is None else check_unchanged(resume.path, resume.manifest, made_by, is_forced=is_forced)
-        manifest = _manifest(problem, request, spec, origin=origin, command=command, made_by=made_by)
-        directory = _open_directory(manifest, out=out, name=name, resume=resume, changed=entry)
+        directory = _open_directory(manifest, out=out, name=name, resume=resume, changed=changed, start=start)
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
@@ -197,17 +201,17 @@ def run_search(
                 start=start,
                 callback=callback,
             )
-            if start is not None and resume is None:
-                save_start(directory.path, start)
             if search.budget != request.budget:
                 progress.note(f"there are {search.n_distinct} distinct candidates: --n-eval is cut to as many")
             if stop_file is not None:
                 search.on_generation = _stopping(search, stop_file)
             if resume is not None:
-                _end_as_before(search, resume)
+                search.ends_replayed = _reason_to_end(search, resume)
             with stop_on_signals(search):
                 failed = _search(search, directory)
                 progress.finish(search.state)
+                if failed and directory.manifest["status"] == "finished":
+                    raise UsageError(f"{failed}; {directory.path} is as it was, finished")
                 _save(search, directory, problem, request, progress, failed=failed)
         except OSError as error:
             raise UsageError(
@@ -230,13 +234,15 @@ def _manifest(
     *,
     origin: dict[str, Any],
     command: str | None,
-    made_by: dict[str, Any],
-) -> dict[str, Any]:
-    """What a new run's manifest says before it begins."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a new run's manifest says before it begins, and what its values depend on."""
+    asked = {"algo": request.parameters, "problem": origin["parameters"] or {}}
+    made_by = provenance(problem, asked)
     parameters = {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
     file = None if origin["file"] is None else Path(origin["file"])
-    functions = function_digests([Code(file=file, parameters=(request.parameters, origin["parameters"] or {}))])
-    return {
+    functions = function_digests([Code(file=file, parameters=tuple(asked.values()))])
+    made_by |= {"functions": functions} if functions else {}
+    manifest = {
         "command": command,
         "problem": origin | {"arguments": made_by["arguments"]},
         "objectives": _objectives(problem),
@@ -245,9 +251,9 @@ def _manifest(
         "seed": request.seed,
         "budget": request.budget.as_dict(),
         "request": asdict(request),
-        **{name: made_by[name] for name in ("versions", "code", "sources", "data")},
-        **({"functions": functions} if functions else {}),
+        **{name: value for name, value in made_by.items() if name != "arguments"},
     }
+    return manifest, made_by
 
 
 def _open_directory(
@@ -257,11 +263,16 @@ def _open_directory(
     name: str | None,
     resume: Run | None,
     changed: dict[str, Any],
+    start: Start | None,
 ) -> RunDirectory:
     if resume is None:
         stem = f"{_slug(manifest['problem']['name'])}-{_slug(manifest['algo']['name'])}-s{manifest['seed']}"
-        return RunDirectory.create(out, stem, manifest, name=name)
-    check_unaltered(resume)
+
+        def fill(folder: Path) -> None:
+            if start is not None:
+                save_start(folder, start)
+
+        return RunDirectory.create(out, stem, manifest, name=name, fill=fill)
     is_finished = resume.manifest["status"] == "finished"
     if is_finished:
         check_replayable(resume)
@@ -270,7 +281,9 @@ def _open_directory(
         if changed:
             directory.resumed_with = {"at": now(), "n_gen": len(directory.records), **changed}
         if not is_finished:  # one that is mended stays finished, whatever befalls the mending
+            directory.forget("plots", "complaints")
             directory.update(status="running", process=this_process())
+            (resume.path / TRACEBACK).unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
@@ -283,7 +296,8 @@ def _built(directory: RunDirectory, *arguments: Any, **options: Any) -> Search:
         return Search(*arguments, recorder=directory, **options)
     except HookError as error:
         _keep_traceback(directory, error)
-        directory.update(status="failed", stop_reason=str(error), ended=now())
+        if directory.manifest["status"] != "finished":
+            directory.update(status="failed", stop_reason=str(error), ended=now())
         raise
 
 
@@ -317,7 +331,7 @@ def _save(
     failed: str,
 ) -> None:
     state = search.state
-    interrupted = bool(search.stop_requested) and state.stop_reason == search.stop_requested
+    interrupted = bool(search.stop_requested) and state.stop_reason == search.stop_requested != search.ends_replayed
     before = directory.manifest
     is_mended = before["status"] == "finished" and state.n_gen >= before.get("n_gen", 0)
     n = len(search.archive)
@@ -349,10 +363,11 @@ def _save(
         directory.update(plots=draw(load_run(directory.path), progress.note))
 
 
-def _end_as_before(search: Search, run: Run) -> None:
-    """Let a finished run that is replayed to mend its files end where it ended, whatever its times were."""
+def _reason_to_end(search: Search, run: Run) -> str:
+    """Why a finished run that is replayed to mend its files ends where it ended, whatever its times were."""
     if run.manifest["status"] == "finished" and len(search.recorder.records) >= run.manifest.get("n_gen", 0):
-        search.stop_requested = str(run.manifest.get("stop_reason", ""))
+        return str(run.manifest.get("stop_reason", ""))
+    return ""
 
 
 def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:

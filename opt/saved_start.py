@@ -12,31 +12,35 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
-from opt import atomic
+from opt import atomic, journal
+from opt import manifest as manifests
+from opt.adapt import PlainProblem
 from opt.algorithms import find_algorithm
 from opt.budget import Budget
 from opt.engine import Search
 from opt.errors import UsageError
-from opt.hooks import fingerprint_of
+from opt.evaluation import EvaluationFailed
+from opt.hooks import fingerprint_of, scalarise_of
+from opt.mixed_variables import typed_values
 from opt.problem import CompressionProblem
 from opt.run import Run, load_run
 from opt.scalarise import Scalariser
 from opt.search_state import State
 from opt.trust import Code, check_code, recorded_by
-from opt.warm_start import Start
+from opt.warm_start import Source, Start
 
 FOLDER = "start"
 """Inside a run: the candidates that it began with."""
-_RECORDS = ("manifest.json", "journal.jsonl")
 _PLAIN = ("real", "integer", "binary", "permutation")
 
 
-def start_from(given: Any, problem: CompressionProblem) -> Start:
+def start_from(given: Any, problem: CompressionProblem, *, trust: bool = False) -> Start:
     """A start from what a user gives.
 
     Args:
         given: (n, n_var) candidates, or (n_var,) one; a pymoo Population or Individual; a saved run, or its path.
         problem: What they are candidates of.
+        trust: Import functions that the run's manifest names, whatever they are.
 
     Raises:
         UsageError: It is none of these, the candidates do not fit the problem, or the run does not replay.
@@ -44,7 +48,7 @@ def start_from(given: Any, problem: CompressionProblem) -> Start:
     if isinstance(given, (str, Path)):
         given = load_run(given)
     if isinstance(given, Run):
-        return _from_run(given, problem)
+        return _from_run(given, problem, trust=trust)
     if isinstance(given, Individual):
         given = Population.create(given)
     X = given.get("X") if isinstance(given, Population) else given
@@ -62,8 +66,7 @@ def _fitting(X: Any, problem: CompressionProblem) -> np.ndarray:
     """
     try:
         is_object = problem.representation not in _PLAIN
-        rows = np.asarray(X, dtype=object if is_object else None)
-        rows = rows.reshape(-1, 1) if is_object else np.atleast_2d(rows)
+        rows = _objects(X, problem) if is_object else np.atleast_2d(np.asarray(X))
     except (TypeError, ValueError) as error:
         raise UsageError(f"sampling must be an array of candidates: {error}") from None
     if rows.ndim != 2 or rows.shape[1] != problem.n_var or not len(rows):
@@ -73,6 +76,21 @@ def _fitting(X: Any, problem: CompressionProblem) -> np.ndarray:
     fingerprint = fingerprint_of(problem)
     first = {fingerprint(x): i for i, x in reversed(list(enumerate(rows)))}
     return rows[sorted(first.values())]
+
+
+def _objects(X: Any, problem: CompressionProblem) -> np.ndarray:
+    """Object genomes, (n, n_var) dtype object, from such an array or a sequence of them; mixed values typed."""
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
+        rows = X.copy()
+    else:
+        rows = np.empty((len(X), 1), dtype=object)
+        for i, genome in enumerate(X):
+            is_row = isinstance(genome, np.ndarray) and genome.dtype == object and genome.shape == (1,)
+            rows[i, 0] = genome[0] if is_row else genome
+    if problem.representation == "mixed":
+        for i in range(len(rows)):
+            rows[i, 0] = typed_values(problem.vars, rows[i, 0])
+    return rows
 
 
 def _typed(rows: np.ndarray, problem: CompressionProblem) -> np.ndarray:
@@ -99,14 +117,17 @@ def _typed(rows: np.ndarray, problem: CompressionProblem) -> np.ndarray:
 # -- the front of another run ------------------------------------------------------------------------
 
 
-def _from_run(run: Run, problem: CompressionProblem) -> Start:
+def _from_run(run: Run, problem: CompressionProblem, *, trust: bool) -> Start:
     """The front of a saved run as candidates of the problem.
 
     Plain vectors are read from its solutions, anything else is found again by replaying its journal.
     """
-    found = _from_solutions(run, problem) if problem.representation in _PLAIN else None
+    # other tensors than the default ones may hold something else under the same name
+    is_plain = problem.representation in _PLAIN
+    has_vectors = is_plain and type(problem).tensors in (CompressionProblem.tensors, PlainProblem.tensors)
+    found = _from_solutions(run, problem) if has_vectors else None
     if found is None:
-        found = _replayed(run, problem)
+        found = _replayed(run, problem, trust=trust)
     if not len(found.X):
         raise UsageError(f"{run.path} has no solution to start from")
     return found
@@ -146,15 +167,15 @@ class _Recorded:
         """Not kept."""
 
 
-def _replayed(run: Run, problem: CompressionProblem) -> Start:
+def _replayed(run: Run, problem: CompressionProblem, *, trust: bool) -> Start:
     """The archive of a run's journal, found again by the run's algorithm with recorded values."""
     records = run.journal()
     if not records:
         return Start(np.empty((0, problem.n_var), dtype=object))
     asked = run.manifest["request"]
-    check_code(run.path, [Code(parameters=(asked["parameters"],))], recorded_by(run, ""), trust=False)
+    check_code(run.path, [Code(parameters=(asked["parameters"],))], recorded_by(run, ""), trust=trust)
     try:
-        own = problem.scalarise if type(problem).scalarise is not CompressionProblem.scalarise else None
+        own = scalarise_of(problem)
         search = Search(
             problem,
             find_algorithm(asked["algo"], problem),
@@ -166,7 +187,7 @@ def _replayed(run: Run, problem: CompressionProblem) -> Start:
             ),
             recorder=_Recorded(records),
             cache_size=asked["cache_size"],
-            start=saved_start(run, problem),
+            start=saved_start(run, problem, trust=trust),
         )
 
         def stop_at_the_end(state: State) -> None:
@@ -174,13 +195,13 @@ def _replayed(run: Run, problem: CompressionProblem) -> Start:
 
         search.on_generation = stop_at_the_end
         search.run()
-    except UsageError as error:
+    except (UsageError, EvaluationFailed) as error:
         raise UsageError(f"cannot start from {run.path}: {error}") from None
     archive = search.archive
     X = np.empty((len(archive), problem.n_var), dtype=archive.X[0].dtype if len(archive) else object)
     for i, x in enumerate(archive.X):
         X[i] = x
-    return Start(X, archive.F, source=run.path)
+    return Start(X, archive.F, source=Source(run.path, run.manifest, records))
 
 
 # -- a run's own start -----------------------------------------------------------------------------
@@ -204,19 +225,24 @@ def save_start(path: Path, start: Start) -> None:
                 np.save(buffer, array, allow_pickle=False)
                 atomic.write_bytes(folder / f"{name}.npy", buffer.getvalue())
     elif start.source is not None:
-        for name in _RECORDS:
-            atomic.write_bytes(folder / name, (start.source / name).read_bytes())
-        if (start.source / FOLDER).is_dir():
-            shutil.copytree(start.source / FOLDER, folder / FOLDER, dirs_exist_ok=True)
+        # the records that were replayed, and not those that the run may have by now
+        manifests.write(folder, start.source.manifest)
+        lines = b"".join(map(journal.encode, [journal.HEADER, *start.source.records]))
+        atomic.write_bytes(folder / "journal.jsonl", lines)
+        if (start.source.path / FOLDER).is_dir():
+            shutil.copytree(start.source.path / FOLDER, folder / FOLDER, dirs_exist_ok=True)
 
 
-def saved_start(run: Run, problem: CompressionProblem, *, given: Start | None = None) -> Start | None:
+def saved_start(
+    run: Run, problem: CompressionProblem, *, given: Start | None = None, trust: bool = False
+) -> Start | None:
     """What a run began with; None where it began from the problem's sampling.
 
     Args:
         run: The run.
         problem: Its problem.
         given: What a user gives again, where the run could not keep it.
+        trust: As of `start_from`.
 
     Raises:
         UsageError: It cannot be read, or is not kept and not given.
@@ -230,11 +256,13 @@ def saved_start(run: Run, problem: CompressionProblem, *, given: Start | None = 
         try:
             X = np.load(folder / "X.npy", allow_pickle=False)
             F = np.load(folder / "F.npy", allow_pickle=False) if (folder / "F.npy").exists() else None
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # a header that is damaged makes NumPy raise almost anything
             raise UsageError(f"{folder} cannot be read ({error}); restore it from a copy, or start a new run") from None
-        return Start(_fitting(X, problem) if F is None else _typed(X, problem), F)
+        if X.ndim != 2 or X.shape[1] != problem.n_var or (F is not None and F.shape != (len(X), problem.n_obj)):
+            raise UsageError(f"{folder} holds candidates of another shape; restore it from a copy, or start a new run")
+        return Start(_typed(X, problem), F)
     if (folder / "manifest.json").exists():
-        return _replayed(load_run(folder), problem)
+        return _replayed(load_run(folder), problem, trust=trust)
     if given is None:
         raise UsageError(f"{run.path} was begun with objects that cannot be kept; give the same sampling= again")
     return given

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from opt.archive import LARGEST
 from opt.errors import UsageError
 from opt.problem import Objective
 
@@ -78,10 +79,14 @@ class Scalariser:
         """(n, n_obj) minimised objectives to (n, 1) scalar values."""
         if self.own is not None:
             return np.asarray(self.own(F), dtype=np.float64).reshape(len(F), 1)
-        if self.kind == "sum":
-            return F @ np.array(self.weights)[:, None]
-        gap = (F - np.array(self.ref)) * np.array(self.weights)
-        return (gap.max(axis=1) + ASF_RHO * gap.sum(axis=1))[:, None]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.kind == "sum":
+                value = F @ np.array(self.weights)[:, None]
+            else:
+                gap = (F - np.array(self.ref)) * np.array(self.weights)
+                value = (gap.max(axis=1) + ASF_RHO * gap.sum(axis=1))[:, None]
+        # beyond the greatest number all are alike
+        return value if np.isfinite(value).all() else np.nan_to_num(value, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the manifest."""

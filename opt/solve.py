@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         (values.name, values.scheduler, values.cluster, values.task_time, values.task_memory)
     )
     if len(tasks) == 1 and not wants_study:
-        run = run_task(tasks[0], is_forced=scanned.is_forced)
+        run = run_task(tasks[0], is_forced=scanned.is_forced, trust=scanned.is_trust)
         if not values.quiet:
             _report(run)
         return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
@@ -178,7 +178,7 @@ def _resume(scanned: Scanned) -> int:
         def go_on() -> Run:
             is_quiet = "--quiet" in scanned.tokens
             task = Task.from_run(run, silent=is_quiet, trust=scanned.is_trust, is_forced=scanned.is_forced)
-            return run_task(task, is_forced=scanned.is_forced)
+            return run_task(task, is_forced=scanned.is_forced, trust=scanned.is_trust)
 
         lines = mend(run, go_on)
         for line in lines:
@@ -187,7 +187,7 @@ def _resume(scanned: Scanned) -> int:
         tell(f"{run.path} is finished ({run.manifest.get('stop_reason', '')}); {outcome}")
         return 0
     task = Task.from_run(run, silent="--quiet" in scanned.tokens, trust=scanned.is_trust, is_forced=scanned.is_forced)
-    finished = run_task(task, is_forced=scanned.is_forced)
+    finished = run_task(task, is_forced=scanned.is_forced, trust=scanned.is_trust)
     if "--quiet" not in scanned.tokens:
         _report(finished)
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)

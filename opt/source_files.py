@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
@@ -53,7 +54,11 @@ def _root(file: Path) -> tuple[Path, str | None]:
 
 
 def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    """A file relative to the root, or to its own behind that folder's name."""
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    own, _ = _root(path)
+    return f"{own.name}:{path.relative_to(own).as_posix()}"
 
 
 def _file_of(module: str) -> Path | None:
@@ -71,10 +76,10 @@ def _file_of(module: str) -> Path | None:
 
 def _imported(file: Path, root: Path, top: str | None) -> Iterator[Path]:
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        about = file.stat()
+    except OSError:
         return
-    for node in ast.walk(tree):
+    for node in _imports(file, about.st_mtime_ns, about.st_size):
         names: list[str] = []
         base = root
         if isinstance(node, ast.Import):
@@ -88,6 +93,16 @@ def _imported(file: Path, root: Path, top: str | None) -> Iterator[Path]:
             if _is_absolute(node) and (name.split(".")[0] in PROGRAM or (top and name.split(".")[0] != top)):
                 continue
             yield from _files(base, name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _imports(file: Path, changed: int, size: int) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The import statements of a file; its time and size, so that one that has changed is read again."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 
 def _is_absolute(node: ast.AST) -> bool:

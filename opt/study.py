@@ -23,6 +23,7 @@ from opt.locking import LockedFile, this_process
 from opt.mending import damage
 from opt.names import check_name
 from opt.new_folder import check_folder
+from opt.plain_file import read_json
 from opt.provenance import file_digest
 from opt.run import Run, load_run
 from opt.runner import Request
@@ -279,7 +280,7 @@ def _standing(task: Task, reason: str) -> dict[str, Any]:
 def _noted(path: Path) -> dict[str, Any] | None:
     """What the last process that held a study noted of itself."""
     with contextlib.suppress(OSError, ValueError):
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = read_json(path)
         return note if isinstance(note, dict) else None
     return None
 

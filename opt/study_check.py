@@ -32,8 +32,21 @@ def check_study(path: Path) -> Iterator[Finding]:
         standing = ", ".join(f"{n} {status}" for status, n in study.counts.items())
         yield Finding("ok", study_file.NAME, f"readable, runs: {standing}")
     yield _check_index(study)
+    yield from _check_lost(study)
     for file in atomic.stray_files([path, path / ".tasks"]):
         yield Finding("note", file.name, "left by a process that died while it wrote; --resume removes it")
+
+
+def _check_lost(study: Study) -> Iterator[Finding]:
+    """Runs that index.csv knows as finished and that are not there any more."""
+    try:
+        table = read_table(study.path / INDEX, text=["run", "status"])
+        finished = table.loc[table["status"] == FINISHED, "run"].tolist()
+    except (FileNotFoundError, UsageError, OSError, KeyError):
+        return
+    for task in study.unfinished():
+        if task.name in finished:
+            yield Finding("wrong", str(task.name), "was finished, and its run is missing or cannot be read")
 
 
 def _check_index(study: Study) -> Finding:

@@ -96,7 +96,7 @@ def run_study(
         atomic.remove_stray_files([study.path, study.path / ".tasks"])
         study.save(command=command)
         if damaged:
-            progress.note(f"damaged, to be mended: {', '.join(str(task.name) for task in damaged)}")
+            progress.note(f"not as they ended, to be mended: {', '.join(str(task.name) for task in damaged)}")
         if n_finished:
             progress.note(f"{n_finished} of {len(asked)} runs are finished already")
 

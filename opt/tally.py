@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from opt.archive import Archive, hypervolume, reference_point
+from opt.archive import LARGEST, Archive, hypervolume, reference_point
 from opt.evaluation import Batch
 from opt.problem import CompressionProblem
 from opt.search_state import State
@@ -92,11 +92,14 @@ class Tally:
         row = [state.n_gen, state.n_eval, state.seconds, state.hypervolume, len(self.archive), state.n_failed]
         if not len(everything):
             return row + [float("nan")] * (3 * len(self._signs))
-        best, mean, worst = everything.min(axis=0), everything.mean(axis=0), everything.max(axis=0)
+        with np.errstate(over="ignore"):
+            best, mean, worst = everything.min(axis=0), everything.mean(axis=0), everything.max(axis=0)
         return row + (np.stack([best, mean, worst], axis=1) * self._signs[:, None]).ravel().tolist()
 
     def penalty(self) -> np.ndarray:
         """(n_obj,) what an algorithm is told of a failed candidate: worse than anything seen, and finite."""
         if not np.isfinite(self._worst_seen).all():
             return np.full(len(self._signs), 1e6)
-        return self._worst_seen + np.maximum(self._worst_seen - self._best_seen, 1.0)
+        with np.errstate(over="ignore"):
+            beyond = self._worst_seen + np.maximum(self._worst_seen - self._best_seen, 1.0)
+        return np.minimum(beyond, LARGEST)

@@ -217,13 +217,14 @@ def build_problem(task: Task) -> Any:
         raise UsageError(f"{cls.__name__} cannot be built: {reason_and_place(error)}") from error
 
 
-def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = False) -> Run:
+def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = False, trust: bool = False) -> Run:
     """Carry out one task in this process: anew, or from where its named run directory stands.
 
     Args:
         task: What to run.
         stop_file: A file whose appearance asks the run to end after the batch under way.
         is_forced: Go on with a run though its code, data or versions have changed.
+        trust: Import functions that the run which it begins with names, whatever they are.
 
     Raises:
         InUseError: Another process works on the run directory.
@@ -255,7 +256,7 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
     start = None
     if task.request.start is not None and unfinished is None:
         with threadpool_limits(limits=task.request.threads):
-            start = start_from(_found_from(task.request.start, task.folder), problem)
+            start = start_from(_found_from(task.request.start, task.folder), problem, trust=trust)
     return run_search(
         problem,
         task.request,
@@ -267,6 +268,7 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
         silent=task.silent,
         stop_file=stop_file,
         is_forced=is_forced,
+        trust=trust,
         start=start,
     )
 

@@ -14,7 +14,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 import opt
 from opt.errors import UsageError
-from opt.provenance import file_digest
+from opt.provenance import file_digest, texts_in
 from opt.run import Run
 from opt.terminal import tell
 
@@ -121,9 +121,11 @@ def is_unchanged(recorded: Any, file: Path) -> bool:
 
 def recorded_by(run: Run, named: str) -> Recorded:
     """What a run's manifest says of its code, the problem file called as it is there."""
-    functions = run.manifest.get("functions")
-    files = {named: run.manifest.get("code")}
-    return Recorded(files, functions if isinstance(functions, Mapping) else {})
+    fields = dict(run.manifest)
+    for entry in run.manifest.get("resumed") or ():  # what it went on with by force is on record too
+        fields |= entry.get("now") or {}
+    functions = fields.get("functions")
+    return Recorded({named: fields.get("code")}, functions if isinstance(functions, Mapping) else {})
 
 
 def function_digests(codes: Iterable[Code]) -> dict[str, str]:
@@ -139,7 +141,7 @@ def named_functions(code: Code) -> dict[str, list[Path] | None]:
     """
     folder = None if code.file is None else code.file.parent
     functions: dict[str, list[Path] | None] = {}
-    for text in _texts(code.parameters):
+    for text in texts_in(code.parameters):
         module, colon, name = text.partition(":")
         if not (module and colon and name) or text in functions:
             continue
@@ -243,16 +245,3 @@ def _digest(files: Sequence[Path]) -> str:
         data = file.read_bytes()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a parameter's value, however deep; callables by their names do not count."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _texts(key)
-            yield from _texts(part)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for part in value:
-            yield from _texts(part)

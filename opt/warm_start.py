@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +16,33 @@ from opt.problem import CompressionProblem, SamplingFunction
 
 
 @dataclass(frozen=True)
+class Source:
+    """A run that was replayed.
+
+    Args:
+        path: Its directory.
+        manifest: Its manifest.
+        records: The records that its journal held.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Start:
     """Candidates to begin from.
 
     Args:
         X: (n, n_var) candidates, n >= 1.
         F: (n, n_obj) their objectives, minimised, where they are known; they decide the order.
-        source: Run directory whose journal they were found by again, or None.
+        source: The run whose journal they were found by again, or None.
     """
 
     X: np.ndarray
     F: np.ndarray | None = None
-    source: Path | None = None
+    source: Source | None = None
 
     def ordered(self, scalarise: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:
         """X so that the first few rows are a good start: the best values first, or spread along the front.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -15,7 +15,7 @@ from pymoo.core.problem import Problem
 
 from opt.bounds import has_finite_bounds
 from opt.errors import UsageError, nearest
-from opt.hooks import call
+from opt.hooks import call, problem_name
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
 from opt.ranges import SHARE, Range
 
@@ -140,7 +140,10 @@ def algorithms(problem: Problem | type[Problem] | None = None) -> dict[str, Algo
     Raises:
         UsageError: The problem brings an algorithm under a registered name.
     """
-    own = {spec.name: spec for spec in getattr(problem, "own_algorithms", ())}
+    brought = getattr(problem, "own_algorithms", ())
+    if not isinstance(brought, Iterable) or not all(isinstance(spec, AlgorithmSpec) for spec in brought):
+        raise UsageError(f"own_algorithms must be a tuple of AlgorithmSpec, got {brought!r:.80}")
+    own = {spec.name: spec for spec in brought}
     if taken := sorted(set(own) & set(_REGISTRY)):
         raise UsageError(f"own_algorithms must have names of their own, {taken[0]!r} is taken; rename it")
     return dict(sorted((_REGISTRY | own).items()))
@@ -167,7 +170,7 @@ def check_fit(spec: AlgorithmSpec, problem: CompressionProblem) -> None:
     reason = spec.misfit(problem)
     if reason:
         fitting = ", ".join(s.name for s in algorithms(problem).values() if s.misfit(problem) is None)
-        raise UsageError(f"{spec.name} does not fit problem {problem.name()!r}: {reason}; these fit: {fitting}")
+        raise UsageError(f"{spec.name} does not fit problem {problem_name(problem)!r}: {reason}; these fit: {fitting}")
 
 
 def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters: Mapping[str, Any]) -> Algorithm:

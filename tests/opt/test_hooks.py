@@ -226,6 +226,77 @@ def test_whole_floats_stand_for_integers_and_others_do_not(tmp_path):
         opt.minimize(Mine(), "random", n_gen=2, pop_size=6, out=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "how", [fail, leave, lambda *args: {}, lambda *args: None, lambda *args: "x", lambda *args: [1.0]]
+)
+@pytest.mark.parametrize("hook", ["scalarise", "distance"])
+def test_scalarise_and_distance_that_fail_name_the_hook(hook, how, tmp_path):
+    problem = with_hook(samples.Slope, hook, how)()
+    algo, options = ("ga", {"scalarise": "problem"}) if hook == "scalarise" else ("sa", {})
+    with pytest.raises(opt.UsageError, match=rf"Mine\.{hook} failed: ") as caught:
+        opt.minimize(problem, algo, n_gen=6, out=tmp_path, **options)
+    assert "\n" not in str(caught.value)
+    (run,) = opt.list_runs(tmp_path)
+    assert run.status == "failed"
+
+
+@pytest.mark.parametrize("base", [samples.Slope, samples.Parts])
+@pytest.mark.parametrize("value", ["lenet", fail, leave, 7, lambda self: 7])
+def test_name_is_no_reason_to_lose_a_run(value, base, tmp_path):
+    problem = with_hook(base, "name", value)()
+    run = opt.minimize(problem, n_gen=2, pop_size=6, out=tmp_path)
+    assert run.status == "finished"
+    assert run.manifest["problem"]["name"] == ("lenet" if value == "lenet" else "Mine")
+
+
+def test_masked_and_complex_values_are_no_numbers(tmp_path):
+    class Masked(samples.Slope):
+        def evaluate(self, X):
+            F = super().evaluate(X)
+            return np.ma.masked_array(F, mask=np.column_stack([X[:, 0] > 0.5] * 2))
+
+    run = opt.minimize(Masked(), n_gen=3, pop_size=12, out=tmp_path)
+    assert run.manifest["n_failed"] > 0 and (run.front["x0"] <= 0.5).all()
+
+    class Complex(samples.Slope):
+        def evaluate(self, X):
+            return super().evaluate(X) + 1j
+
+    with pytest.raises(opt.UsageError, match="TypeError: evaluate must return real numbers, got complex ones"):
+        opt.minimize(Complex(), n_gen=3, pop_size=12, out=tmp_path / "complex")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": 3}, "name must be text, got 3"),
+        ({"name": "\udcff"}, "name must be text"),
+        ({"sense": "down"}, "sense must be minimise or maximise, got 'down'"),
+        ({"unit": 3}, "unit must be text"),
+        ({"weight": "a"}, "weight must be a finite number, got 'a'"),
+        ({"worst": float("nan")}, "worst must be a finite number, got nan"),
+    ],
+)
+def test_objective_of_another_kind(given, message):
+    with pytest.raises(ValueError, match=message):
+        Objective(**({"name": "f"} | given))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("xl", "low"), ("n_obj", "3"), ("objectives", "f"), ("representation", "lenet"), ("own_algorithms", 3)],
+)
+def test_attributes_put_in_place_of_the_base_class_s(attribute, value, tmp_path):
+    class Mine(samples.Slope):
+        def __init__(self):
+            super().__init__()
+            setattr(self, attribute, value)
+
+    with pytest.raises(opt.UsageError, match="Mine") as caught:
+        opt.minimize(Mine(), n_gen=2, out=tmp_path / "runs")
+    assert "\n" not in str(caught.value) and not (tmp_path / "runs").exists()
+
+
 # -- construction -------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -194,14 +195,39 @@ def test_other_habits_are_refused_by_name(habit, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_numbers_of_numpy_and_objects_without_a_termination(tmp_path):
+    run = opt.minimize(
+        samples.Slope(), "ga", n_gen=np.int64(2), seed=np.int32(3), pop_size=np.int64(6), weights=np.array([1.0, 2.0]),
+        out=tmp_path,
+    )  # fmt: skip
+    assert (run.manifest["seed"], run.manifest["request"]["weights"]) == (3, [1.0, 2.0])
+    assert opt.minimize(samples.Slope(), NSGA2(pop_size=6), out=tmp_path).manifest["n_gen"] == 50
+
+
+def test_code_of_an_object_that_leaves_is_one_line(tmp_path):
+    algorithm = NSGA2(pop_size=6, callback=lambda algorithm: sys.exit(0))
+    with pytest.raises(opt.UsageError, match=r"algorithm NSGA2 failed in tell: SystemExit: 0"):
+        opt.minimize(samples.Slope(), algorithm, n_gen=3, out=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"seed": "1"}, r"seed must be a whole number, got '1'"),
+        ({"seed": 1.5}, r"seed must be a whole number"),
+        ({"n_gen": 2.5}, r"n_gen must be a whole number, got 2\.5"),
+        ({"threads": "2"}, r"threads must be a whole number"),
+        ({"keep": 1.5}, r"keep must be a whole number"),
+        ({"weights": 5}, r"weights must be a sequence of numbers"),
+        ({"weights": ["a", "b"]}, r"weights must be a number, got 'a'"),
         ({"algo": NSGA2}, r"got the class NSGA2; call it"),
         ({"algo": 3}, r"a name or a pymoo Algorithm object, got int"),
         ({"algo": NSGA2(), "pop_size": 9}, r"pop_size belongs into the object: NSGA2\(pop_size=\.\.\.\)"),
         ({"termination": 30}, r"termination must be .*got int"),
         ({"termination": ("n_gens", 3)}, r"termination must be .*n_gens"),
+        ({"termination": ("n_gen", 3.7)}, r"termination must be .*3\.7 is no whole number"),
+        ({"termination": ("n_gen", "x")}, r"termination must be"),
+        ({"algo": NSGA2(), "n_genn": 9}, r"has no 'n_genn'; did you mean 'n_gen'"),
         ({"termination": DefaultMultiObjectiveTermination()}, r"is not known here; give"),
         ({"termination": ("n_gen", 3), "n_gen": 3}, r"termination and n_gen say the same"),
         ({"callback": 3}, r"callback must be callable"),

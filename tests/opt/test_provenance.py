@@ -242,6 +242,26 @@ def test_commit_is_read_from_gits_own_files(tmp_path):
     assert module._commit(tree) == "c" * 40
 
 
+def test_plain_problem_that_counts_or_caches_goes_on_with_itself(tmp_path):
+    problem = get_problem("zdt1", n_var=4)
+    run = opt.minimize(problem, n_gen=6, pop_size=6, out=tmp_path)
+    problem.pareto_front()
+    lines = (run.path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (run.path / "journal.jsonl").write_bytes(b"".join(lines[:3]))
+    (run.path / "manifest.json").write_text(json.dumps(run.manifest | {"status": "running"}))
+    assert opt.minimize(problem, resume=run.path).status == "finished"
+    assert (run.path / "journal.jsonl").read_bytes() == b"".join(lines)
+
+
+def test_attribute_called_inner_is_the_problems_own(tmp_path):
+    class Own(samples.Slope):
+        def __init__(self):
+            super().__init__()
+            self.inner = 3
+
+    assert opt.minimize(Own(), n_gen=2, pop_size=6, out=tmp_path).status == "finished"
+
+
 class Counting(samples.Slope):
     """Counts the candidates that are really evaluated."""
 

@@ -151,7 +151,7 @@ def test_study_file_runs_its_grid(tmp_path, solve, sample, no_plots):
     assert sizes == {3, 4}
 
 
-@pytest.mark.parametrize("fault", ["constructor", "test", "death"])
+@pytest.mark.parametrize("fault", ["constructor", "death"])
 def test_task_that_fails_is_recorded_and_the_others_go_on(fault, task, tmp_path, solve, no_plots):
     out = tmp_path / "runs"
     options = ("--problem.fault", fault, "--problem.seed", "same-as-run", "--algo", "nsga2", "--algo.pop_size", 6)
@@ -159,13 +159,23 @@ def test_task_that_fails_is_recorded_and_the_others_go_on(fault, task, tmp_path,
     assert answer.code == 2
     rows = index(out).set_index("seed")
     assert list(rows["status"]) == ["finished", "failed", "finished", "finished"]
-    reason = {"constructor": "cannot", "test": "held out", "death": "SIGKILL"}[fault]
+    reason = {"constructor": "cannot", "death": "SIGKILL"}[fault]
     assert reason in rows.loc[2, "reason"] and reason in answer.err and "Traceback" not in answer.err
     assert answer.err.count("\n") == 1
     if fault == "death":
         run = load_run(next(out.glob("*/task-nsga2-s2")))
         assert run.status == "failed" and "SIGKILL" in run.manifest["stop_reason"]
         assert len(run.journal()) >= 2, "what was evaluated before is kept"
+
+
+def test_test_that_fails_costs_its_columns_and_no_run(task, tmp_path, solve, no_plots):
+    out = tmp_path / "runs"
+    options = ("--problem.fault", "test", "--problem.seed", "same-as-run", "--algo", "nsga2", "--algo.pop_size", 6)
+    assert solve(task, *options, "--n-gen", 5, "--runs", 4, "--out", out).code == 0
+    runs = find_runs([out])
+    assert [run.status for run in runs] == ["finished"] * 4
+    (complaint,) = [text for run in runs for text in run.manifest.get("complaints", [])]
+    assert "held out" in complaint
 
 
 def test_limit_of_memory_fails_the_evaluation_that_needs_more(task, tmp_path, solve, no_plots):

@@ -236,7 +236,9 @@ def test_functions_that_parameters_name_are_code_too(place, tmp_path):
     with pytest.raises(opt.UsageError, match="mine:falling of "):
         _minimize(path)
     assert not marker.exists()
-    assert _minimize(path, trust=True).status == "finished"
+    with pytest.raises(opt.UsageError, match="force=True"):
+        _minimize(path, trust=True)
+    assert _minimize(path, trust=True, force=True).status == "finished"
 
 
 def _minimize(path: Path, **options: object) -> opt.Run:

@@ -16,6 +16,7 @@ import opt
 from opt.adapt import as_compression_problem
 from opt.algorithms import algorithms
 from opt.archive import farthest_first
+from opt.run_check import check_run
 from opt.saved_start import start_from
 from opt.warm_start import Start, StartedSampling
 
@@ -141,6 +142,86 @@ def test_algorithm_that_does_not_sample_is_refused(tmp_path):
     with pytest.raises(opt.UsageError, match="fixed does not begin from samples; leave out the start"):
         opt.minimize(Own(), "fixed", sampling=GIVEN, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_start_is_there_before_the_run_has_its_name_and_a_failed_beginning_keeps_it(tmp_path):
+    class Mine(samples.Slope):
+        is_broken = True
+
+        def begin_run(self, rng):
+            if Mine.is_broken:
+                raise KeyError("nothing")
+
+    with pytest.raises(opt.UsageError, match=r"Mine\.begin_run failed: KeyError"):
+        opt.minimize(Mine(), n_gen=3, pop_size=6, sampling=GIVEN, out=tmp_path)
+    (run,) = opt.list_runs(tmp_path)
+    Mine.is_broken = False
+    resumed = opt.minimize(Mine(), resume=run.path)
+    whole = opt.minimize(Mine(), n_gen=3, pop_size=6, sampling=GIVEN, out=tmp_path / "whole")
+    assert (resumed.path / "journal.jsonl").read_bytes() == (whole.path / "journal.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "text", "shape"])
+def test_damaged_start_is_one_line_and_noticed(damage, tmp_path):
+    run = opt.minimize(samples.Slope(), n_gen=3, pop_size=6, sampling=GIVEN, out=tmp_path)
+    file = run.path / "start" / "X.npy"
+    data = file.read_bytes()
+    if damage == "shape":
+        np.save(file, GIVEN[:, :2])
+    else:
+        changed = {"flip": data[:20] + bytes([data[20] ^ 9]) + data[21:], "cut": data[:-9], "text": b"no array"}
+        file.write_bytes(changed[damage])
+    findings = [finding for finding in check_run(run.path) if finding.verdict == "wrong"]
+    assert any("start/X.npy" in f"{finding.subject} {finding.text}" for finding in findings)
+    (run.path / "manifest.json").write_text(json.dumps(run.manifest | {"status": "running"}))
+    with pytest.raises(opt.UsageError) as caught:
+        opt.minimize(samples.Slope(), resume=run.path)
+    assert "\n" not in str(caught.value)
+
+
+def test_vectors_of_other_tensors_are_not_taken_for_candidates(tmp_path):
+    class Halved(samples.Slope):
+        def tensors(self, x):
+            return {"x": x * 0.5}
+
+    first = opt.minimize(Halved(), n_gen=3, pop_size=6, out=tmp_path)
+    start = start_from(first, Halved())
+    np.testing.assert_allclose(np.sort(Halved().evaluate(start.X), axis=0), np.sort(start.F, axis=0))
+
+
+def test_numbers_of_numpy_in_mixed_candidates_are_the_same_values(tmp_path):
+    from pymoo.core.problem import ElementwiseProblem
+    from pymoo.core.variable import Binary, Integer
+
+    class Small(ElementwiseProblem):
+        def __init__(self):
+            super().__init__(vars={"n": Integer(bounds=(0, 3)), "b": Binary()}, n_obj=1)
+
+        def _evaluate(self, X, out, *args, **kwargs):
+            out["F"] = X["n"] + X["b"]
+
+    given = [{"n": np.int64(n), "b": np.bool_(b)} for n in range(4) for b in (0, 1)]
+    run = opt.minimize(Small(), "ga", n_eval=100, pop_size=4, sampling=given, out=tmp_path)
+    assert run.manifest["n_eval"] == 8 and run.front["f1"].tolist() == [0]
+    assert len({tuple(f) for record in run.journal() for f in record["F"]}) == 5
+    for wrong in ({"n": 7, "b": True}, {"n": 1}, {"n": "x", "b": True}, 3):
+        with pytest.raises(opt.UsageError, match="sampling must be an array of candidates"):
+            opt.minimize(Small(), "ga", sampling=[wrong], out=tmp_path / "none")
+
+
+def test_start_of_a_run_in_which_everything_failed_is_one_line(tmp_path):
+    with pytest.raises(opt.UsageError):
+        opt.minimize(samples.Broken(), n_gen=2, pop_size=6, out=tmp_path)
+    (run,) = opt.list_runs(tmp_path)
+    with pytest.raises(opt.UsageError, match=r"no solution to start from|cannot start from"):
+        opt.minimize(samples.Broken(), n_gen=2, pop_size=6, sampling=run, out=tmp_path / "next")
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_object_of_pymoo_has_its_own_number_of_first_candidates(n, tmp_path):
+    X = np.random.default_rng(2).random((n, 4))
+    run = opt.minimize(samples.Slope(), NSGA2(pop_size=10), n_gen=3, sampling=X, out=tmp_path)
+    assert [record["n"] for record in run.journal()] == [10, 10, 10]
 
 
 def test_start_that_does_not_fit(tmp_path):

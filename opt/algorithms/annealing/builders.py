@@ -15,6 +15,7 @@ from opt.algorithms.annealing.tempering import ParallelTempering
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.errors import UsageError
+from opt.hooks import distance_of
 from opt.problem import CompressionProblem
 
 DEFAULT_BATCH = 20
@@ -108,7 +109,7 @@ def simulated_annealing(
         raise UsageError(f"--algo.n_proposals must be 1 with rule average, which changes with each, got {n_proposals}")
     return SimulatedAnnealing(
         operators_of(problem),
-        problem.distance,
+        distance_of(problem),
         n_chains=1 if n_chains is None else n_chains,
         n_proposals=n_proposals,
         mixture=mixture_of(
@@ -219,7 +220,7 @@ def parallel_tempering(
     check_temperature(start_temperature)
     return ParallelTempering(
         operators_of(problem),
-        problem.distance,
+        distance_of(problem),
         n_chains=n_chains,
         mixture=mixture_of(
             problem,
