@@ -76,6 +76,17 @@ _SWITCHES = (
     ("fail-fast", "Stop on the first candidate that cannot be evaluated."),
     ("quiet", "Show no progress and no table."),
 )
+_MORE_HELP = """
+besides:
+  --list                 every algorithm, those of PROBLEM.py too: what it is, what it needs
+  --config FILE.yaml     options from a file; the command line goes before it
+  --print-config         print such a file and search nothing
+  --study FILE.yaml      a grid of problems, algorithms and settings
+  --resume RUN_OR_STUDY  go on with what is not finished, mend what is damaged
+  --force                go on though code, data, parameters or versions have changed since
+  --trust                run the code that a run of somebody else's names
+  --print-job            print the job that --cluster would submit
+"""
 _GROUPS = ("problem", "algo", "cluster")
 _LONGEST_SHOWN = 100
 SWITCHES = tuple(f"--{name}" for name, _ in _SWITCHES)
@@ -287,8 +298,6 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
             equals = value = ""
         if name not in shown:
             raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
-        if not _is_utf8(value):
-            raise UsageError(f"{name} must be text in UTF-8, got {value!r}")
         translated.append(shown[name] + equals + value)
     try:
         values = parser.parse_args(translated)
@@ -328,11 +337,6 @@ def _too_large(parser: ArgumentParser, tokens: Sequence[str]) -> str:
         except ArgumentError:  # such as a required option that this token does not give
             continue
     return "an option holds a number of too many digits, or too many brackets within brackets"
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether a text of the command line can be written to a manifest: bytes that are no UTF-8 cannot."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _cut(text: str) -> str:
@@ -386,7 +390,7 @@ def help_text(parser: ArgumentParser) -> str:
     for action in parser._actions:
         for option in action.option_strings:
             text = text.replace(option, _outward(option))
-    return text
+    return text + _MORE_HELP
 
 
 def _readable(parser: ArgumentParser, message: str) -> str:

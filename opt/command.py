@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from opt.errors import UsageError
-from opt.terminal import printable, ready_for_any_text, tell
+from opt.terminal import printable, ready_for_any_text, say_no_more, tell
 
 LONGEST_ERROR = 1000
 """Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""
@@ -31,10 +30,10 @@ def execute(main: Callable[[Sequence[str]], int | None]) -> None:
         code = complain(str(error))
     except BrokenPipeError:
         # the reader of our output went away, as `| head` does: nothing more can be said to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say_no_more()
         code = 0
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        if error.errno not in _OF_THE_DISK and error.filename is None:
             raise
         where = _cut(str(error.filename or "a file"))
         code = complain(f"cannot read or write {where}: {error.strerror}; free space or choose another")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from opt.damage import altered_files
 from opt.errors import UsageError, nearest
 from opt.provenance import changed_names
 from opt.run import Run
@@ -122,6 +123,9 @@ def doubts(runs: Sequence[Run], groups: Sequence[str], *, by: Sequence[str]) -> 
             f"objectives changed their meaning during {len(moving)} of {len(runs)} runs ({_some(moving)}): their "
             "growth and targets are left out, and only their final fronts are compared"
         )
+    altered = [f"{run.path.name} ({', '.join(names)})" for run in runs if (names := list(altered_files(run)))]
+    if altered:
+        found.append(f"files were altered since their run ended, --resume mends what it can: {_some(altered)}")
     empty = [run.path.name for run in runs if run.manifest.get("n_solutions") == 0]
     if empty:
         found.append(f"no feasible solution: {_some(empty)}; IGD+ and epsilon are left out, hypervolume is 0")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Mapping
-from io import BytesIO
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +43,28 @@ def encode(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, quoting=quoting).encode("utf-8", "backslashreplace")
 
 
-def read(path: Path, *, dtype: Mapping[str, Any] | None = None, skip_bad_lines: bool = False) -> pd.DataFrame:
+def read(path: Path, *, dtype: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """A table from a CSV file that `encode` wrote.
-
-    Args:
-        path: The file.
-        dtype: Types of columns, as pandas takes them.
-        skip_bad_lines: Leave out lines with too many cells, which are an error otherwise.
 
     Raises:
         OSError: As `opt.plain_file.read_bytes`.
-        pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError: It is no table.
+        ValueError: As `parse`.
     """
-    data = read_bytes(path)
-    lines: Any = "skip" if skip_bad_lines else "error"
-    return _in_cells(pd.read_csv(BytesIO(data), dtype=dict(dtype or {}), on_bad_lines=lines), plain)
+    return parse(read_bytes(path), dtype=dtype)
+
+
+def parse(data: bytes, *, dtype: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """A table from the bytes of a CSV file that `encode` wrote.
+
+    Args:
+        data: The file's bytes.
+        dtype: Types of columns, as pandas takes them.
+
+    Raises:
+        ValueError: It is no table, or no UTF-8.
+    """
+    text = StringIO(data.decode("utf-8"))
+    return _in_cells(pd.read_csv(text, dtype=dict(dtype or {}), low_memory=False), plain)
 
 
 def _in_cells(table: pd.DataFrame, change: Any) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
 from opt.hooks import HookError, call, fingerprint_of, reason_of, user_code
 from opt.problem import CompressionProblem
+from opt.recorded import values
 from opt.scalarise import Scalariser
 from opt.search_state import JournalKeeping, Recorder, Silent, State, View
 from opt.tally import Tally
@@ -329,7 +330,7 @@ class Search:
         """The journal's values in place of an evaluation."""
 
         def serve(X: np.ndarray) -> Values:
-            F = np.array(record[prefix + "F"], dtype=np.float64).reshape(-1, self.problem.n_obj)
+            F = values(record, self.problem.n_obj, prefix)
             if len(F) != len(X):
                 raise UsageError(
                     f"the run does not replay: generation {record['gen']} evaluates {len(X)} candidates and the "
@@ -371,6 +372,9 @@ class Search:
 
     def _values_changed(self, record: dict[str, Any], pending: dict[str, Any] | None) -> None:
         """Another search batch: forget values, and judge the survivors on the new one."""
+        if self.is_stationary and self.state.n_gen:
+            # at once, and not only at the end: whoever looks at the run meanwhile must know
+            self.recorder.update(stationary=False)
         self.is_stationary = False
         self.n_distinct = self.completion = None
         self.budget = self.asked_budget

@@ -13,6 +13,7 @@ from safetensors.numpy import save
 from opt import atomic, csv_table
 from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
+from opt.front_so_far import in_order
 from opt.hooks import Complaints, description_of, references_of, tensors_of, tests_of
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory
@@ -50,11 +51,9 @@ def write_front(
     Returns:
         The table that front.csv holds, sorted by the first objective.
     """
-    order = np.lexsort(archive.F.T[::-1]) if len(archive) else np.empty(0, dtype=np.int64)
+    order, ids = in_order(archive)
     F = archive.F[order]
     X = [archive.X[i] for i in order]
-    # e: the number of the evaluation; p: the place in the last population, where that was judged again
-    ids = [f"e{i:06d}" if i > 0 else f"p{-i:06d}" for i in archive.ids[order]]
     rows = _rows(problem, X, F, complaints)
     table = pd.DataFrame([{"id": i, **row} for i, row in zip(ids, rows, strict=True)])
     if not len(table):
@@ -86,7 +85,12 @@ def _in_order(data: bytes) -> bytes:
 
 
 def write_references(
-    run: RunDirectory, problem: CompressionProblem, exact: np.ndarray | None, *, complaints: Complaints
+    run: RunDirectory,
+    problem: CompressionProblem,
+    exact: np.ndarray | None,
+    *,
+    complaints: Complaints,
+    eval_seconds: float | None = None,
 ) -> pd.DataFrame | None:
     """Evaluate, test and save the problem's references, and its exact front where it has one.
 
@@ -95,6 +99,7 @@ def write_references(
         problem: The problem.
         exact: (m, n_obj) its exact front, minimised, or None.
         complaints: As of `write_front`.
+        eval_seconds: Most wall-clock seconds that one candidate's evaluation may take.
     """
     references = references_of(problem, complaints)
     if exact is not None and all(reference.name != EXACT_FRONT for reference in references):
@@ -102,7 +107,7 @@ def write_references(
     rows: list[dict[str, Any]] = []
     for reference in references:
         if reference.X is not None:
-            F, _, _ = evaluate_batch(problem, reference.X)
+            F, _, _ = evaluate_batch(problem, reference.X, seconds=eval_seconds)
             rows += [{"reference": reference.name, **row} for row in _rows(problem, list(reference.X), F, complaints)]
             continue
         assert reference.F is not None

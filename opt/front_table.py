@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -30,11 +31,28 @@ def say(console: Console, line: str) -> None:
 
 
 def print_front(run: Run, console: Console) -> None:
-    """Print a run's front: at most 15 rows, spread along it, the objectives and the held-out metrics first."""
-    front = run.front
+    """Print a run's front, or the front so far where it has not ended with one; see `print_table`."""
+    if run.has_front:
+        print_table(run, run.front, console)
+    else:
+        print_front_so_far(run, console)
+
+
+def print_front_so_far(run: Run, console: Console) -> None:
+    """Print the front of everything that a run's journal holds."""
+    so_far = run.front_so_far
+    if not so_far.n_gen:
+        say(console, "front so far: nothing is recorded yet")
+        return
+    since = f", since the objectives changed their meaning in generation {so_far.since}" if so_far.since > 1 else ""
+    print_table(run, so_far.table, console, what=f"front so far, from the journal{since}")
+
+
+def print_table(run: Run, front: pd.DataFrame, console: Console, *, what: str = "front") -> None:
+    """Print a front: at most 15 rows, spread along it, the objectives and the held-out metrics first."""
     names = [o.name for o in run.objectives]
-    if not len(front) or any(name not in front for name in names):
-        say(console, "the front is empty: no candidate could be evaluated and met the constraints")
+    if not len(front):
+        say(console, f"the {what} is empty: no candidate could be evaluated and met the constraints")
         return
     F = np.column_stack([front[o.name].to_numpy(dtype=float) * o.sign for o in run.objectives])
     chosen = front.iloc[spread(F, MOST_ROWS)]
@@ -48,10 +66,10 @@ def print_front(run: Run, console: Console) -> None:
         table.add_column(name, justify="left" if name == "id" else "right", overflow="fold")
     for row in chosen[shown].itertuples(index=False):
         table.add_row(*(number(value) for value in row))
-    what = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
+    count = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
     some = f", {len(chosen)} spread along it" if len(chosen) < len(front) else ""
     more = f"; {n_hidden} more columns in front.csv" if n_hidden else ""
-    say(console, f"front: {what}{some}{more}")
+    say(console, f"{what}: {count}{some}{more}")
     console.print(table)
 
 

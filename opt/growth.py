@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opt.archive import LARGEST, hypervolume, nondominated, normalised
+from opt.errors import UsageError
 from opt.recorded import feasible
 from opt.run import Run
 
@@ -76,6 +77,8 @@ def trace_of(run: Run, scale: Scale, targets: Sequence[float] = ()) -> Trace:
         SAMPLES generations spread evenly, the last among them, and those at which a target was reached first.
     """
     records = run.journal()
+    if not records:
+        raise UsageError(f"{run.path / 'journal.jsonl'} holds no record any more; restore it from a copy")
     n_obj = len(scale.ideal)
     history = run.history
     clock = dict(zip(history["n_gen"].astype(int), history["seconds"].astype(float), strict=True))

@@ -1,8 +1,8 @@
 """The journal of a run: an append-only file of records, each with a check.
 
 One line a record, `{"crc":"<8 hex digits>","record":{...}}`, where crc is the CRC-32 of the bytes
-of the record's JSON. The first record names the format. A line that is torn (the process died
-while writing) fails its check; the journal then ends before it.
+of the record's JSON. The first record names the format. A last line that is torn (the process died
+while writing) or was altered fails its check; the journal then ends before it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ def decode(line: bytes) -> dict[str, Any] | None:
     body = line[start:-2]
     if line[len(_HEAD) : len(_HEAD) + 8] != b"%08x" % zlib.crc32(body):
         return None
-    return orjson.loads(body)
+    try:
+        record = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
@@ -52,7 +56,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
 
     Returns:
         (records, n_bytes, n_dropped): the records after the header, the bytes up to the end of
-        the last whole one, and how many bytes after it are torn.
+        the last whole one, and how many bytes after it are torn or altered.
 
     Raises:
         UsageError: The file is missing, is no journal, is of another version, or holds an altered

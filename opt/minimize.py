@@ -16,6 +16,7 @@ from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.budget import Budget
 from opt.errors import UsageError
 from opt.loading import name_of
+from opt.mending import mend
 from opt.problem import CompressionProblem
 from opt.pymoo_object import budget_of, name_of_algorithm, spec_of
 from opt.run import Run, load_run
@@ -123,21 +124,26 @@ def minimize(
     start = None if sampling is None else start_from(sampling, task)
     if resume is not None:
         run = load_run(resume)
-        if run.status == "finished":
-            return run
         asked = Request.from_manifest(run.manifest)
         codes = [Code(parameters=(asked.parameters,))]
         check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=force)
-        return run_search(
-            task,
-            asked,
-            resume=run,
-            is_forced=force,
-            start=start,
-            callback=callback,
-            spec=_resumed(run, spec, task),
-            **common,
-        )
+
+        def go_on() -> Run:
+            return run_search(
+                task,
+                asked,
+                resume=run,
+                is_forced=force,
+                start=start,
+                callback=callback,
+                spec=_resumed(run, spec, task),
+                **common,
+            )
+
+        if run.status != "finished":
+            return go_on()
+        mend(run, go_on)
+        return load_run(resume)
     own_termination = None if isinstance(algo, str) else algo.termination
     limits: dict[str, Any] = {"n_gen": n_gen, "n_eval": n_eval, "time": time, "patience": patience}
     given = {name: value for name, value in limits.items() if value is not None}

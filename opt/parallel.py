@@ -92,7 +92,7 @@ def run_tasks(
         UsageError: No worker came.
     """
     Path(execution.folder).mkdir(parents=True, exist_ok=True)
-    execution.stop_file.unlink(missing_ok=True)
+    _clear(execution.stop_file)
     waiting = {task.name: task for task in tasks}
     for task in tasks:
         _forgive(execution.begun(str(task.name)))
@@ -103,7 +103,7 @@ def run_tasks(
                     task = waiting.pop(outcome.name)
                     if outcome.kind == "not begun":
                         continue
-                    run = load_run(task.path) if (task.path / "manifest.json").exists() else None
+                    run = _run_of(task)
                     if run is not None and run.status == "interrupted" and not outcome.reason:
                         # a run in this very process takes the signal itself
                         execution.stop_file.write_text(run.manifest["stop_reason"], encoding="utf-8")
@@ -111,6 +111,13 @@ def run_tasks(
             except BrokenProcessPool:
                 # a worker died and took the others with it: what they were at goes on in place
                 continue
+
+
+def _run_of(task: Task) -> Run | None:
+    """A task's run; None where there is none, or its manifest cannot be read, which its error says then."""
+    with contextlib.suppress(UsageError):
+        return load_run(task.path)
+    return None
 
 
 def _results(tasks: list[Task], execution: Execution, n_jobs: int, client: Any, patience: float) -> Iterator[Outcome]:
@@ -146,7 +153,7 @@ def carry_out(data: dict[str, Any], execution: Execution) -> Outcome:
     if execution.stop_file.exists():
         return Outcome(name, kind="not begun")
     begun = execution.begun(name)
-    deaths = len(begun.read_text(encoding="utf-8").splitlines()) if begun.exists() else 0
+    deaths = begun.read_bytes().count(b"\n") if begun.is_file() else 0
     if deaths >= MOST_DEATHS:
         reason = f"its process died {deaths} times in the middle of it"
         record_failure(Path(data["out"]) / name, reason)
@@ -190,8 +197,24 @@ def _carry_out(data: dict[str, Any], execution: Execution, *, is_isolated: bool)
 
 def _forgive(begun: Path) -> None:
     """Leave one line of what an earlier command noted: a task that took its command with it goes on isolated."""
-    if begun.exists():
-        begun.write_text("".join(begun.read_text(encoding="utf-8").splitlines(keepends=True)[:1]), encoding="utf-8")
+    if begun.is_file():
+        begun.write_bytes(b"".join(begun.read_bytes().splitlines(keepends=True)[:1]))
+    else:
+        _clear(begun)
+
+
+def _clear(note: Path) -> None:
+    """Remove a note of an earlier command, whatever stands in its place.
+
+    Raises:
+        UsageError: It cannot be removed.
+    """
+    try:
+        if note.is_dir():
+            note.rmdir()
+        note.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{note} cannot be removed: {error.strerror}; remove it and go on") from None
 
 
 @contextlib.contextmanager

@@ -52,16 +52,15 @@ def without_formulas(figure: Figure) -> None:
 
 
 def _make_printable(figure: Figure) -> None:
-    """Write escaped what no font can draw."""
-    for axes in figure.get_axes():
-        for axis in (axes.xaxis, axes.yaxis):
-            formatter = axis.get_major_formatter()
-            if isinstance(formatter, FuncFormatter):  # also what names given for ticks become
-                formatter.func = _printable_answers(formatter.func)
-    for artist in figure.findobj(Text):
-        assert isinstance(artist, Text)
-        if (shown := printable(artist.get_text())) != artist.get_text():
-            artist.set_text(shown)
+    for axis in figure.findobj(Axis):
+        assert isinstance(axis, Axis)
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FuncFormatter):  # also what names given for ticks become
+            formatter.func = _printable_answers(formatter.func)
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if (shown := printable(text.get_text())) != text.get_text():
+            text.set_text(shown)
 
 
 def _printable_answers(write: Callable[..., str]) -> Callable[..., str]:

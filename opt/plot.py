@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from opt import atomic
 from opt.command import execute
+from opt.damage import altered_files
 from opt.errors import UsageError
 from opt.options import OptionParser
 from opt.picture import rendered
@@ -53,7 +55,8 @@ def write_plots(runs: Sequence[Run], *, out: Path | None = None) -> list[Path]:
     for file, figure in zip(files, (front_figure(series), convergence_figure(series)), strict=True):
         _save(figure, file)
     for run in runs:
-        if run.trace is not None:
+        trace = run.trace
+        if trace is not None and len(trace):
             convergence = files[1]
             tail = "trace" if len(runs) == 1 else f"trace-{run.path.resolve().name}"
             stem = convergence.stem.removesuffix("convergence") + tail
@@ -73,10 +76,33 @@ def main(argv: Sequence[str]) -> int:
         "FILE-convergence and FILE-trace (default: plots/ in the run, or beside the runs when there are several)",
     )
     options = parser.read(argv)
-    runs = find_runs(options.runs)
+    runs = _begun(find_runs(options.runs))
     for file in write_plots(runs, out=None if options.out is None else Path(options.out)):
         tell(f"wrote {file}")
     return 0
+
+
+def _begun(runs: Sequence[Run]) -> list[Run]:
+    """The runs of which something is recorded; tells what is drawn of those that have not ended, or are damaged.
+
+    Raises:
+        UsageError: Nothing is recorded of any.
+    """
+    begun = []
+    for run in runs:
+        for name, reason in altered_files(run).items():
+            again = f"python -m opt.solve --resume {run.path}"
+            tell(f"warning: {run.path / name} {reason}; {again} mends what it can", file=sys.stderr)
+        if run.has_front:
+            begun.append(run)
+        elif n_gen := run.front_so_far.n_gen:
+            tell(f"{run.path} is {run.status}: its front so far, of {n_gen} generations")
+            begun.append(run)
+        else:
+            tell(f"{run.path} is {run.status}: nothing is recorded yet, left out")
+    if runs and not begun:
+        raise UsageError(f"nothing to plot: {runs[0].path} has no generation yet; wait for it or resume it")
+    return begun
 
 
 def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:

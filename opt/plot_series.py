@@ -33,7 +33,7 @@ class Series:
     Attributes:
         run: The run.
         label: Its legend entry.
-        front: Its front.csv.
+        front: Its front.csv, or the front so far of one that has not ended.
         colour: Any matplotlib colour.
         marker: Any matplotlib marker.
         line: Any matplotlib line style.
@@ -219,7 +219,7 @@ def _short(objective: Objective) -> str:
 
 
 def _front(run: Run) -> pd.DataFrame:
-    front = run.front
+    front = run.front if run.has_front else run.front_so_far.table
     for objective in run.objectives:
         if objective.name not in front:
             raise UsageError(f"{run.path / 'front.csv'} has no column {objective.name!r}; resume or repeat the run")

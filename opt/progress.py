@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn
 
 from opt.budget import Budget
 from opt.problem import Objective
 from opt.search_state import State
-from opt.terminal import SafeConsole, printable, tell
+from opt.terminal import SafeConsole, printable, say_no_more, tell
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1
@@ -51,24 +52,36 @@ class SearchProgress:
         if now - self._shown < (LIVE_SECONDS if self._bar else PLAIN_SECONDS):
             self._last = ""
             return
-        self._show(state, now)
+        with self._reader():
+            self._show(state, now)
 
     def finish(self, state: State) -> None:
         """Show the last state and close the line."""
         if self.silent:
             return
-        self._show(state, time.monotonic())
-        if self._bar:
-            self._bar.stop()
+        with self._reader():
+            self._show(state, time.monotonic())
+            if self._bar:
+                self._bar.stop()
 
     def note(self, message: str) -> None:
         """Print one line beside the display."""
         if self.silent:
             return
-        if self._bar and not self._bar.finished:
-            self._bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
-        else:
-            tell(message, flush=True)
+        with self._reader():
+            if self._bar and not self._bar.finished:
+                self._bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
+            else:
+                tell(message, flush=True)
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[None]:
+        """What is shown is lost when its reader went away, as `| head` does; the search goes on."""
+        try:
+            yield
+        except BrokenPipeError:
+            self.silent = True
+            say_no_more()
 
     def _show(self, state: State, now: float) -> None:
         self._shown = now

@@ -13,29 +13,34 @@ plots/          the front and the convergence as pictures
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import itertools
+import math
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from opt import atomic, csv_table, journal
+from opt import atomic, journal
+from opt import manifest as manifests
+from opt.damage import digests
 from opt.errors import UsageError
+from opt.front_so_far import FrontSoFar, front_so_far
 from opt.locking import this_process
 from opt.names import check_name
-from opt.plain_file import check_regular, read_json
+from opt.new_folder import new_folder, remove_abandoned
+from opt.plain_file import check_regular
 from opt.problem import Objective
+from opt.recorded import check_records
 from opt.row_file import RowFile
+from opt.run_tables import read_front, read_history, read_references, read_trace
+from opt.sealed import Seal
 from opt.terminal import tell
 
-MANIFEST_VERSION = 1
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
-REQUIRED = ("status", "problem", "objectives", "algo", "seed", "budget", "request")
 
 
 def now() -> str:
@@ -54,42 +59,49 @@ class RunDirectory:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self.files: dict[str, str] = {}
+        self.resumed_with: dict[str, Any] | None = None
         self._journal = journal.Journal(path / "journal.jsonl", noted=manifest.get("process"))
-        names = [o["name"] for o in manifest["objectives"]]
-        columns = [*HISTORY_COLUMNS, *(f"{stat}_{n}" for n in names for stat in ("best", "mean", "worst"))]
-        # rows of an earlier part of the run stay: a run killed while it replays loses no times
-        self._history = RowFile(path / "history.csv", columns, at_most=len(self.records))
-        self.seconds = {n: float(row.split(",")[2]) for n, row in enumerate(self._history.kept, start=1)}
+        try:
+            check_records(self.records, path / "journal.jsonl")
+            # we hold the lock: what other writers left unfinished here is nobody's
+            atomic.remove_stray_files([path, path / "solutions", path / "plots"])
+            names = [o["name"] for o in manifest["objectives"]]
+            columns = [*HISTORY_COLUMNS, *(f"{stat}_{n}" for n in names for stat in ("best", "mean", "worst"))]
+            # rows of an earlier part of the run stay: a run killed while it replays loses no times
+            history = path / "history.csv"
+            self._history = RowFile(history, columns, at_most=len(self.records), measured="seconds")
+        except BaseException:
+            self._journal.close()
+            raise
+        self.seconds = self._history.times()
+        if manifest.get("n_gen") and "seconds" in manifest:
+            self.seconds.setdefault(manifest["n_gen"], float(manifest["seconds"]))
         self._trace: RowFile | None = None
 
     @classmethod
     def create(cls, out: Path, stem: str, manifest: dict[str, Any], *, name: str | None = None) -> RunDirectory:
         """A new run directory under `out`, called `name`, or named after the run and the second it began.
 
-        A folder of that name in which no manifest was written yet is taken over.
+        It appears under its name with its manifest in it. A folder of that name in which no manifest was
+        written yet is taken over.
 
         Raises:
             UsageError: `out` cannot be created or written.
         """
         began = datetime.now().strftime("%Y%m%d-%H%M%S")
+        numbered = (f"{stem}-{began}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+        manifest = {"format": manifests.FORMAT, "version": manifests.VERSION, **manifest, "created": now()}
+        manifest |= {"status": "running", "process": this_process()}
         made: Path | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
-            number = 1
-            while True:
-                path = out / (name or f"{stem}-{began}" + (f"-{number}" if number > 1 else ""))
-                try:
-                    path.mkdir(exist_ok=name is not None)
-                    made = path
-                    break
-                except FileExistsError:
-                    if name is not None:
-                        raise
-                    number += 1
-            manifest = {"format": "opt-run", "version": MANIFEST_VERSION, **manifest, "created": now()}
-            manifest |= {"status": "running", "process": this_process()}
-            atomic.write_bytes(path / "manifest.json", _json(manifest))
-            return cls(path, manifest)
+            remove_abandoned(out)
+            names = numbered if name is None else [name]
+            made = new_folder(out, names, lambda folder: manifests.write(folder, manifest))
+            if made is None:
+                manifests.write(out / str(name), manifest)
+            return cls(made or out / str(name), manifest)
         except OSError as error:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
@@ -107,10 +119,24 @@ class RunDirectory:
 
     def append(self, record: dict[str, Any]) -> None:
         """Add one record to the journal."""
+        self._note_changes()
         self._journal.append(record)
 
+    def _note_changes(self) -> None:
+        """Note what the run goes on with once it does: one that does not replay is as it was."""
+        if self.resumed_with is not None:
+            entry, self.resumed_with = self.resumed_with, None
+            self.update(resumed=[*(self.manifest.get("resumed") or []), entry])
+
     def history(self, row: Sequence[float]) -> None:
-        """Add one row to history.csv, unless an earlier part of the run wrote that generation's."""
+        """Add one row to history.csv, unless an earlier part of the run wrote that generation's.
+
+        The time of a generation that an earlier part recorded and whose row is lost is not known: NaN.
+        """
+        number = int(row[0])
+        if number <= len(self.records) and number not in self.seconds:
+            at = HISTORY_COLUMNS.index("seconds")
+            row = [*row[:at], math.nan, *row[at + 1 :]]
         self._history.add(row)
 
     def trace(self, row: Mapping[str, float | str]) -> None:
@@ -122,23 +148,36 @@ class RunDirectory:
     def update(self, **fields: Any) -> None:
         """Change fields of the manifest, atomically."""
         self.manifest |= fields
-        atomic.write_bytes(self.path / "manifest.json", _json(self.manifest))
+        manifests.write(self.path, self.manifest, self.files)
+
+    def finish(self, **fields: Any) -> None:
+        """Close the tables, and note in the manifest how the run ended and the digests of all its files."""
+        self._note_changes()
+        self._close_tables()
+        self.files = digests(self.path)
+        self.update(**fields)
 
     def close(self) -> None:
         """Close the files and release the lock."""
         try:
-            self._history.close()
-            if self._trace is not None:
-                self._trace.close()
+            self._close_tables()
         finally:
             self._journal.close()
 
     def replace_folder(self, name: str) -> Path:
         """An empty folder `name` inside the run; what an interrupted part left there is removed."""
         folder = self.path / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
+        folder.mkdir(exist_ok=True)
         return folder
+
+    def _close_tables(self) -> None:
+        self._history.close()
+        if self._trace is not None:
+            self._trace.close()
 
 
 class Run:
@@ -147,11 +186,17 @@ class Run:
     Attributes:
         path: The directory.
         manifest: What was asked and how it ended.
+        files: Digests of its files by their paths in it, once it ended.
+        seal: Whether manifest.json is as it was written; see `opt.sealed`.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], files: dict[str, str] | None = None, seal: Seal = "unsealed"
+    ) -> None:
         self.path = path
         self.manifest = manifest
+        self.files = files or {}
+        self.seal = seal
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.label}, {self.status})"
@@ -180,29 +225,63 @@ class Run:
         return [Objective(**o) for o in self.manifest["objectives"]]
 
     @property
+    def has_front(self) -> bool:
+        """Whether the run ended with a front.csv; one of a part that ended before the last is none."""
+        status = self.manifest["status"]
+        is_last = "front.csv" in self.files or self.seal == "unsealed"
+        return status == "finished" or (status != "running" and is_last and (self.path / "front.csv").exists())
+
+    @property
     def front(self) -> pd.DataFrame:
-        """front.csv: one row per solution."""
-        return self._table("front.csv")
+        """front.csv: one row per solution.
+
+        Raises:
+            UsageError: The run has not ended with one, `front_so_far` has what is known; or it cannot be read.
+        """
+        if not self.has_front:
+            raise UsageError(
+                f"{self.path} has no front.csv yet: the run is {self.status}; run.front_so_far has the front of what "
+                f"it has recorded, python -m opt.solve --resume {self.path} ends it"
+            )
+        return self._table("front.csv", lambda: read_front(self.path / "front.csv", self.objectives))
+
+    @property
+    def front_so_far(self) -> FrontSoFar:
+        """The front of everything that the journal holds, of a run that has ended or not: ids and objectives."""
+        return front_so_far(self.journal(), self.objectives, is_stationary=self.is_stationary)
 
     @property
     def references(self) -> pd.DataFrame:
         """references.csv: known methods' solutions, `reference` names the method; empty when there are none."""
         path = self.path / "references.csv"
-        return self._table("references.csv") if path.exists() else pd.DataFrame({"reference": []})
+        if not path.exists():
+            return pd.DataFrame({"reference": []})
+        return self._table("references.csv", lambda: read_references(path, self.objectives))
 
     @property
     def history(self) -> pd.DataFrame:
-        """history.csv: one row per generation."""
-        return self._table("history.csv")
+        """history.csv: one row per generation; while the run is under way without a row that is half written."""
+        path, whole = self.path / "history.csv", self.manifest["status"] == "finished"
+        return self._table("history.csv", lambda: read_history(path, self.objectives, HISTORY_COLUMNS, whole=whole))
 
     @property
     def trace(self) -> pd.DataFrame | None:
         """trace.csv: one row per generation; None where the algorithm writes none."""
-        return self._table("trace.csv") if (self.path / "trace.csv").exists() else None
+        path, whole = self.path / "trace.csv", self.manifest["status"] == "finished"
+        return self._table("trace.csv", lambda: read_trace(path, whole=whole)) if path.exists() else None
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every record of the journal."""
-        return journal.read(self.path / "journal.jsonl")[0]
+        """Every record of the journal; none of a run that was killed before it began one.
+
+        Raises:
+            UsageError: It cannot be read, or is altered before its last record.
+        """
+        path = self.path / "journal.jsonl"
+        if self.manifest["status"] == "running" and not path.exists():
+            return []
+        records = journal.read(path)[0]
+        check_records(records, path)
+        return records
 
     def solution(self, solution_id: str) -> dict[str, Any]:
         """The arrays of one saved solution of the front, by name."""
@@ -219,15 +298,12 @@ class Run:
 
         return plot_runs([self], out=None if out is None else Path(out))
 
-    def _table(self, name: str) -> pd.DataFrame:
-        path = self.path / name
+    def _table(self, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         try:
-            return csv_table.read(path)
+            return read()
         except FileNotFoundError:
             hint = f"python -m opt.solve --resume {self.path}"
-            raise UsageError(f"{path} is missing: the run is {self.status}; finish it with {hint}") from None
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-            raise UsageError(f"{path} is not a readable table ({error}); resume or repeat the run") from None
+            raise UsageError(f"{self.path / name} is missing: the run is {self.status}; {hint} writes it") from None
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
@@ -260,27 +336,8 @@ def load_run(path: str | Path) -> Run:
         UsageError: The path is no run directory, or its manifest is corrupt or of another version.
     """
     path = Path(path)
-    file = path / "manifest.json"
-    try:
-        manifest = read_json(file)
-    except (FileNotFoundError, NotADirectoryError):
-        reason = "has no manifest.json" if path.is_dir() else "does not exist" if not path.exists() else "is a file"
-        raise UsageError(f"{path} is not a run directory: it {reason}; `python -m opt.show` lists the runs") from None
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}; give another, or restore it from a copy") from None
-    except ValueError as error:
-        raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or start a new run") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != "opt-run":
-        raise UsageError(f"{path} is not a run directory of this program: manifest.json has no format opt-run")
-    missing = [name for name in REQUIRED if name not in manifest]
-    if manifest.get("version") == MANIFEST_VERSION and missing:
-        raise UsageError(f"{file} lacks {', '.join(missing)}; restore it from a copy, or start a new run")
-    if manifest.get("version") != MANIFEST_VERSION:
-        raise UsageError(
-            f"{path} is of run version {manifest.get('version')} and this program reads version {MANIFEST_VERSION}; "
-            "open it with the release that wrote it"
-        )
-    return Run(path, manifest)
+    manifest = manifests.read(path)
+    return Run(path, manifest.fields, manifest.files, manifest.seal)
 
 
 def record_failure(path: Path, reason: str) -> None:
@@ -293,8 +350,7 @@ def record_failure(path: Path, reason: str) -> None:
     with contextlib.suppress(UsageError, OSError):
         run = load_run(path)
         if run.status not in ("finished", "running"):
-            run.manifest |= {"status": "failed", "stop_reason": reason, "ended": now()}
-            atomic.write_bytes(path / "manifest.json", _json(run.manifest))
+            manifests.write(path, run.manifest | {"status": "failed", "stop_reason": reason, "ended": now()}, run.files)
 
 
 def list_runs(folder: str | Path) -> list[Run]:
@@ -303,12 +359,18 @@ def list_runs(folder: str | Path) -> list[Run]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; give the folder that holds the runs (--out of opt.solve)")
     runs = []
-    for manifest in sorted(folder.glob("*/manifest.json")):
+    for path in run_directories(folder):
         try:
-            runs.append(load_run(manifest.parent))
+            runs.append(load_run(path))
         except UsageError as error:
-            tell(f"passed over: {error}", file=sys.stderr)
+            tell(f"passed over: {' '.join(str(error).split())}", file=sys.stderr)
     return sorted(runs, key=lambda r: (r.manifest.get("created", ""), r.path.name))
+
+
+def run_directories(folder: Path) -> list[Path]:
+    """The folders directly under `folder` that hold a manifest, by name; hidden ones are not complete yet."""
+    paths = [manifest.parent for manifest in folder.glob(f"*/{manifests.NAME}")]
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[Run]:
@@ -323,35 +385,13 @@ def find_runs(paths: Sequence[str | Path]) -> list[Run]:
             found.append(load_run(path))
             continue
         inside = list_runs(path)
-        for folder in sorted(p for p in path.iterdir() if p.is_dir() and not (p / "manifest.json").exists()):
+        folders = (p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+        for folder in sorted(p for p in folders if not (p / "manifest.json").exists()):
             inside += list_runs(folder)
         if not inside:
             raise UsageError(f"{path} holds no runs; give run directories or the folder that holds them")
         found += inside
     return found
-
-
-def check_folder(out: Path) -> None:
-    """Check that runs can be made in a folder, before a problem is built that may take long to build.
-
-    Raises:
-        UsageError: The folder cannot be made, or nothing can be written in it.
-    """
-    try:
-        nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-        reason = "" if os.access(nearest, os.W_OK | os.X_OK) else "permission denied"
-        if not nearest.is_dir():
-            reason = f"{nearest} is a file"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
-        raise UsageError(f"cannot write a run under {out}: {reason}; give another --out")
-
-
-def _json(manifest: dict[str, Any]) -> bytes:
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # half a character, as in a path that is not UTF-8, becomes the escape that JSON has for it
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _is_locked(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt import csv_table, journal
-from opt.archive import hypervolume, nondominated
+from opt import journal
+from opt.archive import hypervolume
+from opt.damage import altered_files, damaged_plots, stray_files
 from opt.errors import UsageError
-from opt.recorded import values
-from opt.run import Run, load_run, read_arrays
+from opt.recorded import fault, values
+from opt.run import HISTORY_COLUMNS, Run, load_run, read_arrays
+from opt.run_tables import read_table
 
 TOLERANCE = 1e-9
 """Relative difference up to which two numbers are taken as equal; history.csv holds ten digits."""
-NEEDED = ("problem", "objectives", "algo", "seed", "status")
 
 
 @dataclass(frozen=True)
@@ -44,36 +45,77 @@ def check_run(path: Path) -> Iterator[Finding]:
     """
     try:
         run = load_run(path)
-        missing = [name for name in NEEDED if name not in run.manifest]
     except UsageError as error:
         yield Finding("wrong", "manifest.json", str(error))
         return
-    if missing:
-        yield Finding("wrong", "manifest.json", f"lacks {', '.join(missing)}")
-        return
     status = run.status
-    yield Finding("ok", "manifest.json", f"readable, {run.label}, {status}")
+    if run.seal in ("altered", "rewritten"):
+        yield Finding("wrong", "manifest.json", "was altered since it was written: its digest differs")
+    else:
+        yield Finding("ok", "manifest.json", f"readable, {run.label}, {status}")
+    yield from _check_digests(run)
+    yield from _check_records(run)
+
+
+def _check_digests(run: Run) -> Iterator[Finding]:
+    """The bytes of every file against the digests that were taken when the run ended, and the pictures'."""
+    reasons = altered_files(run)
+    for name, reason in reasons.items():
+        yield Finding("wrong", name, reason)
+    if run.files and not reasons:
+        yield Finding("ok", "digests", f"files: {len(run.files)}, each as it was when the run ended")
+    if run.manifest["status"] != "running" and not run.files:
+        yield Finding("note", "digests", "none, as of an earlier release; files are compared with each other")
+    for name, reason in damaged_plots(run).items():
+        is_pending = "plots" not in run.manifest
+        hint = "; --resume draws it" if is_pending else f"; python -m opt.plot {run.path} draws it again"
+        yield Finding("note" if is_pending else "wrong", name, reason + hint)
+    for file in stray_files(run.path):
+        yield Finding("note", file.name, "left by a process that died while it wrote; --resume removes it")
+
+
+def _check_records(run: Run) -> Iterator[Finding]:
+    """The records against one another: journal, history, trace, manifest, front and solutions."""
+    path, status = run.path, run.status
+    if status == "interrupted" and not (path / "journal.jsonl").exists():
+        yield Finding("note", "journal.jsonl", "not begun, the run was killed before its first generation")
+        return
+    # of a run under way the journal is read last: it is never behind the tables
+    history = _table(path / "history.csv", whole=status == "finished")
+    trace = _table(path / "trace.csv", whole=status == "finished") if (path / "trace.csv").exists() else None
     try:
         records, _, n_dropped = journal.read(path / "journal.jsonl")
     except UsageError as error:
         yield Finding("wrong", "journal.jsonl", str(error))
         return
-    yield Finding("ok", "journal.jsonl", f"records: {len(records)}, each passes its check")
     if n_dropped:
-        yield Finding("note", "journal.jsonl", f"a torn last record of {n_dropped} bytes; --resume drops it")
-    yield _check_generations(records)
-    history = _table(path / "history.csv")
+        text = f"its last {n_dropped} bytes fail their check, torn or altered; --resume drops them"
+        yield Finding("wrong" if status == "finished" else "note", "journal.jsonl", text)
+    generations = _check_generations(records)
+    yield Finding("ok", "journal.jsonl", f"records: {len(records)}, each passes its check")
+    yield generations
+    for number, record in enumerate(records, start=1):
+        if reason := fault(record):
+            yield Finding("wrong", "evaluations", f"record {number} of journal.jsonl: {reason}")
+            return
+    if generations.verdict == "wrong":
+        return
     if isinstance(history, Finding):
         yield history
         return
+    missing = [name for name in HISTORY_COLUMNS if name not in history]
+    if missing or any(history[name].dtype.kind not in "iuf" for name in HISTORY_COLUMNS):
+        text = f"has no column {', '.join(missing)}" if missing else "has text where a number belongs"
+        yield Finding("wrong", "history.csv", text)
+        return
     yield _check_evaluations(records, history, finished=status == "finished")
-    if (path / "trace.csv").exists():
-        trace = _table(path / "trace.csv")
+    if trace is not None:
         yield trace if isinstance(trace, Finding) else _check_trace(run, records, trace)
     if status == "finished":
         yield _check_manifest(run, records)
-    if not (path / "front.csv").exists() and status != "finished":
-        yield Finding("note", "front.csv", f"not written yet, the run is {status}")
+    if not run.has_front:
+        earlier = "is of an earlier part of the run" if (path / "front.csv").exists() else "is not written yet"
+        yield Finding("note", "front.csv", f"{earlier}, the run is {status}")
         return
     front = _table(path / "front.csv", text=["id"])
     if isinstance(front, Finding):
@@ -94,10 +136,6 @@ def _check_generations(records: list[dict[str, Any]]) -> Finding:
 def _check_evaluations(records: list[dict[str, Any]], history: pd.DataFrame, *, finished: bool) -> Finding:
     """The history's counts against the journal's; an unfinished run's history may end early."""
     counted = np.cumsum([int(record["new"]) for record in records])
-    for record in records:
-        if len(record["F"]) != record["new"]:
-            text = f"generation {record['gen']} counts {record['new']} evaluations and records {len(record['F'])}"
-            return Finding("wrong", "evaluations", text)
     rows = history.dropna(subset=["n_gen", "n_eval"])
     if len(rows) > len(counted) or (finished and len(rows) < len(counted)):
         return Finding(
@@ -118,9 +156,15 @@ def _check_evaluations(records: list[dict[str, Any]], history: pd.DataFrame, *, 
 
 def _check_trace(run: Run, records: list[dict[str, Any]], trace: pd.DataFrame) -> Finding:
     """The trace's counts and best values against the journal; a last batch that the budget cut has no row."""
-    missing = [name for name in ("n_gen", "n_eval", "acceptance", "best") if name not in trace]
+    needed = ("n_gen", "n_eval", "acceptance", "best")
+    # candidates that complete a search are not the algorithm's, and have no row
+    records = [record for record in records if "rest" not in record]
+    missing = [name for name in needed if name not in trace]
     if missing:
         return Finding("wrong", "trace", f"trace.csv has no column {', '.join(missing)}")
+    counts = [str(c) for c in trace if str(c).startswith(("proposed_", "accepted_"))]
+    if any(trace[name].dtype.kind not in "iuf" for name in (*needed, *counts)):
+        return Finding("wrong", "trace", "trace.csv has text where a number belongs")
     counted = np.cumsum([int(record["new"]) for record in records])
     if len(trace) > len(counted):
         return Finding("wrong", "trace", f"trace.csv has {len(trace)} rows and the journal {len(counted)} records")
@@ -196,7 +240,11 @@ def _check_front(
         text = "objective values changed their meaning during the run, not comparable with the front"
         yield Finding("note", "hypervolume", text)
         return
-    yield _check_recorded(front["id"], F, records)
+    try:
+        yield _check_recorded(front["id"], F, records)
+    except UsageError as error:
+        yield Finding("wrong", "objectives", str(error))
+        return
     found = hypervolume(F, point)
     if not _equal(found, last):
         yield Finding("wrong", "hypervolume", f"{found:.10g} from front.csv and {last:.10g} in history.csv")
@@ -218,9 +266,10 @@ def _check_recorded(ids: pd.Series, F: np.ndarray, records: list[dict[str, Any]]
 
 
 def _check_solutions(folder: Path, ids: set[str]) -> Finding:
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [file for file in files if not file.name.startswith(".")]
     for file in files:
-        if file.stem not in ids:
+        if file.suffix != ".safetensors" or file.stem not in ids:
             return Finding("wrong", "solutions", f"{file.name} is not in front.csv")
         try:
             read_arrays(file)
@@ -230,18 +279,14 @@ def _check_solutions(folder: Path, ids: set[str]) -> Finding:
     return Finding("ok", "solutions", text if files else "none saved")
 
 
-def _front(F: np.ndarray) -> np.ndarray:
-    return F[nondominated(F)] if len(F) else F
-
-
 def _equal(a: float, b: float) -> bool:
     return abs(a - b) <= TOLERANCE * max(abs(a), abs(b))
 
 
-def _table(path: Path, text: list[str] | None = None) -> pd.DataFrame | Finding:
+def _table(path: Path, text: Sequence[str] = (), *, whole: bool = True) -> pd.DataFrame | Finding:
     try:
-        return csv_table.read(path, dtype=dict.fromkeys(text or [], str), skip_bad_lines=True)
+        return read_table(path, text=text, whole=whole)
     except FileNotFoundError:
         return Finding("wrong", path.name, "is missing")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        return Finding("wrong", path.name, f"is not a readable table: {error}")
+    except UsageError as error:
+        return Finding("wrong", path.name, str(error))

@@ -26,6 +26,7 @@ from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
 from opt.hooks import Complaints, HookError, exact_front_of
 from opt.locking import this_process
+from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.provenance import check_unchanged, provenance
@@ -87,11 +88,18 @@ class Request:
 
     @classmethod
     def from_manifest(cls, manifest: dict[str, Any]) -> Request:
-        """The request that a run was made from."""
-        asked = dict(manifest["request"])
-        for name in ("weights", "ref"):
-            asked[name] = None if asked[name] is None else tuple(asked[name])
-        return cls(**(asked | {"budget": Budget(**asked["budget"])}))
+        """The request that a run was made from.
+
+        Raises:
+            UsageError: It lacks something, or has what this program does not know.
+        """
+        try:
+            asked = dict(manifest["request"])
+            for name in ("weights", "ref"):
+                asked[name] = None if asked[name] is None else tuple(asked[name])
+            return cls(**(asked | {"budget": Budget(**asked["budget"])}))
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"a request cannot be read ({error}); open it with the release that wrote it") from None
 
 
 def check_request(
@@ -170,7 +178,10 @@ def run_search(
         progress = SearchProgress(problem.objectives, request.budget, silent=silent)
         try:
             if directory.n_dropped:
-                progress.note(f"dropped a torn last record of {directory.n_dropped} bytes from {directory.path}")
+                progress.note(
+                    f"{directory.path / 'journal.jsonl'}: the end, {directory.n_dropped} bytes, fails its check, torn "
+                    "by the death of its process or altered; it is dropped and evaluated anew"
+                )
             search = _built(
                 directory,
                 problem,
@@ -192,6 +203,8 @@ def run_search(
                 progress.note(f"there are {search.n_distinct} distinct candidates: --n-eval is cut to as many")
             if stop_file is not None:
                 search.on_generation = _stopping(search, stop_file)
+            if resume is not None:
+                _end_as_before(search, resume)
             with stop_on_signals(search):
                 failed = _search(search, directory)
                 progress.finish(search.state)
@@ -248,12 +261,16 @@ def _open_directory(
     if resume is None:
         stem = f"{_slug(manifest['problem']['name'])}-{_slug(manifest['algo']['name'])}-s{manifest['seed']}"
         return RunDirectory.create(out, stem, manifest, name=name)
+    check_unaltered(resume)
+    is_finished = resume.manifest["status"] == "finished"
+    if is_finished:
+        check_replayable(resume)
     try:
         directory = RunDirectory(resume.path, resume.manifest)
-        resumed = list(resume.manifest.get("resumed") or [])
         if changed:
-            resumed.append({"at": now(), "n_gen": len(directory.records), **changed})
-        directory.update(status="running", process=this_process(), **({"resumed": resumed} if resumed else {}))
+            directory.resumed_with = {"at": now(), "n_gen": len(directory.records), **changed}
+        if not is_finished:  # one that is mended stays finished, whatever befalls the mending
+            directory.update(status="running", process=this_process())
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot write {resume.path}: {reason}; nothing was lost, make room and resume") from None
@@ -301,17 +318,19 @@ def _save(
 ) -> None:
     state = search.state
     interrupted = bool(search.stop_requested) and state.stop_reason == search.stop_requested
+    before = directory.manifest
+    is_mended = before["status"] == "finished" and state.n_gen >= before.get("n_gen", 0)
     n = len(search.archive)
     progress.note(f"{failed or state.stop_reason}; testing and saving {n} solution{'s' if n != 1 else ''}")
     complaints = Complaints()
     write_front(directory, problem, search.archive, keep=request.keep, complaints=complaints)
     exact = exact_front_of(problem, complaints)
-    write_references(directory, problem, exact, complaints=complaints)
+    write_references(directory, problem, exact, complaints=complaints, eval_seconds=request.eval_seconds)
     for text in complaints.texts:
         warn(text)
-    directory.update(
-        status="failed" if failed else "interrupted" if interrupted else "finished",
-        ended=now(),
+    directory.finish(
+        status="failed" if failed else "interrupted" if interrupted and not is_mended else "finished",
+        ended=before.get("ended", now()) if is_mended else now(),
         stop_reason=failed or state.stop_reason,
         n_gen=state.n_gen,
         n_eval=state.n_eval,
@@ -326,17 +345,14 @@ def _save(
         stationary=search.is_stationary,
         **({"complaints": complaints.texts} if complaints.texts else {}),
     )
-    from opt.plot import plot_runs
-
     if n:
-        (directory.path / "plots").mkdir(exist_ok=True)
-        try:
-            plot_runs([load_run(directory.path)])
-        except UsageError as error:
-            later = f"python -m opt.plot {directory.path}"
-            raise UsageError(f"{error}; the run is saved whole without its plots, draw them with {later}") from None
-        except Exception as error:  # a picture that fails, for whatever reason, must not fail a finished run
-            progress.note(f"the plots could not be drawn ({type(error).__name__}: {error}); the run is saved whole")
+        directory.update(plots=draw(load_run(directory.path), progress.note))
+
+
+def _end_as_before(search: Search, run: Run) -> None:
+    """Let a finished run that is replayed to mend its files end where it ended, whatever its times were."""
+    if run.manifest["status"] == "finished" and len(search.recorder.records) >= run.manifest.get("n_gen", 0):
+        search.stop_requested = str(run.manifest.get("stop_reason", ""))
 
 
 def _stopping(search: Search, stop_file: Path) -> Callable[[State], None]:

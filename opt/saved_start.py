@@ -22,6 +22,7 @@ from opt.problem import CompressionProblem
 from opt.run import Run, load_run
 from opt.scalarise import Scalariser
 from opt.search_state import State
+from opt.trust import Code, check_code, recorded_by
 from opt.warm_start import Start
 
 FOLDER = "start"
@@ -141,6 +142,9 @@ class _Recorded:
     def trace(self, row: dict[str, float | str]) -> None:
         """Not kept."""
 
+    def update(self, **fields: Any) -> None:
+        """Not kept."""
+
 
 def _replayed(run: Run, problem: CompressionProblem) -> Start:
     """The archive of a run's journal, found again by the run's algorithm with recorded values."""
@@ -148,6 +152,7 @@ def _replayed(run: Run, problem: CompressionProblem) -> Start:
     if not records:
         return Start(np.empty((0, problem.n_var), dtype=object))
     asked = run.manifest["request"]
+    check_code(run.path, [Code(parameters=(asked["parameters"],))], recorded_by(run, ""), trust=False)
     try:
         own = problem.scalarise if type(problem).scalarise is not CompressionProblem.scalarise else None
         search = Search(

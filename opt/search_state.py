@@ -29,6 +29,9 @@ class Recorder(Protocol):
     def trace(self, row: dict[str, float | str]) -> None:
         """Add one row to the trace of an algorithm that has one."""
 
+    def update(self, **fields: Any) -> None:
+        """Note facts of the search in the manifest at once."""
+
 
 @dataclass
 class State:

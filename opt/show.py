@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,17 @@ from rich.console import Console
 from rich.table import Table
 
 from opt.command import execute
+from opt.damage import altered_files
 from opt.errors import UsageError
-from opt.front_table import make_console, number, print_front, say
-from opt.names import is_name
+from opt.front_table import make_console, number, print_front, print_front_so_far, say
+from opt.journal import read
+from opt.mending import damage
 from opt.options import OptionParser
 from opt.progress import duration
-from opt.run import Run, list_runs, load_run
-from opt.run_check import check_run
-from opt.study import is_study, read_index
+from opt.run import Run, list_runs, load_run, run_directories
+from opt.run_check import Finding, check_run
+from opt.study import Study, is_study
+from opt.study_check import check_study
 from opt.terminal import tell
 
 
@@ -39,8 +45,10 @@ def main(argv: Sequence[str]) -> int:
     console = make_console()
     if options.check:
         if not paths:
-            paths = sorted(manifest.parent for manifest in _existing(folder).glob("*/manifest.json"))
-        return max((_check(path) for given in paths for path in _runs_of(given)), default=0)
+            paths = run_directories(_existing(folder))
+        checks = ((path, check_study(path)) for path in paths if is_study(path))
+        runs = ((path, check_run(path)) for given in paths for path in _runs_of(given))
+        return max((_check(path, findings) for path, findings in itertools.chain(checks, runs)), default=0)
     if not paths:
         print_studies(folder, console)
         print_runs(list_runs(folder), folder, console)
@@ -87,7 +95,8 @@ def print_runs(runs: Sequence[Run], folder: Path, console: Console) -> None:
 def print_run(run: Run, console: Console) -> None:
     """Print what was asked, how it ended, the front and the files of a run."""
     manifest, status = run.manifest, run.status
-    progress = _progress(run)
+    progress = _progress(run) | _counts(run)
+    is_over = manifest["status"] != "running"  # what a part that was resumed ended with is no news
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -104,8 +113,8 @@ def print_run(run: Run, console: Console) -> None:
         "scalarisation": _scalarisation(manifest),
         "command": manifest.get("command"),
         "began": manifest.get("created"),
-        "ended": manifest.get("ended"),
-        "status": f"{status}: {manifest['stop_reason']}" if manifest.get("stop_reason") else status,
+        "ended": manifest.get("ended") if is_over else None,
+        "status": f"{status}: {manifest['stop_reason']}" if manifest.get("stop_reason") and is_over else status,
         "generations": number(progress.get("n_gen")),
         "evaluations": number(progress.get("n_eval")),
         "failed evaluations": number(progress.get("n_failed")),
@@ -123,32 +132,68 @@ def print_run(run: Run, console: Console) -> None:
         say(console, "\nfailed evaluations by reason")
         for reason, count in sorted(failures.items(), key=lambda item: -item[1]):
             say(console, f"  {count:>7}  {reason}")
-    if (run.path / "front.csv").exists():
-        say(console, "")
-    print_front(run, console)
+    say(console, "")
+    trouble = _print_front(run, console)
     say(console, "\nfiles")
     for name, about in _files(run.path):
         say(console, f"  {name:<18} {about}")
+    _print_damage(run, console)
     say(console, "")
     if status in ("finished", "failed"):
         say(console, f"next: python -m opt.plot {shlex.quote(str(run.path))}")
     else:
         say(console, f"next: python -m opt.solve --resume {shlex.quote(str(run.path))}")
+    if trouble is not None:
+        raise trouble
+
+
+def _print_front(run: Run, console: Console) -> UsageError | None:
+    """Print the front, from the journal where front.csv cannot be read; the reason where there is none at all."""
+    try:
+        print_front(run, console)
+        return None
+    except UsageError as error:
+        say(console, f"front: {error}")
+        reason = error
+    if run.has_front:
+        try:
+            print_front_so_far(run, console)
+            return None
+        except UsageError as error:
+            say(console, f"journal: {error}")
+    return reason
+
+
+def _print_damage(run: Run, console: Console) -> None:
+    """Say which files are not as the run left them."""
+    reasons = damage(run) if run.status == "finished" else altered_files(run)
+    if run.seal in ("altered", "rewritten"):
+        reasons["manifest.json"] = "was altered since it was written: what is shown may be wrong"
+    with contextlib.suppress(UsageError):
+        n_bytes = read(run.path / "journal.jsonl")[2]
+        if n_bytes and run.status != "running":  # a record that is being written is whole in a moment
+            reasons["journal.jsonl"] = f"ends with {n_bytes} bytes that fail their check, torn or altered: left out"
+    if reasons:
+        say(console, "\ndamaged, python -m opt.solve --resume mends what it can")
+        for name, reason in reasons.items():
+            say(console, f"  {name} {reason}")
 
 
 def print_studies(folder: Path, console: Console) -> None:
     """Print one line per study in a folder."""
     for path in _studies(folder):
-        index = _refreshed(read_index(path), path)
-        how = ", ".join(f"{n} {status}" for status, n in index["status"].value_counts().items())
-        say(console, f"study {path}: {how}; `python -m opt.show {path}` lists its runs")
+        try:
+            how = ", ".join(f"{n} {status}" for status, n in Study.look_at(path).counts.items())
+            say(console, f"study {path}: {how}; `python -m opt.show {path}` lists its runs")
+        except UsageError as error:
+            tell(f"passed over: {error}", file=sys.stderr)
     if any(_studies(folder)):
         say(console, "")
 
 
 def print_study(path: Path, console: Console) -> None:
     """Print a study's index and what to do next."""
-    index = _refreshed(read_index(path), path)
+    index = _refreshed(Study.look_at(path).index, path)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in index.columns:
         is_text = name in ("run", "problem", "algo", "status", "reason")
@@ -163,14 +208,12 @@ def print_study(path: Path, console: Console) -> None:
 
 
 def _refreshed(index: pd.DataFrame, study: Path) -> pd.DataFrame:
-    """The index with runs that are under way, or were when their command was killed, as they stand now."""
+    """The index with how far those runs came that are under way, or were when their command was killed."""
     index = index.astype(object)
-    for i, name in index.loc[index["status"] == "waiting", "run"].items():
-        if is_name(name) and (study / str(name) / "manifest.json").exists():
-            run = load_run(study / str(name))
-            for column, value in ({"status": run.status} | _progress(run)).items():
-                if column in index:
-                    index.at[i, column] = value
+    for i, name in index.loc[index["status"].isin(["running", "interrupted"]), "run"].items():
+        for column, value in _progress(load_run(study / str(name))).items():
+            if column in index:
+                index.at[i, column] = value
     return index
 
 
@@ -180,14 +223,14 @@ def _studies(folder: Path) -> list[Path]:
 
 def _runs_of(path: Path) -> list[Path]:
     """The run directories that a path names: itself, or a study's."""
-    return sorted(manifest.parent for manifest in path.glob("*/manifest.json")) if is_study(path) else [path]
+    return run_directories(path) if is_study(path) else [path]
 
 
-def _check(path: Path) -> int:
-    """Print one line per check of the run at `path`; 1 when something is wrong."""
+def _check(path: Path, findings: Iterable[Finding]) -> int:
+    """Print one line per check of the run or study at `path`; 1 when something is wrong."""
     tell(path)
     code = 0
-    for finding in check_run(path):
+    for finding in findings:
         tell(f"  {finding.verdict:<6} {finding.subject:<14} {' '.join(finding.text.split())}")
         code = max(code, int(finding.verdict == "wrong"))
     return code
@@ -221,6 +264,18 @@ def _progress(run: Run) -> dict[str, Any]:
         return known
     last = history.iloc[-1]
     return known | {name: last[name] for name in names if name in history and pd.notna(last[name])}
+
+
+def _counts(run: Run) -> dict[str, int]:
+    """How far a run that has not ended came by its journal, which is ahead of its history."""
+    if run.has_front:
+        return {}
+    try:
+        records = run.journal()
+    except UsageError:
+        return {}
+    n_failed = sum(len(record.get("failed", {})) for record in records)
+    return {"n_gen": len(records), "n_eval": sum(record["new"] for record in records), "n_failed": n_failed}
 
 
 def _scalarisation(manifest: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from opt.errors import UsageError
 from opt.front_table import make_console, print_front
 from opt.limits import parse_bytes
 from opt.loading import load_problem_class
+from opt.mending import mend
 from opt.progress import duration
 from opt.ranges import check_option
 from opt.run import Run, load_run
@@ -173,7 +174,17 @@ def _resume(scanned: Scanned) -> int:
         raise UsageError(f"--resume goes on exactly as the run was asked; leave out {scanned.problem or extra[0]}")
     run = load_run(scanned.resume)
     if run.status == "finished":
-        tell(f"{run.path} is finished ({run.manifest['stop_reason']}); nothing was changed")
+
+        def go_on() -> Run:
+            is_quiet = "--quiet" in scanned.tokens
+            task = Task.from_run(run, silent=is_quiet, trust=scanned.is_trust, is_forced=scanned.is_forced)
+            return run_task(task, is_forced=scanned.is_forced)
+
+        lines = mend(run, go_on)
+        for line in lines:
+            tell(f"{run.path}: {line}")
+        outcome = "mended" if lines else "nothing was changed"
+        tell(f"{run.path} is finished ({run.manifest.get('stop_reason', '')}); {outcome}")
         return 0
     task = Task.from_run(run, silent="--quiet" in scanned.tokens, trust=scanned.is_trust, is_forced=scanned.is_forced)
     finished = run_task(task, is_forced=scanned.is_forced)
@@ -195,7 +206,7 @@ def _resume_study(scanned: Scanned) -> int:
     if scanned.is_print_job:
         return _print_job(means)
     study = Study.open(Path(scanned.resume), trust=scanned.is_trust, is_forced=scanned.is_forced)
-    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet)
+    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet, mends=True)
 
 
 def _report(run: Run) -> None:

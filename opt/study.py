@@ -17,17 +17,19 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic, csv_table
+from opt import atomic, csv_table, study_file
 from opt.errors import UsageError
 from opt.locking import LockedFile, this_process
+from opt.mending import damage
 from opt.names import check_name
-from opt.plain_file import read_json
+from opt.new_folder import check_folder
 from opt.provenance import file_digest
-from opt.run import Run, check_folder, load_run, now
+from opt.run import Run, load_run
+from opt.runner import Request
 from opt.task import Task
 from opt.trust import Recorded, check_code, function_digests
 
-VERSION = 1
+INDEX = "index.csv"
 FINISHED = "finished"
 _FILES = ("study.json", "index.csv")
 _MEASURES = ("n_gen", "n_eval", "seconds", "hypervolume", "n_solutions")
@@ -62,7 +64,7 @@ class Study:
 
     @classmethod
     def open(cls, path: Path, *, trust: bool = False, is_forced: bool = False, given: Sequence[Task] = ()) -> Study:
-        """A study that is on disk.
+        """A study that is on disk, to go on with: the problems' files are loaded.
 
         Args:
             path: The folder.
@@ -74,32 +76,36 @@ class Study:
             UsageError: The folder holds none, it cannot be read, a task has a name that leads elsewhere, or names
                 code that is not trusted (`opt.trust`).
         """
-        file = path / "study.json"
-        try:
-            data = read_json(file)
-        except FileNotFoundError:
-            raise UsageError(f"{path} is not a study: it has no study.json; give a folder that a sweep wrote") from None
-        except OSError as error:
-            raise UsageError(f"{file} cannot be read: {error.strerror}; restore it from a copy") from None
-        except ValueError as error:
-            raise UsageError(f"{file} cannot be read ({error}); restore it from a copy, or sweep again") from None
-        if not isinstance(data, dict) or data.get("format") != "opt-study" or data.get("version") != VERSION:
-            raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
-        try:
-            untyped = [Task.untyped(task | {"out": str(path)}, source=file) for task in data["tasks"]]
-            names = [check_name(task.name, f"{file}: task") for task in untyped]
-            if len(set(names)) < len(names) or not set(names).isdisjoint(_FILES):
-                raise TypeError("names of its own for its tasks")
-            recorded = Recorded(dict(data.get("code", {})), dict(data.get("functions", {})))
-            codes, known = ([task.code for task in tasks] for tasks in (untyped, given))
-            check_code(path, codes, recorded, trust=trust, is_forced=is_forced, given=known)
-            varying = {name: dict(data["varying"][name]) for name in names}
-            reasons, command = dict(data["reasons"]), data["command"]
-            return cls(path, Task.typed(untyped), varying, reasons, command)
-        except UsageError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"{file} lacks {error} or is altered; restore it from a copy, or sweep again") from None
+        content = study_file.read(path)
+        if content.seal == "altered":
+            raise UsageError(
+                f"{path / study_file.NAME} was altered since it was written; restore it from a copy, or, where the "
+                'change is meant, remove its last two lines "sealed" and "digest" with the comma before them'
+            )
+        data, file = content.fields, path / study_file.NAME
+        untyped = [Task.untyped(task | {"out": str(path)}, source=file) for task in data["tasks"]]
+        for task in untyped:
+            if check_name(task.name, f"{file}: task") in _FILES:
+                raise UsageError(f"{file} is altered: a task is called {task.name}; restore it from a copy")
+        codes, known = ([task.code for task in tasks] for tasks in (untyped, given))
+        recorded = Recorded(data.get("code", {}), data.get("functions", {}))
+        check_code(path, codes, recorded, trust=trust, is_forced=is_forced, given=known)
+        return cls._of(path, data, Task.typed(untyped))
+
+    @classmethod
+    def look_at(cls, path: Path) -> Study:
+        """A study that is on disk, to see how it stands: parameters stay as they are written, no code is loaded.
+
+        Raises:
+            UsageError: The folder holds none, or it cannot be read.
+        """
+        data = study_file.read(path).fields
+        asked = [task | {"out": str(path), "request": Request.from_manifest(task)} for task in data["tasks"]]
+        return cls._of(path, data, [Task(**task) for task in asked])
+
+    @classmethod
+    def _of(cls, path: Path, data: dict[str, Any], tasks: Sequence[Task]) -> Study:
+        return cls(path, tasks, data["varying"], data["reasons"], data["command"])
 
     @classmethod
     def asked(
@@ -157,10 +163,7 @@ class Study:
             UsageError: Nothing can be written there.
         """
         data = {
-            "format": "opt-study",
-            "version": VERSION,
             "command": command,
-            "saved": now(),
             "tasks": [task.as_dict() for task in self.tasks],
             "varying": self.varying,
             "reasons": self._reasons(),
@@ -169,14 +172,18 @@ class Study:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(self.path / "study.json", (json.dumps(data, indent=1) + "\n").encode())
+            study_file.write(self.path, data)
             self.save_index()
         except OSError as error:
             raise UsageError(f"cannot write {self.path}: {error.strerror}; give another --out") from None
 
     def save_index(self) -> None:
         """Write index.csv."""
-        atomic.write_bytes(self.path / "index.csv", csv_table.encode(self.index))
+        atomic.write_bytes(self.path / INDEX, self.index_bytes())
+
+    def index_bytes(self) -> bytes:
+        """What index.csv holds when it is written now."""
+        return csv_table.encode(self.index)
 
     def note(self, task: Task, reason: str = "") -> None:
         """Read how a task stands from its run directory.
@@ -212,6 +219,12 @@ class Study:
         chosen = self.tasks if tasks is None else tasks
         return [task for task in chosen if self._rows[str(task.name)]["status"] != FINISHED]
 
+    def damaged(self, tasks: Iterable[Task]) -> list[Task]:
+        """The finished tasks whose runs are not as they were when they ended, in order."""
+        finished = [task for task in tasks if self._rows[str(task.name)]["status"] == FINISHED]
+        runs = [(task, load_run(task.path)) for task in finished]
+        return [task for task, run in runs if run.seal == "altered" or damage(run)]
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from carrying out this study meanwhile.
@@ -238,21 +251,6 @@ class Study:
 
     def _reasons(self) -> dict[str, str]:
         return {name: row["reason"] for name, row in self._rows.items() if row["reason"]}
-
-
-def read_index(path: Path) -> pd.DataFrame:
-    """A study's index.csv.
-
-    Raises:
-        UsageError: It is missing or no table.
-    """
-    try:
-        return csv_table.read(path / "index.csv")
-    except FileNotFoundError:
-        again = f"python -m opt.solve --resume {path}"
-        raise UsageError(f"{path / 'index.csv'} is missing; {again} writes it") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path / 'index.csv'} is not a readable table ({error}); remove it and resume") from None
 
 
 def is_study(path: Path) -> bool:

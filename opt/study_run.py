@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opt import atomic
 from opt.adapt import as_compression_problem
 from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
 from opt.command import complain
@@ -62,7 +63,15 @@ class Means:
             raise UsageError(f"--task-time must be longer than 0, got {self.task_seconds:g} s")
 
 
-def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str | None, quiet: bool = False) -> int:
+def run_study(
+    study: Study,
+    asked: Sequence[Task],
+    means: Means,
+    *,
+    command: str | None,
+    quiet: bool = False,
+    mends: bool = False,
+) -> int:
     """Carry out the tasks asked that are not finished; the command's exit code.
 
     Args:
@@ -71,18 +80,23 @@ def run_study(study: Study, asked: Sequence[Task], means: Means, *, command: str
         means: By what means.
         command: The command line, for the study and its runs.
         quiet: Show no progress.
+        mends: Whether finished runs are looked through, and those that are damaged mended.
 
     Raises:
         UsageError: What is asked is wrong for all of them, or the means cannot be had.
     """
-    lacking = study.unfinished(asked)
+    damaged = study.damaged(asked) if mends else []
+    lacking = study.unfinished(asked) + damaged
     n_finished = len(asked) - len(lacking)
     if lacking and means.cluster is None and means.scheduler is None:
         _check(lacking)
     errors: list[str] = []
     stopped = ""
     with study.locked(), StudyProgress(lacking, n_finished=n_finished, silent=quiet) as progress:
+        atomic.remove_stray_files([study.path, study.path / ".tasks"])
         study.save(command=command)
+        if damaged:
+            progress.note(f"damaged, to be mended: {', '.join(str(task.name) for task in damaged)}")
         if n_finished:
             progress.note(f"{n_finished} of {len(asked)} runs are finished already")
 

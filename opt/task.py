@@ -17,8 +17,10 @@ from opt.errors import UsageError
 from opt.hooks import reason_of as reason_and_place
 from opt.loading import load_problem_class
 from opt.locking import wait_until_free
+from opt.mending import check_unaltered, damage, draw_again, is_only_plots
 from opt.names import check_name
-from opt.run import Run, check_folder, load_run
+from opt.new_folder import check_folder
+from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
 from opt.seeding import resolved
@@ -173,6 +175,7 @@ class Task:
             UsageError: The run was started from Python, its manifest is altered, or it names code that is not
                 trusted (`opt.trust`).
         """
+        check_unaltered(run)
         asked = run.manifest["problem"]
         if not isinstance(asked, dict) or any(name not in asked for name in ("file", "class", "parameters")):
             raise UsageError(f"{run.path / 'manifest.json'} does not say what was searched; restore it from a copy")
@@ -235,7 +238,10 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
             wait_until_free(unfinished.path / "journal.jsonl", noted=unfinished.manifest.get("process"))
             unfinished = load_run(task.path)
         if unfinished.status == "finished":
-            return unfinished
+            check_unaltered(unfinished)
+            reasons = damage(unfinished)
+            if not reasons or is_only_plots(reasons):
+                return draw_again(unfinished, lambda note: None) if reasons else unfinished
     with threadpool_limits(limits=task.request.threads):
         problem = build_problem(task)
     origin = {

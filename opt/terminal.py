@@ -6,6 +6,7 @@ sequence in one of them would colour, overwrite or reorder what a person reads.
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from typing import Any, TextIO
@@ -59,8 +60,21 @@ class SafeConsole(Console):
         return super().render_str(printable(text), **options)
 
 
+def say_no_more() -> None:
+    """Send what is printed from here on to nowhere: nobody reads it any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def ready_for_any_text() -> None:
-    """Let stdout and stderr show what their encoding cannot hold, such as é in ASCII, escaped and not as an error."""
+    """Let stdout and stderr take anything: what their encoding cannot hold, such as é in ASCII, is shown escaped.
+
+    One that was closed before the program began, as by `>&-`, becomes one that leads nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open as long as the program
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

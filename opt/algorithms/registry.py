@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
+import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
@@ -171,7 +174,7 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
     """Build `spec` for `problem`; every parameter's name is checked.
 
     Raises:
-        UsageError: The algorithm does not fit, or a parameter is unknown or out of range.
+        UsageError: The algorithm does not fit, or a parameter is unknown, of another type or out of range.
     """
     check_fit(spec, problem)
     for key in parameters:
@@ -181,6 +184,21 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
                 f"{spec.name} has no parameter {key!r}{nearest(key, spec.parameters)}; its parameters: {known}"
             )
     for key, value in parameters.items():
+        kind = spec.parameters[key].annotation
+        if not _fits(value, kind):
+            raise UsageError(f"--algo.{key} must be {getattr(kind, '__name__', kind)}, got {value!r:.60}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             LIMITS.get(key, _OTHER).check(f"--algo.{key}", value)
     return spec.build(problem, **parameters)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a parameter's type, as far as that is made of numbers, flags and choices."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
+    plain: dict[Any, Any] = {int: Integral, float: Real, bool: (bool, np.bool_), NoneType: NoneType}
+    if kind not in plain:
+        return True
+    return isinstance(value, plain[kind]) and (kind is bool or not isinstance(value, bool))

@@ -198,13 +198,13 @@ def _config_fault(main: Any, line: Any, printed: str) -> str:
 
 @contextlib.contextmanager
 def _as_command(line: Any, number: int) -> Iterator[None]:
-    """The line in sys.argv; pictures and references for every fourth only, which would take most of the time."""
+    """The line in sys.argv; pictures and references for every fifth only, which would take most of the time."""
     import opt.plot
     import opt.runner
 
     before = sys.argv, opt.plot.plot_runs, opt.runner.write_references
     sys.argv = [line.command, *line.arguments]
-    if number % 4:
+    if number % 5:
         opt.plot.plot_runs = lambda runs, *, out=None: runs[0].path
         opt.runner.write_references = lambda directory, problem: None
     try:

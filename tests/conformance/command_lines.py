@@ -92,7 +92,7 @@ def draw(seed: int, number: int, places: Mapping[str, Sequence[str]]) -> Line:
     rng = np.random.default_rng([seed, number])
     if rng.random() < 0.3:
         return _small(rng, places)
-    return _solve(rng, places)
+    return _solve(rng, number, places)
 
 
 def _small(rng: np.random.Generator, places: Mapping[str, Sequence[str]]) -> Line:
@@ -119,17 +119,22 @@ def _small(rng: np.random.Generator, places: Mapping[str, Sequence[str]]) -> Lin
     return Line(command, tuple(_mutated(rng, arguments)), {})
 
 
-def _solve(rng: np.random.Generator, places: Mapping[str, Sequence[str]]) -> Line:
+def _solve(rng: np.random.Generator, number: int, places: Mapping[str, Sequence[str]]) -> Line:
     kind = rng.random()
     if kind < 0.08:
         arguments = ["--resume", str(rng.choice([*places["run"], *places["study"], *TEXTS[:12]]))]
         for option in _some(rng, _general_options(), 1):
             arguments += _written(rng, option)
         return Line(SOLVE, tuple(_mutated(rng, arguments)), {})
-    name = str(rng.choice(list(PROBLEMS))) if rng.random() < 0.45 else str(rng.choice(SAMPLES))
-    target = PROBLEMS.get(name, f"{ROOT}/tests/sample_problems.py:{name}")
-    if rng.random() < 0.25:
-        name, target = "typed", str(Path(__file__).with_name("typed_problem.py")) + ":Typed"
+    kinds = rng.random()
+    if kinds < 0.45:
+        name = list(PROBLEMS)[number % len(PROBLEMS)]  # each in its turn
+        target = PROBLEMS[name]
+    elif kinds < 0.65:
+        name, target = "typed", f"{Path(__file__).with_name('typed_problem.py')}:Typed"
+    else:
+        name = str(rng.choice(SAMPLES))
+        target = f"{ROOT}/tests/sample_problems.py:{name}"
     names = list(algorithms(load_problem_class(target)))
     # most often one that fits, else whichever
     algo = str(rng.choice(_fitting(target))) if rng.random() < 0.85 else str(rng.choice(names))

@@ -101,7 +101,7 @@ def test_such_a_run_is_resumed(task, out, solve, no_plots):
     (path / "journal.jsonl").write_bytes(b"".join(lines[:2]))
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
-    answer = solve("--resume", path, "--quiet")
+    answer = solve("--resume", path, "--trust", "--quiet")
     assert (answer.code, answer.err) == (0, "")
     assert (path / "journal.jsonl").read_bytes() == whole
 
@@ -255,7 +255,6 @@ LONG = "9" * 5000
         (("--problem.n_var", "1" + "0" * 30), "--problem.n_var must be at most"),
         (("--problem.limit", "1" + "0" * 400), "--problem.limit takes numbers of fewer digits"),
         (("--problem.shifts", "[" * 5000), "--problem.shifts"),
-        (("--problem.name", "\udcff"), "--problem.name must be text in UTF-8"),
         (("--time", "99999999999999999d"), "--time must be at most 3650d"),
         (("--time", "9" * 400), "--time must be at most 3650d"),
         (("--eval-time", "1e400"), "--eval-time must be like 90s"),
@@ -315,7 +314,7 @@ def test_parameter_that_is_a_mapping_goes_through_config_print_and_resume(tmp_pa
     (path,) = out.iterdir()
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(manifest | {"status": "interrupted"}))
-    answer = solve("--resume", path, "--quiet")
+    answer = solve("--resume", path, "--trust", "--quiet")
     assert (answer.code, answer.err) == (0, "")
     # a mapping in place of a number is that option's mistake
     config.write_text("problem: {n_var: {a: {b: 3}}}\n")

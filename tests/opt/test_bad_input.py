@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import sample_problems as samples
 
+import opt
 from opt.journal import HEADER, encode
 
 ROOT = Path(__file__).parents[2]
@@ -336,3 +338,12 @@ def test_problem_file_of_a_very_long_name_is_searched(tmp_path, solve, no_plots)
     for more in ((), ("--runs", "2")):
         answer = solve(file, *SMALL, "--out", tmp_path / "runs", *more)
         assert (answer.code, answer.err) == (0, "")
+
+
+@pytest.mark.parametrize("value", [6.0, "6", None, [6], True])
+def test_parameter_of_an_algorithm_of_another_type(value, tmp_path):
+    with pytest.raises(opt.UsageError, match=r"--algo\.pop_size must be int, got"):
+        opt.minimize(samples.Slope(), pop_size=value, out=tmp_path)
+    with pytest.raises(opt.UsageError, match=r"--algo\.end_ratio must be float, got"):
+        opt.minimize(samples.Slope(), "sa", end_ratio="0.5", out=tmp_path)
+    assert opt.minimize(samples.Slope(), "sa", n_gen=1, end_ratio=1, out=tmp_path).status == "finished"

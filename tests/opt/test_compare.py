@@ -188,7 +188,7 @@ def test_by_another_field_of_the_manifest(copied):
         ({"status": "interrupted"}, "left out, not finished .1 interrupted."),
         ({"status": "failed"}, "left out, not finished .1 failed."),
         ({"stationary": False}, "objectives changed their meaning during 1 of 24 runs"),
-        ({"objectives": [{"name": "f1"}]}, r"left out, other objectives than f1, f2: .* \(f1\)"),
+        ({"objectives": [{"name": "f1"}], "ref_point": None}, r"left out, other objectives than f1, f2: .* \(f1\)"),
         ({"seed": 2}, "more than one run of seed 2"),
         ({"algo": {"name": "ga", "parameters": {"pop_size": 7}}}, "ga mixes parameters of the algorithm: pop_size"),
         ({"n_failed": 10}, "more than 1 % of the evaluations failed"),

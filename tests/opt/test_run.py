@@ -234,3 +234,59 @@ def test_objectives_must_have_usable_names():
 
         with pytest.raises(ValueError, match="need different names"):
             Named(n_var=1)
+
+
+def test_run_directory_has_its_manifest_from_the_moment_it_has_its_name(tmp_path, monkeypatch):
+    seen = []
+    rename = Path.rename
+
+    def watched(self, target):
+        seen.append(((self / "manifest.json").exists(), Path(target).exists()))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    run = opt.minimize(samples.Bowl(), "ga", n_gen=1, pop_size=4, out=tmp_path)
+    assert seen == [(True, False)] and list(tmp_path.iterdir()) == [run.path]
+
+
+def test_folders_of_processes_that_died_are_passed_over_and_removed(tmp_path, capsys):
+    dead, alive = tmp_path / ".new-0.999999999", tmp_path / f".new-99.{os.getpid()}"
+    for folder in (dead, alive, tmp_path / "mine", tmp_path / ".new-notes"):
+        folder.mkdir()
+    (dead / "manifest.json").write_text("{")
+    (dead / ".manifest.json.999999999").write_text("{")
+    assert opt.list_runs(tmp_path) == [] and capsys.readouterr().err == ""
+    opt.minimize(samples.Bowl(), "ga", n_gen=1, pop_size=4, out=tmp_path)
+    assert dead.exists(), "it may be of a process on another machine that has just begun"
+    os.utime(dead, (0, 0))
+    opt.minimize(samples.Bowl(), "ga", n_gen=1, pop_size=4, seed=2, out=tmp_path)
+    assert not dead.exists() and alive.exists()
+    assert (tmp_path / "mine").exists() and (tmp_path / ".new-notes").exists()
+    assert len(opt.list_runs(tmp_path)) == len(opt.find_runs([tmp_path])) == 2
+
+
+@pytest.mark.parametrize("content", [(), (".manifest.json.999999999",), ("notes.txt",)])
+def test_folder_of_a_task_killed_before_its_manifest_is_taken_over(tmp_path, solve, sample, content):
+    folder = tmp_path / "mine" / "slope-nsga2-s1"
+    folder.mkdir(parents=True)
+    for name in content:
+        (folder / name).write_text("half")
+    given = ("--n-gen", 1, "--algo.pop_size", 4, "--name", "mine", "--out", tmp_path, "--quiet")
+    assert solve(sample("Slope"), *given).code == 0
+    assert opt.load_run(folder).status == "finished"
+    assert not (folder / ".manifest.json.999999999").exists()
+    assert (folder / "notes.txt").exists() == ("notes.txt" in content)
+
+
+def test_run_that_cannot_be_begun_leaves_nothing_and_takes_nothing(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+
+    def broken(number):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    for name in ("mine", "other", None):
+        with pytest.raises(opt.UsageError, match="No space left"):
+            run_module.RunDirectory.create(tmp_path, "stem", {"objectives": [{"name": "a"}]}, name=name)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["mine", "mine/notes.txt"]

@@ -127,6 +127,7 @@ def test_check_without_a_run_checks_all(run, capsys):
 
 
 def test_check_reports_a_torn_tail_as_droppable(run, capsys):
+    (run.path / "manifest.json").write_text(json.dumps(run.manifest | {"status": "running"}))
     with open(run.path / "journal.jsonl", "ab") as file:
         file.write(b'{"crc":"0123')
     code, lines = check(run, capsys)

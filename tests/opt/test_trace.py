@@ -202,20 +202,35 @@ def test_plot_writes_a_trace_for_each_run_that_has_one(runs, run, tmp_path):
         trace_figure(plain)
 
 
-def test_row_file_keeps_whole_rows_that_follow_on_each_other(tmp_path):
+def test_row_file_keeps_times_and_mends_the_rest(tmp_path):
     path = tmp_path / "rows.csv"
 
-    def write(text: str, *, at_most: int = 9, columns=("n", "a")) -> str:
+    def write(text: str, *, at_most: int = 9) -> str:
         path.write_text(text)
-        rows = RowFile(path, columns, at_most=at_most)
+        rows = RowFile(path, ("n", "s", "a"), at_most=at_most, measured="s")
         for n in (1, 2, 3):
-            rows.add([n, "x"])
+            rows.add([n, 0.5, "x"])
         rows.close()
         return path.read_text()
 
-    fresh = "n,a\n1,x\n2,x\n3,x\n"
-    assert write("n,a\n1,y\n2,y\n") == "n,a\n1,y\n2,y\n3,x\n"
-    assert write("n,a\n1,y\n2,y\n", at_most=1) == "n,a\n1,y\n2,x\n3,x\n"
-    assert write("n,a\n1,y\n2,y") == "n,a\n1,y\n2,x\n3,x\n"
-    assert write("n,a\n1,y\n3,y\n") == "n,a\n1,y\n2,x\n3,x\n"
-    assert write("n,b\n1,y\n") == write("") == write("\x00\xff") == fresh
+    fresh = "n,s,a\n1,0.5,x\n2,0.5,x\n3,0.5,x\n"
+    kept = "n,s,a\n1,7,x\n2,8,x\n3,0.5,x\n"
+    assert write("n,s,a\n1,7,x\n2,8,x\n") == kept
+    assert write("n,s,a\n1,7,x\n2,8,x\n", at_most=1) == "n,s,a\n1,7,x\n2,0.5,x\n3,0.5,x\n"
+    assert write("n,s,a\n1,7,x\n2,8,x") == "n,s,a\n1,7,x\n2,0.5,x\n3,0.5,x\n"
+    # an altered cell, an altered header, a lost line break: only what cannot be computed again is lost
+    assert write("n,s,a\n1,7,y\n2,8,x\n") == write("n,s,b\n1,7,x\n2,8,x\n") == kept
+    assert write("n,s,a\n1,?,x\n2,8,x\n") == "n,s,a\n1,0.5,x\n2,8,x\n3,0.5,x\n"
+    assert write("n,s,a\n1,7,x\n?,8,x\n3,9,x\n") == "n,s,a\n1,7,x\n2,0.5,x\n3,9,x\n"
+    assert write("n,s,a\n1,7,x?2,8,x\n3,9,x\n") == "n,s,a\n1,0.5,x\n2,0.5,x\n3,9,x\n"
+    assert write("n,b\n1,y\n") == write("") == write("\x00\xff") == write("n,s,a\n" + "9" * 5000 + ",1,x\n") == fresh
+
+
+def test_row_file_that_does_not_replay_to_its_end_loses_nothing(tmp_path):
+    path = tmp_path / "rows.csv"
+    damaged = "n,s\n1,7\n?,8\n3,9\n"
+    path.write_text(damaged)
+    rows = RowFile(path, ("n", "s"), at_most=3, measured="s")
+    rows.add([1, 0.5])
+    rows.close()
+    assert path.read_text() == damaged

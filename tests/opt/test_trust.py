@@ -117,7 +117,7 @@ def test_a_file_that_has_changed_is_not_run(place):
     place.refused("--resume", path, part="it is not, or not on record as, what the run was made with")
 
 
-@pytest.mark.parametrize("code", [{}, None, "text", {"problem": None}, {"problem": 7}, {"opt": "0.1.0"}])
+@pytest.mark.parametrize("code", [{}, None, {"problem": None}, {"problem": 7}, {"opt": "0.1.0"}])
 def test_a_manifest_that_does_not_say_what_the_file_held(code, place):
     path = place.run()
     place.change(path, code=code)

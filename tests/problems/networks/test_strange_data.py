@@ -166,12 +166,18 @@ def test_a_folder_of_any_name_is_read(name, tmp_path):
     assert len(load_dataset(str(tmp_path / name)).test) == 10
 
 
-@pytest.mark.parametrize("data", ["x" * 300, "x/" * 2500, "~no such user/x", "\udcff"])
+@pytest.mark.parametrize("data", ["x" * 300, "x/" * 2500, "\udcff"])
 def test_data_of_no_such_folder_is_told(data, tmp_path):
     with pytest.raises(UsageError, match="data must be one of"):
         load_dataset(data)
     with pytest.raises(UsageError, match="which is not a folder"):
         load_dataset("mnist", data_dir=data, download=False)
+
+
+def test_the_folder_of_an_unknown_user_is_told():
+    for options in ({"name": "~no such user/x"}, {"name": "mnist", "data_dir": "~no such user/x", "download": False}):
+        with pytest.raises(UsageError, match="a user who is unknown here"):
+            load_dataset(**options)
 
 
 def test_an_empty_folder_is_told(tmp_path):

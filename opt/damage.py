@@ -1,0 +1,106 @@
+"""What of a run is not as the run left it: files that are missing or altered, and leftovers of writers that died."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opt import atomic, sealed
+
+if TYPE_CHECKING:
+    from opt.run import Run
+
+FILES = ("journal.jsonl", "history.csv", "trace.csv", "front.csv", "references.csv")
+SOLUTIONS, PLOTS = "solutions", "plots"
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Digests of the files of the run in the folder `path`, by their paths in it; pictures are not among them.
+
+    A picture may be drawn anew at any time, and has checks of its own: see `is_whole_picture`.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    names = [name for name in FILES if (path / name).is_file()]
+    names += [f"{SOLUTIONS}/{name}" for name in _entries(path / SOLUTIONS)]
+    return {name: _digest(path / name) for name in names}
+
+
+def altered_files(run: Run) -> dict[str, str]:
+    """The files that differ from the digests in the manifest, each with how; none where there are no digests."""
+    differing = {}
+    for name, digest in run.files.items():
+        try:
+            if _digest(run.path / name) != digest:
+                differing[name] = "was altered since the run ended"
+        except FileNotFoundError:
+            differing[name] = "is missing"
+        except OSError as error:
+            differing[name] = f"cannot be read: {error.strerror}"
+    for name in _entries(run.path / SOLUTIONS) if run.files else ():
+        if f"{SOLUTIONS}/{name}" not in run.files:
+            differing[f"{SOLUTIONS}/{name}"] = "is not one of the run's solutions"
+    return differing
+
+
+def damaged_plots(run: Run) -> dict[str, str]:
+    """The pictures that a run drew at its end, or was about to, and that are missing or altered, each with how."""
+    folder = run.path / PLOTS
+    if "plots" not in run.manifest:
+        # killed before it noted its pictures, or of a release that noted none
+        is_drawn = not run.manifest.get("n_solutions") or _is_whole(folder / "front.png")
+        return {} if is_drawn else {f"{PLOTS}/front.png": "was not drawn"}
+    differing = {}
+    for name in run.manifest["plots"]:
+        if not (folder / name).exists():
+            differing[f"{PLOTS}/{name}"] = "is missing"
+        elif not _is_whole(folder / name):
+            differing[f"{PLOTS}/{name}"] = "is altered"
+    return differing
+
+
+def is_whole_picture(data: bytes) -> bool:
+    """Whether PNG data is whole: every chunk passes its check, and the last one ends the file."""
+    if not data.startswith(_SIGNATURE):
+        return False
+    at, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        end = at + 8 + length
+        if data[end : end + 4] != zlib.crc32(data[at + 4 : end]).to_bytes(4, "big"):
+            return False
+        at = end + 4
+    return at == len(data)
+
+
+def stray_files(path: Path) -> list[Path]:
+    """Temporary files of writers that died, in the folder of a run."""
+    return list(atomic.stray_files([path, path / SOLUTIONS, path / PLOTS]))
+
+
+def _digest(path: Path) -> str:
+    """A file's digest, read piece by piece: a solution may be larger than memory should hold."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EISDIR, "it is no file", str(path))
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, sealed.new_hash).hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.is_file() and is_whole_picture(path.read_bytes())
+    except OSError:
+        return False
+
+
+def _entries(folder: Path) -> list[str]:
+    """Names in a folder, temporary files apart; none where there is no such folder."""
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return []
