@@ -263,10 +263,10 @@ def test_candidate_that_takes_too_long_is_lost_alone():
             return super().evaluate(X)
 
     started = time.monotonic()
-    F, _, reasons = evaluate_batch(Slow(), np.array([[0.0] * 3, [1.0] * 3]), seconds=0.5)
+    F, _, reasons = evaluate_batch(Slow(), np.array([[0.0] * 3, [1.0] * 3]), seconds=1.0)
     assert time.monotonic() - started < 30
     assert np.isnan(F[:, 0]).tolist() == [False, True]
-    assert list(reasons) == [1] and "took longer than 0.5 s" in reasons[1]
+    assert list(reasons) == [1] and "took longer than 1 s" in reasons[1]
 
 
 def test_batch_may_take_as_long_as_its_candidates_together(tmp_path):
