@@ -259,24 +259,24 @@ def test_values_that_evaluate_gave_are_copied():
 def test_candidate_that_takes_too_long_is_lost_alone():
     class Slow(Bowl):
         def evaluate(self, X):
-            time.sleep(5.0 * (X[:, 0] == 1).any())
+            time.sleep(60.0 * (X[:, 0] == 1).any())
             return super().evaluate(X)
 
     started = time.monotonic()
-    F, _, reasons = evaluate_batch(Slow(), np.array([[0.0] * 3, [1.0] * 3, [2.0] * 3]), seconds=0.1)
-    assert time.monotonic() - started < 3
-    assert np.isnan(F[:, 0]).tolist() == [False, True, False]
-    assert list(reasons) == [1] and "took longer than 0.1 s" in reasons[1]
+    F, _, reasons = evaluate_batch(Slow(), np.array([[0.0] * 3, [1.0] * 3]), seconds=1.0)
+    assert time.monotonic() - started < 30
+    assert np.isnan(F[:, 0]).tolist() == [False, True]
+    assert list(reasons) == [1] and "took longer than 1 s" in reasons[1]
 
 
 def test_batch_may_take_as_long_as_its_candidates_together(tmp_path):
     class Steady(Bowl):
         def evaluate(self, X):
             (tmp_path / f"{len(X)} at {time.monotonic()}").touch()
-            time.sleep(0.2 * len(X))
+            time.sleep(0.3 * len(X))
             return super().evaluate(X)
 
-    _, _, reasons = evaluate_batch(Steady(), np.zeros((4, 3)), seconds=0.5)
+    _, _, reasons = evaluate_batch(Steady(), np.zeros((4, 3)), seconds=1.0)
     assert reasons == {} and len(list(tmp_path.iterdir())) == 1
 
 
