@@ -114,14 +114,15 @@ def minimize(
     Raises:
         UsageError: As `run_search`.
     """
+    task = as_compression_problem(problem)
+    own = find_algorithm(algo, task).parameters if isinstance(algo, str) else {}
     for name in parameters:
-        if name in _REFUSED:
+        if name in _REFUSED and name not in own:
             raise UsageError(f"opt.minimize takes no {name}: {_REFUSED[name]}")
     if not copy_algorithm:
         raise UsageError("copy_algorithm=False is not taken: a run must not depend on what the object did before")
     if callback is not None and not callable(callback):
         raise UsageError(f"callback must be callable, as pymoo's Callback is, got {type(callback).__name__}")
-    task = as_compression_problem(problem)
     is_scalarised = weights is not None or ref is not None or scalarise != "sum"
     spec = _spec(algo, parameters, is_scalarised=is_scalarised)
     common: dict[str, Any] = {"origin": _origin(problem, task), "out": Path(out), "silent": not verbose}

@@ -111,7 +111,11 @@ def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
         if out.suffix[1:].lower() not in formats:
             given = f"got {out.suffix!r}" if out.suffix else "got none"
             raise UsageError(f"--out {out} needs a suffix that names a format ({', '.join(formats)}); {given}")
-        return [out, out.with_name(f"{out.stem}-convergence{out.suffix}")]
+        files = [out, out.with_name(f"{out.stem}-convergence{out.suffix}")]
+        for file in files:
+            if file.is_dir():
+                raise UsageError(f"cannot write {file}: it is a folder; give another --out FILE")
+        return files
     if len(runs) == 1:
         folder = runs[0].path / "plots"
         return [folder / "front.png", folder / "convergence.png"]

@@ -87,7 +87,7 @@ class Study:
         untyped = [Task.untyped(task | {"out": str(path)}, source=file) for task in data["tasks"]]
         for task in untyped:
             if check_name(task.name, f"{file}: task") in _FILES:
-                raise UsageError(f"{file} is altered: a task is called {task.name}; restore it from a copy")
+                raise UsageError(f"{file} is altered: a task lacks a name of its own; restore it from a copy")
         codes, known = ([task.code for task in tasks] for tasks in (untyped, given))
         recorded = Recorded(data.get("code", {}), data.get("functions", {}))
         check_code(path, codes, recorded, trust=trust, is_forced=is_forced, given=known)

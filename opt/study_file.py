@@ -9,6 +9,7 @@ from typing import Any
 from opt import atomic, sealed
 from opt.errors import UsageError
 from opt.manifest import request_fault
+from opt.names import check_name
 from opt.plain_file import check_regular
 from opt.run import now
 from opt.task import Task
@@ -45,6 +46,10 @@ def read(path: Path) -> sealed.Sealed:
     content = sealed.read(file, lost=LOST)
     if content.fields.get("format") != FORMAT or content.fields.get("version") != VERSION:
         raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
+    tasks = content.fields.get("tasks")
+    for task in tasks if isinstance(tasks, list) else ():
+        if isinstance(task, dict):
+            check_name(task.get("name"), f"{file}: task")
     if reason := _fault(content.fields):
         raise UsageError(f"{file} is altered: {reason}; {LOST}")
     return content
@@ -62,7 +67,7 @@ def _fault(data: dict[str, Any]) -> str:
             return f"task {number}: {reason}"
     names = [task["name"] for task in data["tasks"]]
     if len(set(names)) < len(names):
-        return "two tasks have one name"
+        return "its tasks lack names of its own"
     if lacking := [name for name in names if not _is_texts(data["varying"].get(name))]:
         return f"varying has no settings of {lacking[0]}"
     for name in ("code", "functions"):
@@ -77,8 +82,6 @@ def _fault_of_task(task: Any) -> str:
     for name, kinds in _OF_TASK.items():
         if not isinstance(task.get(name), kinds):
             return f"{name} is {'missing' if name not in task else 'something else than it was'}"
-    if task["name"] in ("", ".", "..") or set(task["name"]) & {"/", "\0"}:
-        return f"its name {task['name']!r} is no folder's name"
     return request_fault(task["request"])
 
 

@@ -189,10 +189,19 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
     for key, value in parameters.items():
         kind = spec.parameters[key].annotation
         if not _fits(value, kind):
-            raise UsageError(f"--algo.{key} must be {getattr(kind, '__name__', kind)}, got {value!r:.60}")
+            raise UsageError(f"--algo.{key} must be {_in_words(kind)}, got {value!r:.60}")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             LIMITS.get(key, _OTHER).check(f"--algo.{key}", value)
     return spec.build(problem, **parameters)
+
+
+def _in_words(kind: Any) -> str:
+    """A parameter's type as a message names it: choices by themselves."""
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_in_words, get_args(kind)))
+    return "None" if kind is NoneType else str(getattr(kind, "__name__", kind))
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -193,8 +193,10 @@ def test_mending_ends_where_the_run_ended_whatever_its_times_were(tmp_path, no_p
 def test_mending_that_is_refused_leaves_the_run_finished(counted, tmp_path, no_plots):
     path = shutil.copytree(counted, tmp_path / "run")
     (path / "front.csv").unlink()
-    with pytest.raises(opt.UsageError, match="does not replay"):
+    with pytest.raises(opt.UsageError, match="the problem's parameters"):
         opt.minimize(samples.Slope(n_var=5), resume=path)
+    with pytest.raises(opt.UsageError, match="does not replay"):
+        opt.minimize(samples.Slope(n_var=5), resume=path, force=True)
     assert opt.load_run(path).status == "finished"
     assert opt.minimize(Counted(), resume=path).front.equals(opt.load_run(counted).front)
 
@@ -216,7 +218,7 @@ def test_resume_of_a_study_mends_its_runs_and_its_index(subjects, tmp_path, no_p
     (path / "index.csv").unlink()
     assert ask("check", path).code == 1
     told = ask("resume", path)
-    assert told.code == 0 and f"damaged, to be mended: {front.parent.name}" in told.out
+    assert told.code == 0 and f"not as they ended, to be mended: {front.parent.name}" in told.out
     assert front.read_bytes() == whole and (path / "index.csv").read_bytes() == index
     assert ask("check", path).code == 0
 

@@ -191,7 +191,7 @@ def test_fail_fast_raises_the_reason():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (lambda X: np.zeros(len(X)), r"shape \(1, 1\) for problem 'Shaped', got \(1,\)"),
+        (lambda X: np.zeros(len(X)), r"shape \(1, 1\) for 1 objectives, got \(1,\)"),
         (lambda X: np.zeros((len(X), 2)), r"got \(1, 2\)"),
         (lambda X: np.zeros((2 * len(X), 1)), r"got \(2, 1\)"),
         (lambda X: None, "evaluate must return shape"),
@@ -318,7 +318,7 @@ def test_evaluate_in_pymoos_own_form_still_works():
     assert (problem.evaluate(X, return_values_of=["F"]) == problem.evaluate(X)).all()
 
 
-def test_interruption_is_no_failure():
+def test_interruption_is_no_failure(interruptible):
     class Interrupted(Bowl):
         def evaluate(self, X):
             raise KeyboardInterrupt

@@ -57,7 +57,7 @@ def test_a_study_s_task_of_such_a_name_is_refused(name, study, tmp_path, solve):
     ("change", "part"),
     [
         (lambda data: data["tasks"].append(data["tasks"][0]), "names of its own"),
-        (lambda data: data["tasks"][0].update(name="index.csv"), "names of its own"),
+        (lambda data: data["tasks"][0].update(name="index.csv"), "is altered"),
         (lambda data: data["tasks"][0].update(target=5), "is altered"),
         (lambda data: data["tasks"][0].update(target="a\0.py"), "is altered"),
         (lambda data: data["tasks"][0].update(problem_parameters=[]), "is altered"),

@@ -134,7 +134,7 @@ def test_workers_end_with_a_command_that_is_killed_and_its_runs_go_on_at_once(mo
     (tmp_path / "slow").unlink()
     (study,) = out.iterdir()
     # what is asked next is answered at once, though the workers were at an evaluation of five minutes
-    answer = solve("--resume", study, "--quiet")
+    answer = solve("--resume", study, "--trust", "--quiet")
     assert (answer.code, answer.err) == (0, "")
     assert not alive(workers)
     rows = pd.read_csv(study / "index.csv")
@@ -151,12 +151,12 @@ def test_run_that_another_process_is_at_is_not_counted_as_failed(tmp_path, monke
     monkeypatch.setattr(locking, "WAIT_SECONDS", 0.2)
     for more in ((), ("--task-time", "60s")):
         journal = Journal(held / "journal.jsonl")
-        answer = solve("--resume", study, "--quiet", *more)
+        answer = solve("--resume", study, "--trust", "--quiet", *more)
         assert answer.code == 2 and answer.err.count("\n") == 1
         assert f"slope-nsga2-s8: {held} is in use by another process (by its own note {os.getpid()} on " in answer.err
         assert list(pd.read_csv(study / "index.csv")["status"]) == ["finished", "running", "finished"]
         journal.close()
-    assert solve("--resume", study, "--quiet").code == 0
+    assert solve("--resume", study, "--trust", "--quiet").code == 0
     rows = pd.read_csv(study / "index.csv")
     assert set(rows["status"]) == {"finished"} and rows["reason"].isna().all()
 

@@ -154,7 +154,9 @@ def test_a_file_of_a_run_that_is_a_pipe_or_a_folder(name, make, run, tmp_path, m
             execute(main)
         answer = capsys.readouterr()
         assert caught.value.code in (0, 1, 2) and "Traceback" not in answer.err
-        assert answer.err.count("\n") <= 1
+        lines = answer.err.splitlines()
+        assert sum(line.startswith("error: ") for line in lines) <= 1
+        assert all(line.startswith(("error: ", "warning: ", "passed over: ")) for line in lines)
     try:
         opt.minimize(Slope(), resume=folder)
     except UsageError as error:

@@ -146,7 +146,10 @@ def test_the_page_escapes_markup_everywhere(evil, tmp_path):
         for name in ("\\u001b[31m", "ga\\u001bin", "nsga2"):
             text = text.replace(name, json.dumps(mark)[1:-1])
         (folders[-1] / "manifest.json").write_text(text)
-        front = opt.load_run(folders[-1]).front.rename(columns={"ga\x1bin": mark, "wo\x1brd": f"w{mark}"})
+        history = opt.load_run(folder).history
+        history.columns = [str(name).replace("ga\x1bin", mark) for name in history.columns]
+        (folders[-1] / "history.csv").write_bytes(csv_table.encode(history))
+        front = opt.load_run(folder).front.rename(columns={"ga\x1bin": mark, "wo\x1brd": f"w{mark}"})
         front[f"w{mark}"] = mark
         (folders[-1] / "front.csv").write_bytes(csv_table.encode(front))
     write_comparison(compare([opt.load_run(f) for f in folders]), tmp_path / "c", command=mark)
@@ -158,7 +161,8 @@ def test_the_page_escapes_markup_everywhere(evil, tmp_path):
 def test_plot_passes_nothing_to_the_terminal(evil, monkeypatch, capsys, tmp_path):
     for runs in (evil[:1], evil):
         code, out, err = run_command(plot_main, [*runs, "--out", tmp_path / "p\x1b.png"], monkeypatch, capsys)
-        assert (code, err) == (0, "") and "p\\x1b.png" in out and not RAW.search(out)
+        assert code == 0 and "p\\x1b.png" in out and not RAW.search(out) and not RAW.search(err)
+        assert all(line.startswith("warning: ") for line in err.splitlines()), "runs that this test has altered"
 
 
 def test_an_error_of_thousands_of_letters_keeps_its_beginning_and_its_end(capsys):

@@ -67,7 +67,7 @@ def test_code_that_tries_to_end_the_process_is_a_failed_candidate(reason, second
     assert F[[0, 2], 0].tolist() == [0.1, 0.2] and np.isnan(F[1, 0])
 
 
-def test_interruption_by_a_signal_passes():
+def test_interruption_by_a_signal_passes(interruptible):
     problem = Ending(lambda: signal.raise_signal(signal.SIGINT))
 
     def give_up(reason):

@@ -62,9 +62,12 @@ def test_start_at_the_end_trains_nothing():
     _, network, retraining = compressible()
     still = Retraining(retraining.original, retraining.data, retraining.schedule, 3.0, seed=0)
     decomposition = network.compress({"fc2": Choice(0, 1, 6)})
-    np.testing.assert_array_equal(
+    # factors are balanced anew, which costs the last digit on some processors
+    np.testing.assert_allclose(
         still.decomposed(decomposition).materialise().fc2.encoder.weight,
         decomposition.materialise().fc2.encoder.weight,
+        rtol=1e-6,
+        atol=1e-7,
     )
 
 
