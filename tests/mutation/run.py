@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,8 @@ _FAILED = (1, 3)
 
 def main() -> int:
     """Run the modules that are asked for; 1 where one is killed less than the settings want."""
+    # a shell's background job ignores Ctrl-C, and so would the tests of how it is heeded
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutation"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", help="ends of paths, as archive or lowrank/ladder; by default all")

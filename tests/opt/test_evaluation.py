@@ -269,6 +269,17 @@ def test_candidate_that_takes_too_long_is_lost_alone():
     assert list(reasons) == [1] and "took longer than 1 s" in reasons[1]
 
 
+@pytest.mark.parametrize("problem", [Fenced(), Slope()], ids=["constraints", "none"])
+def test_values_under_a_limit_of_time_are_those_without(problem):
+    X = np.random.default_rng(1).uniform(problem.xl, problem.xu, (5, problem.n_var))
+    F, G, reasons = evaluate_batch(problem, X)
+    apart = evaluate_batch(problem, X, seconds=10.0)
+    np.testing.assert_array_equal(apart[0], F)
+    assert apart[2] == reasons == {} and (apart[1] is None) == (G is None) == (problem.n_ieq_constr == 0)
+    if G is not None:
+        np.testing.assert_array_equal(apart[1], G)
+
+
 def test_batch_may_take_as_long_as_its_candidates_together(tmp_path):
     class Steady(Bowl):
         def evaluate(self, X):

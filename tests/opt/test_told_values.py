@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import sample_problems as samples
+from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from opt import CompressionProblem, Objective
@@ -317,6 +318,21 @@ def test_search_without_new_candidates_ends_after_so_many_generations():
     state = searching(Single(), "random", parameters={"pop_size": 2}, n_gen=500).run()
     assert state.stop_reason == f"no new candidate in {STALLED_GENERATIONS} generations"
     assert (state.n_gen, state.n_eval) == (1 + STALLED_GENERATIONS, 1)
+
+
+def test_end_of_an_algorithm_is_told_in_its_own_words_where_it_has_some():
+    for end_reason, told in (("", "the algorithm ended by itself"), ("enough is enough", "enough is enough")):
+        search = searching(samples.Slope())
+        original = search.algorithm.has_next
+        search.algorithm.has_next = lambda original=original, search=search: original() and search.state.n_gen < 2
+        search.algorithm.end_reason = end_reason
+        state = search.run()
+        assert (state.stop_reason, state.n_gen) == (told, 2)
+    for nothing in (None, Population.new("X", np.empty((0, 4)))):
+        search = searching(samples.Slope())
+        search.algorithm.ask = lambda nothing=nothing: nothing
+        state = search.run()
+        assert (state.stop_reason, state.n_gen) == ("the algorithm finds no new candidate", 0)
 
 
 def test_traces_name_their_generation_and_evaluations():
