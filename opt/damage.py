@@ -53,8 +53,9 @@ def damaged_plots(run: Run) -> dict[str, str]:
     """The pictures that a run drew at its end, or was about to, and that are missing or altered, each with how."""
     folder = run.path / PLOTS
     if "plots" not in run.manifest:
-        # killed before it noted its pictures, or of a release that noted none
-        is_drawn = not run.manifest.get("n_solutions") or _is_whole(folder / "front.png")
+        # killed before it noted its pictures, whichever are there; or of a release that noted none, nor digests
+        is_of_old = not run.files and _is_whole(folder / "front.png")
+        is_drawn = not run.manifest.get("n_solutions") or is_of_old
         return {} if is_drawn else {f"{PLOTS}/front.png": "was not drawn"}
     differing = {}
     for name in run.manifest["plots"]:

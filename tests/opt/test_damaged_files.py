@@ -144,6 +144,16 @@ def test_resume_draws_pictures_again_without_a_replay(counted, tmp_path):
     assert contents(path) == before
 
 
+def test_resume_draws_what_a_kill_between_two_pictures_left_out(counted, tmp_path):
+    path = shutil.copytree(counted, tmp_path / "run")
+    before = contents(path)
+    (path / "plots" / "convergence.png").unlink()
+    run = opt.load_run(path)
+    manifests.write(path, {k: v for k, v in run.manifest.items() if k != "plots"}, run.files)
+    assert opt.minimize(samples.Slope(n_var=9), resume=path).status == "finished"
+    assert contents(path) == before
+
+
 @pytest.mark.parametrize("kind", ["flip", "cut", "remove"])
 def test_resume_mends_the_history_but_for_lost_times(counted, tmp_path, kind, no_plots):
     path = shutil.copytree(counted, tmp_path / "run")
