@@ -11,10 +11,10 @@ from opt.damage import altered_files
 from opt.errors import UsageError, nearest
 from opt.provenance import changed_names
 from opt.run import Run
+from opt.wording import some
 
 FEW_RUNS = 5
 """Fewer runs in a group than this are too few for a test to find anything."""
-MOST_NAMED = 3
 """At most so many values or runs are named in one warning."""
 UNEVEN = 0.05
 """Runs whose evaluations differ by more than this share did not spend the same."""
@@ -55,7 +55,7 @@ def usable_runs(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         return list(runs), []
     how = Counter(run.status for run in left_out)
     states = ", ".join(f"{n} {status}" for status, n in sorted(how.items()))
-    text = f"left out, not finished ({states}): {_some([run.path.name for run in left_out])}"
+    text = f"left out, not finished ({states}): {some([run.path.name for run in left_out])}"
     return [run for run in runs if run.status in ENDED], [text]
 
 
@@ -67,7 +67,7 @@ def same_objectives(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     if not other:
         return list(runs), []
     names = [f"{run.path.name} ({', '.join(o.name for o in run.objectives)})" for run in other]
-    text = f"left out, other objectives than {', '.join(name for name, _, _ in most)}: {_some(names)}"
+    text = f"left out, other objectives than {', '.join(name for name, _, _ in most)}: {some(names)}"
     return [run for run, kind in zip(runs, kinds, strict=True) if kind == most], [text]
 
 
@@ -85,15 +85,15 @@ def doubts(runs: Sequence[Run], groups: Sequence[str], *, by: Sequence[str]) -> 
         found.append(f"only one group ({groups[0]}): nothing to compare it with")
     few = {name: n for name, n in counts.items() if n < FEW_RUNS}
     if few:
-        sizes = _some([f"{name} ({n})" for name, n in few.items()])
+        sizes = some([f"{name} ({n})" for name, n in few.items()])
         found.append(f"too few runs for a verdict, fewer than {FEW_RUNS}: {sizes}; intervals and p-values say little")
     if len(set(counts.values())) > 1:
-        found.append(f"groups of different size: {_some([f'{name} {n}' for name, n in counts.items()], at_most=8)}")
+        found.append(f"groups of different size: {some([f'{name} {n}' for name, n in counts.items()], at_most=8)}")
     for name in counts:
         seeds = Counter(value_of(run, "seed") for run, group in zip(runs, groups, strict=True) if group == name)
         repeated = [seed for seed, n in seeds.items() if n > 1]
         if repeated:
-            found.append(f"{name}: more than one run of seed {_some(repeated)}: these are no independent repeats")
+            found.append(f"{name}: more than one run of seed {some(repeated)}: these are no independent repeats")
     questions: list[tuple[str, Callable[[Run], dict[str, str]]]] = [
         ("different budgets", _limits),
         ("different versions", lambda run: _texts(run.manifest.get("versions"))),
@@ -114,37 +114,37 @@ def doubts(runs: Sequence[Run], groups: Sequence[str], *, by: Sequence[str]) -> 
     for name in counts:
         inside = [run for run, group in zip(runs, groups, strict=True) if group == name]
         if len({value_of(run, "algo") for run in inside}) > 1:
-            found.append(f"{name} mixes algorithms: {_some(sorted({value_of(run, 'algo') for run in inside}))}")
+            found.append(f"{name} mixes algorithms: {some(sorted({value_of(run, 'algo') for run in inside}))}")
         elif text := _differences([_texts(run.manifest["algo"].get("parameters")) for run in inside], free):
             found.append(f"{name} mixes parameters of the algorithm: {text}")
     moving = [run.path.name for run in runs if not run.is_stationary]
     if moving:
         found.append(
-            f"objectives changed their meaning during {len(moving)} of {len(runs)} runs ({_some(moving)}): their "
+            f"objectives changed their meaning during {len(moving)} of {len(runs)} runs ({some(moving)}): their "
             "growth and targets are left out, and only their final fronts are compared"
         )
     altered = [f"{run.path.name} ({', '.join(names)})" for run in runs if (names := list(altered_files(run)))]
     if altered:
-        found.append(f"files were altered since their run ended, --resume mends what it can: {_some(altered)}")
+        found.append(f"files were altered since their run ended, --resume mends what it can: {some(altered)}")
     empty = [run.path.name for run in runs if run.manifest.get("n_solutions") == 0]
     if empty:
-        found.append(f"no feasible solution: {_some(empty)}; IGD+ and epsilon are left out, hypervolume is 0")
+        found.append(f"no feasible solution: {some(empty)}; IGD+ and epsilon are left out, hypervolume is 0")
     hidden = Counter(value_of(run, "algo") for run in runs if run.manifest.get("n_inner_eval"))
     if hidden:
         found.append(
-            f"{_some(list(hidden))} judges candidates inside its own library that are not counted as evaluations "
+            f"{some(list(hidden))} judges candidates inside its own library that are not counted as evaluations "
             f"(n_inner_eval in the manifest): compare seconds, not evaluations"
         )
     forced = [
-        f"{run.path.name} ({', '.join(changed_names(run.manifest['resumed'])[:MOST_NAMED])})"
+        f"{run.path.name} ({some(changed_names(run.manifest['resumed']))})"
         for run in runs
         if run.manifest.get("resumed")
     ]
     if forced:
-        found.append(f"went on with --force after what made them had changed: {_some(forced)}")
+        found.append(f"went on with --force after what made them had changed: {some(forced)}")
     failing = [r.path.name for r in runs if (r.manifest.get("n_failed") or 0) > 0.01 * (r.manifest.get("n_eval") or 1)]
     if failing:
-        found.append(f"more than 1 % of the evaluations failed: {_some(failing)}")
+        found.append(f"more than 1 % of the evaluations failed: {some(failing)}")
     return found
 
 
@@ -170,13 +170,8 @@ def _differences(answers: Sequence[dict[str, str]], free: set[str]) -> str:
     for name in dict.fromkeys(name for answer in answers for name in answer):
         values = list(dict.fromkeys(answer.get(name, MISSING) for answer in answers))
         if len(values) > 1 and name not in free:
-            parts.append(f"{name} {_some(values)}")
+            parts.append(f"{name} {some(values)}")
     return "; ".join(parts)
-
-
-def _some(names: Sequence[str], *, at_most: int = MOST_NAMED) -> str:
-    shown = ", ".join(names[:at_most])
-    return f"{shown} and {len(names) - at_most} more" if len(names) > at_most else shown
 
 
 def _plain(value: Any) -> str:

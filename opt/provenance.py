@@ -20,6 +20,7 @@ from opt.errors import UsageError
 from opt.hooks import call
 from opt.problem import CompressionProblem
 from opt.source_files import source_files
+from opt.wording import some
 
 PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
 _KNOWN = ("opt", "pymoo", "builtins", "abc", "typing", "torch", "__main__")
@@ -261,8 +262,7 @@ def check_unchanged(
 def told(different: Mapping[str, Any]) -> str:
     """Changes in words: each with its two values, digests shortened."""
     parts = [f"{what} ({_short(both['was'])}, now {_short(both['now'])})" for what, both in different.items()]
-    more = f" and {len(parts) - MOST_NAMED} more" if len(parts) > MOST_NAMED else ""
-    return ", ".join(parts[:MOST_NAMED]) + more
+    return some(parts, at_most=MOST_NAMED)
 
 
 def _short(value: Any) -> str:

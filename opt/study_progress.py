@@ -15,6 +15,7 @@ from opt.progress import duration
 from opt.run import Run
 from opt.task import Task
 from opt.terminal import SafeConsole, printable, tell
+from opt.wording import some
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 30.0
@@ -94,9 +95,8 @@ class StudyProgress:
         share = (n_done + sum(shares.values())) / max(self._n_all, 1)
         parts = [f"{n_done} of {self._n_all} runs done" + (f", {n_failed} failed" if n_failed else "")]
         if shares:
-            named = [f"{name} {100 * done:.0f} %" for name, done in list(shares.items())[:MOST_NAMED]]
-            rest = f" and {len(shares) - MOST_NAMED} more" if len(shares) > MOST_NAMED else ""
-            parts.append("; ".join(named) + rest)
+            named = [f"{name} {100 * done:.0f} %" for name, done in shares.items()]
+            parts.append(some(named, at_most=MOST_NAMED, separator="; "))
         if self._spent_before is None:
             self._spent_before = share
         gained, spent = share - self._spent_before, time.monotonic() - self._began

@@ -25,10 +25,9 @@ from opt.errors import UsageError
 from opt.provenance import file_digest, texts_in
 from opt.run import Run
 from opt.terminal import tell
+from opt.wording import some
 
 CHANGED = "it is not, or not on record as, what the run was made with"
-MOST_NAMED = 3
-"""At most so many pieces of code are named in a refusal."""
 _DISTRIBUTION = "opt-compress"
 
 
@@ -171,8 +170,7 @@ def _ask(where: Path, doubts: Sequence[str]) -> None:
         UsageError: There is none, or the answer is not yes.
     """
     if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
-        more = f" and {len(doubts) - MOST_NAMED} more" if len(doubts) > MOST_NAMED else ""
-        named = ", ".join(doubts[:MOST_NAMED]) + more
+        named = some(doubts)
         flag = "--force" if all(doubt.endswith(f"({CHANGED})") for doubt in doubts) else "--trust"
         raise UsageError(f"{where} names code to run: {named}; read it, and give {flag} to run it")
     tell(f"{where} names code that would be run now:", file=sys.stderr)
