@@ -15,7 +15,6 @@ from opt.wording import some
 
 FEW_RUNS = 5
 """Fewer runs in a group than this are too few for a test to find anything."""
-"""At most so many values or runs are named in one warning."""
 UNEVEN = 0.05
 """Runs whose evaluations differ by more than this share did not spend the same."""
 MISSING = "(none)"
