@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from opt import CompressionProblem, Objective, minimise
-from problems.networks import evaluate, load_dataset, trained_parent
+from problems.networks.data import load_dataset
+from problems.networks.parents import trained_parent
+from problems.networks.training import evaluate
 
 
 class BitWidths(CompressionProblem):

@@ -8,8 +8,8 @@ import requests
 import torch
 
 from opt.errors import UsageError
-from problems.networks import DATASETS, load_dataset
 from problems.networks.cifar import FOLDER, RECORD_BYTES, TEST_FILES, TRAIN_FILES, read_cifar_batch
+from problems.networks.data import DATASETS, load_dataset
 from problems.networks.idx import read_idx
 
 IDX_CODE = {"u1": 0x08, "i4": 0x0C, "f4": 0x0D}

@@ -3,7 +3,8 @@
 import pytest
 
 from opt.errors import UsageError
-from problems.networks import load_dataset, trained_parent
+from problems.networks.data import load_dataset
+from problems.networks.parents import trained_parent
 
 
 @pytest.fixture(scope="module")

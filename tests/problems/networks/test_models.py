@@ -4,7 +4,8 @@ import safetensors.numpy
 import torch
 
 from opt.errors import UsageError
-from problems.networks import FullyConnected, load_fully_connected, load_metadata, save_fully_connected
+from problems.networks.checkpoints import load_metadata
+from problems.networks.models import FullyConnected, load_fully_connected, save_fully_connected
 
 
 def test_fully_connected_has_the_published_names_and_shapes():

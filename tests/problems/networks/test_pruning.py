@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from opt.errors import UsageError
-from problems.networks import SCORES, FullyConnected, keep_top, neuron_scores, prune, prune_arrays
+from problems.networks.models import FullyConnected
+from problems.networks.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
 
 
 @pytest.fixture

@@ -7,19 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from problems.networks import (
+from problems.networks.classification import classification
+from problems.networks.data import load_dataset
+from problems.networks.lenet5 import LeNet5
+from problems.networks.mobilenet import MobileNetV2
+from problems.networks.parents import trained_lenet5
+from problems.networks.prunable import prunable_layers
+from problems.networks.quantised import (
+    FakeQuantised,
     Int8Weight,
-    LeNet5,
-    MobileNetV2,
+    fake_quantised,
     int8_weights,
-    load_dataset,
     put_back,
     train_quantised,
-    trained_lenet5,
 )
-from problems.networks.classification import classification
-from problems.networks.prunable import prunable_layers
-from problems.networks.quantised import FakeQuantised, fake_quantised
 
 
 def random_weight(*shape, seed=0):
@@ -100,7 +101,7 @@ def test_training_sees_the_rounded_weights():
             if is_aware:
                 train_quantised(model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False)
             else:
-                from problems.networks import train
+                from problems.networks.training import train
 
                 train(model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False)
             put_back(model, int8_weights(model), {})

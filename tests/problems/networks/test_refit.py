@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from problems.networks import FullyConnected, SequentialRefit, accumulate_moments, prune, solve, solve_many
+from problems.networks.models import FullyConnected
+from problems.networks.pruning import prune
+from problems.networks.refit import SequentialRefit, accumulate_moments, solve, solve_many
 
 
 @pytest.fixture

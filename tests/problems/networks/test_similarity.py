@@ -4,14 +4,13 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from sklearn.manifold._t_sne import _joint_probabilities
 
-from problems.networks import (
+from problems.networks.affinities import joint_probabilities, squared_distances
+from problems.networks.similarity import (
     SIMILARITIES,
     DistanceSimilarity,
     GaussianSimilarity,
     PairDistanceSimilarity,
     StudentSimilarity,
-    joint_probabilities,
-    squared_distances,
 )
 
 EPSILON = np.finfo(np.float64).eps

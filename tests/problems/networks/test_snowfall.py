@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from problems.networks import Snowfall, load_dataset, trained_snowfall
+from problems.networks.data import load_dataset
+from problems.networks.parents import trained_snowfall
+from problems.networks.snowfall import Snowfall
 
 
 def n_parameters(model):

@@ -1,7 +1,10 @@
 import pytest
 import torch
 
-from problems.networks import FullyConnected, evaluate, load_dataset, load_fully_connected, train, trained_parent
+from problems.networks.data import load_dataset
+from problems.networks.models import FullyConnected, load_fully_connected
+from problems.networks.parents import trained_parent
+from problems.networks.training import evaluate, train
 
 
 @pytest.fixture(scope="module")
