@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from operators.masks import Swap, as_population
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.provenance import versions
 from problems.masks import Masks
 

@@ -29,7 +29,7 @@ from simanneal import Annealer
 
 from operators.masks import MaskGenome, as_population
 from opt import minimize
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.provenance import versions
 from problems.masks import Masks
 

@@ -9,7 +9,7 @@ From Python::
     opt.load_run("runs/...")
 """
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.minimize import minimize
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, maximise, minimise
 from opt.run import Run, find_runs, list_runs, load_run

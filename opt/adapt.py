@@ -10,7 +10,7 @@ import numpy as np
 from pymoo.core.problem import Problem
 
 from opt.bounds import checked_bounds
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.mixed_variables import is_same, mixed_fingerprint, mixed_operators, n_mixed, readable
 from opt.plain_spaces import all_plain, n_plain
 from opt.problem import REPRESENTATIONS, CompressionProblem, Objective, Operators

@@ -19,8 +19,8 @@ from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec
 from opt.cluster import JobSettings
-from opt.errors import UsageError, nearest
-from opt.ranges import OPTIONS, SEED, check_option, check_words
+from opt.console.errors import UsageError, nearest
+from opt.console.ranges import OPTIONS, SEED, check_option, check_words
 from opt.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 from opt.yaml_file import read_yaml
 

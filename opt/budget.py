@@ -7,8 +7,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from opt.errors import UsageError
-from opt.ranges import check_option
+from opt.console.errors import UsageError
+from opt.console.ranges import check_option
 
 DEFAULT_N_GEN = 50
 LONGEST_DAYS = 3650

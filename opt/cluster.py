@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.outcome import Outcome
 
 EXTRA = "pip install 'opt-compress[dask]'"

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from opt.console.errors import UsageError, nearest
+from opt.console.wording import some
 from opt.damage import altered_files
-from opt.errors import UsageError, nearest
 from opt.provenance import changed_names
 from opt.run import Run
-from opt.wording import some
 
 FEW_RUNS = 5
 """Fewer runs in a group than this are too few for a test to find anything."""

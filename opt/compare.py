@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from opt import atomic, csv_table
-from opt.command import execute
 from opt.comparability import check_field, doubts, same_objectives, usable_runs, value_of
 from opt.comparison import Comparison, compare_runs
 from opt.comparison_report import print_comparison, print_ranks
 from opt.comparison_tables import Tables, make_tables
-from opt.errors import UsageError
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.picture import rendered
+from opt.console.terminal import printable
 from opt.front_table import make_console, say
-from opt.options import OptionParser
-from opt.picture import rendered
 from opt.run import Run, find_runs
 from opt.significance import RankTest
-from opt.terminal import printable
 
 FOLDER = "comparison"
 DPI = 110

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from opt.archive import LARGEST, hypervolume, igd_plus, nondominated
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.front import EXACT_FRONT, spread
 from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective

@@ -13,7 +13,7 @@ from pymoo.operators.crossover.sbx import cross_sbx
 from pymoo.operators.mutation.pm import mut_pm
 
 from opt.bounds import has_finite_bounds
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Move, Operators
 
 SBX_ETA = 15.0

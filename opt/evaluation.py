@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.evaluation_process import ApartError, NoProcessError, run_apart
 from opt.problem import CompressionProblem
 from opt.user_code import guarded, reason_of

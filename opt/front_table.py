@@ -10,9 +10,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from opt.console.terminal import SafeConsole
 from opt.front import spread
 from opt.run import Run
-from opt.terminal import SafeConsole
 
 MOST_ROWS = 15
 MOST_COLUMNS = 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opt.archive import LARGEST, hypervolume, nondominated, normalised
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.recorded import feasible
 from opt.run import Run
 

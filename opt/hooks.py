@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Reference
 from opt.stop_signals import is_interruption
 from opt.user_code import guarded

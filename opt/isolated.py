@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from opt.child_process import end_with, how_it_ended
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.limits import limit_memory
 from opt.locking import InUseError
 from opt.progress import duration

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.locking import LockedFile
 from opt.plain_file import check_regular
 

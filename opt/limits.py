@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import resource
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 _LEAST_BYTES, _MOST_BYTES = 10**7, 10**18
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymoo.core.problem import Problem
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from opt.user_code import guarded, reason_of
 
 

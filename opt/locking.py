@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 WAIT_SECONDS = 5.0
 """So long a lock is waited for: the workers of a command that was killed hold theirs for a moment more."""

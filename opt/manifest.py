@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from opt import atomic, sealed
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plain_file import check_regular
 
 NAME = "manifest.json"

@@ -16,7 +16,7 @@ from pymoo.core.problem import Problem
 from opt.adapt import PlainProblem, as_compression_problem
 from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.budget import Budget
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from opt.hooks import problem_name
 from opt.loading import name_of
 from opt.mending import mend

@@ -9,8 +9,8 @@ import numpy as np
 from pymoo.core.variable import Binary, Choice, Integer, Real
 
 from opt.bounds import checked_bounds, has_finite_bounds
+from opt.console.errors import UsageError
 from opt.default_operators import binary_operators, integer_operators, real_operators
-from opt.errors import UsageError
 from opt.plain_spaces import product
 from opt.problem import Operators
 

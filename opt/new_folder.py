@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from opt.atomic import is_alive
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 ABANDONED_SECONDS = 60.0
 """A folder that waits for its name longer than this, and whose process is not here, has none elsewhere either."""

@@ -21,7 +21,7 @@ from joblib import Parallel, delayed, parallel_config
 from opt import atomic
 from opt.child_process import end_with
 from opt.cluster import workers_backend
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.isolated import run_isolated
 from opt.locking import InUseError
 from opt.outcome import Outcome

@@ -10,17 +10,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt import atomic
-from opt.command import execute
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.picture import rendered
+from opt.console.terminal import tell
 from opt.damage import altered_files
-from opt.errors import UsageError
-from opt.options import OptionParser
-from opt.picture import rendered
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
 from opt.plot_trace import trace_figure
 from opt.run import Run, find_runs
-from opt.terminal import tell
 
 DPI = 130
 LONGEST_NAME = 80

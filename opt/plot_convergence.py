@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from opt.archive import hypervolume, nondominated
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_numbers import Magnitude, magnitude_of
 from opt.plot_series import GREY, Series, group_label, grouped, subject

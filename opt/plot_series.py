@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plot_numbers import PLAIN, Magnitude, magnitude_of
 from opt.problem import Objective
 from opt.run import Run

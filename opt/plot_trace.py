@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_numbers import magnitude_of
 from opt.plot_series import LINES, PALETTE, LineStyle, subject

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from rich.progress import BarColumn, Progress, TextColumn
 
 from opt.budget import Budget
+from opt.console.terminal import SafeConsole, printable, say_no_more, tell
 from opt.problem import Objective
 from opt.search_state import State
-from opt.terminal import SafeConsole, printable, say_no_more, tell
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1

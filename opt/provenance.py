@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from pymoo.core.problem import Problem
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.wording import some
 from opt.hooks import call
 from opt.problem import CompressionProblem
 from opt.source_files import source_files
-from opt.wording import some
 
 PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
 _KNOWN = ("opt", "pymoo", "builtins", "abc", "typing", "torch", "__main__")

@@ -17,7 +17,7 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 from pymoo.termination.max_time import TimeBasedTermination
 
 from opt.algorithms.registry import AlgorithmSpec, ObjectiveCount
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
 from opt.warm_start import offered
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 
 def values(record: dict[str, Any], n_obj: int, prefix: str = "") -> np.ndarray:

@@ -26,11 +26,12 @@ import pandas as pd
 
 from opt import atomic, journal
 from opt import manifest as manifests
+from opt.console.errors import UsageError
+from opt.console.names import check_name
+from opt.console.terminal import tell
 from opt.damage import digests
-from opt.errors import UsageError
 from opt.front_so_far import FrontSoFar, front_so_far
 from opt.locking import this_process
-from opt.names import check_name
 from opt.new_folder import new_folder, remove_abandoned
 from opt.plain_file import check_regular
 from opt.problem import Objective
@@ -38,7 +39,6 @@ from opt.recorded import check_records
 from opt.row_file import RowFile
 from opt.run_tables import read_front, read_history, read_references, read_trace
 from opt.sealed import Seal
-from opt.terminal import tell
 
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
 

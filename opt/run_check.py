@@ -12,8 +12,8 @@ import pandas as pd
 
 from opt import journal
 from opt.archive import hypervolume
+from opt.console.errors import UsageError
 from opt.damage import altered_files, damaged_plots, stray_files
-from opt.errors import UsageError
 from opt.recorded import fault, values
 from opt.run import HISTORY_COLUMNS, Run, load_run, read_arrays
 from opt.run_tables import read_table

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from opt import csv_table
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plain_file import read_bytes
 from opt.problem import Objective
 

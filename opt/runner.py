@@ -18,9 +18,10 @@ from opt import atomic
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
-from opt.command import warn
+from opt.console.command import warn
+from opt.console.errors import UsageError
+from opt.console.ranges import check_option
 from opt.engine import Search
-from opt.errors import UsageError
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.evaluation_process import check_apart
 from opt.front import write_front, write_references
@@ -30,7 +31,6 @@ from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress
 from opt.provenance import check_unchanged, provenance
-from opt.ranges import check_option
 from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser

@@ -17,8 +17,8 @@ from opt import manifest as manifests
 from opt.adapt import PlainProblem
 from opt.algorithms import find_algorithm
 from opt.budget import Budget
+from opt.console.errors import UsageError
 from opt.engine import Search
-from opt.errors import UsageError
 from opt.evaluation import EvaluationFailed
 from opt.hooks import fingerprint_of, scalarise_of
 from opt.mixed_variables import typed_values

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from opt.archive import LARGEST
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.problem import Objective
 
 ASF_RHO = 1e-4

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plain_file import read_bytes
 
 METHOD = "blake2b-128"

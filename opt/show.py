@@ -14,19 +14,19 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from opt.command import execute
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.terminal import tell
 from opt.damage import altered_files
-from opt.errors import UsageError
 from opt.front_table import make_console, number, print_front, print_front_so_far, say
 from opt.journal import read
 from opt.mending import damage
-from opt.options import OptionParser
 from opt.progress import duration
 from opt.run import Run, list_runs, load_run, run_directories
 from opt.run_check import Finding, check_run
 from opt.study import Study, is_study
 from opt.study_check import check_study
-from opt.terminal import tell
 
 
 def main(argv: Sequence[str]) -> int:

@@ -14,21 +14,21 @@ from opt.algorithms import algorithms, find_algorithm
 from opt.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
 from opt.budget import Budget, parse_seconds
 from opt.cluster import JobSettings, job_script
-from opt.command import execute
-from opt.errors import UsageError
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.ranges import check_option
+from opt.console.terminal import tell
 from opt.front_table import make_console, print_front
 from opt.limits import parse_bytes
 from opt.loading import load_problem_class
 from opt.mending import mend
 from opt.progress import duration
-from opt.ranges import check_option
 from opt.run import Run, load_run
 from opt.runner import Request
 from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
 from opt.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
 from opt.task import Task, run_task
-from opt.terminal import tell
 
 # options of a sweep that --resume STUDY takes
 _MEANS = ("jobs", "quiet", "backend", "scheduler", "cluster", "task-time", "task-memory")

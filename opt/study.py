@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 
 from opt import atomic, csv_table, study_file
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.names import check_name
 from opt.locking import LockedFile, this_process
 from opt.mending import damage
-from opt.names import check_name
 from opt.new_folder import check_folder
 from opt.plain_file import read_json
 from opt.provenance import file_digest

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opt import atomic, study_file
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.run_check import Finding
 from opt.run_tables import read_table
 from opt.study import FINISHED, INDEX, Study

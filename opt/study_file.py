@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from opt import atomic, sealed
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.names import check_name
 from opt.manifest import request_fault
-from opt.names import check_name
 from opt.plain_file import check_regular
 from opt.run import now
 from opt.task import Task

@@ -10,12 +10,12 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from opt.console.terminal import SafeConsole, printable, tell
+from opt.console.wording import some
 from opt.plain_file import check_regular
 from opt.progress import duration
 from opt.run import Run
 from opt.task import Task
-from opt.terminal import SafeConsole, printable, tell
-from opt.wording import some
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 30.0

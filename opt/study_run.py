@@ -14,17 +14,17 @@ from typing import Any
 from opt import atomic
 from opt.adapt import as_compression_problem
 from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
-from opt.command import complain
-from opt.errors import UsageError
+from opt.console.command import complain
+from opt.console.errors import UsageError
+from opt.console.ranges import check_option
+from opt.console.terminal import tell
 from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
-from opt.ranges import check_option
 from opt.run import Run
 from opt.runner import check_request
 from opt.study import Study
 from opt.study_progress import StudyProgress
 from opt.task import Task, build_problem
-from opt.terminal import tell
 
 QUEUE_SECONDS = 7 * 24 * 3600.0
 """A batch system may let its jobs wait so long for a machine."""

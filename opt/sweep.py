@@ -32,9 +32,9 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
 from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of, parse
 from opt.cluster import JobSettings
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
+from opt.console.ranges import OPTIONS, check_option
 from opt.loading import load_problem_class
-from opt.ranges import OPTIONS, check_option
 from opt.yaml_file import read_yaml
 
 SCALAR_ONLY = ("weights", "scalarise", "ref")

@@ -13,18 +13,18 @@ from threadpoolctl import threadpool_limits
 
 from opt.adapt import as_compression_problem
 from opt.arguments import plain, reread
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.names import check_name
+from opt.console.terminal import printable
 from opt.hooks import reason_of as reason_and_place
 from opt.loading import load_problem_class
 from opt.locking import wait_until_free
 from opt.mending import check_unaltered, damage, draw_again, is_only_plots
-from opt.names import check_name
 from opt.new_folder import check_folder
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
 from opt.seeding import resolved
-from opt.terminal import printable
 from opt.trust import Code, check_code, recorded_by
 from opt.user_code import guarded
 

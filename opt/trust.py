@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import opt
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.terminal import tell
+from opt.console.wording import some
 from opt.provenance import file_digest, texts_in
 from opt.run import Run
-from opt.terminal import tell
-from opt.wording import some
 
 CHANGED = "it is not, or not on record as, what the run was made with"
 _DISTRIBUTION = "opt-compress"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from opt.archive import farthest_first
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, SamplingFunction
 
 

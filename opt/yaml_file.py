@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plain_file import read_bytes
 
 MOST_BYTES = 256 * 1024

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from operators.allocations import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.front import EXACT_FRONT
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
-from opt.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up

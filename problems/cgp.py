@@ -22,9 +22,9 @@ from operators.cgp import (
     UniformGateCrossover,
     UniformGenomeSampling,
 )
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
+from opt.console.ranges import COUNT, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, CrossoverFunction, MutationFunction, Objective, Operators, Reference
-from opt.ranges import COUNT, SEED, Range, check_ranges
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.energy import Verdict, memory_pj_per_byte, verdict
 from problems.circuits.grid import GRID_SIDE, PUBLISHED, WEIGHT_ERROR, circuit_grid, cost_table, function_set

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from opt.archive import nondominated
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.ranges import SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Reference, minimise
-from opt.ranges import SEED, Range, check_ranges
 from problems.circuits.energy import memory_pj_per_byte
 from problems.circuits.grid import GRID_SIDE, WEIGHT_ERROR, cost_table, function_set
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits

@@ -22,9 +22,9 @@ from operators.networks import (
     l1_pruned,
     l1_ranking,
 )
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.ranges import EPOCHS, SEED, SHARE, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
-from opt.ranges import EPOCHS, SEED, SHARE, Range, check_ranges
 from problems.networks.batch import (
     ImageTable,
     LeastSquaresRefit,

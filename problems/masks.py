@@ -24,9 +24,9 @@ from operators.masks import (
     as_population,
     hamming_distance,
 )
-from opt.errors import UsageError
+from opt.console.errors import UsageError
+from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
-from opt.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.masks.architectures import Init, build_architecture

@@ -23,6 +23,7 @@ from operators.thresholds import (
     UniformSampling,
 )
 from opt.archive import hypervolume, nondominated
+from opt.console.ranges import EPOCHS, SEED, Range, check_ranges
 from opt.front import EXACT_FRONT
 from opt.plain_spaces import grid, product
 from opt.problem import (
@@ -35,7 +36,6 @@ from opt.problem import (
     SamplingFunction,
     minimise,
 )
-from opt.ranges import EPOCHS, SEED, Range, check_ranges
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers

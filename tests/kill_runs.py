@@ -37,7 +37,7 @@ from kill_cases import Case, in_turn, not_among
 import opt.journal
 import opt.plot
 import opt.run
-from opt.command import execute
+from opt.console.command import execute
 from opt.solve import main as solve
 
 MOST_KILLS = 4

@@ -26,7 +26,7 @@ from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.hooks import fingerprint_of
 from opt.problem import CompressionProblem
 

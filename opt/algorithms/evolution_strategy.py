@@ -11,7 +11,7 @@ from pymoo.core.population import Population
 from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Operators
 
 

@@ -14,10 +14,10 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
 from opt.bounds import has_finite_bounds
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
+from opt.console.ranges import SHARE, Range
 from opt.hooks import call, problem_name
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
-from opt.ranges import SHARE, Range
 
 _POPULATION = Range(1, 100_000)
 _ROUNDS = Range(0, 1_000_000)

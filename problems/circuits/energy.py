@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 READ_PJ_64_BITS = {8 * 1024: 10.0, 32 * 1024: 20.0, 1024 * 1024: 100.0}
 """Energy of a 64-bit read by the memory's size in bytes: on-chip SRAM at 45 nm, 0.9 V.

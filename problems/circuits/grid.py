@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from native.cgp import CostTable, FunctionSet, Grid
 from operators.cgp import GridLayout
-from opt.errors import UsageError
-from opt.ranges import Range
+from opt.console.errors import UsageError
+from opt.console.ranges import Range
 
 PUBLISHED = "published"
 GRID_SIDE = Range(1, 10_000)

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from native.cgp import CostTable, FunctionSet, Problem, Strategy
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.grid import circuit_grid
 from problems.circuits.tasks import N_FIRST, Task, build_task

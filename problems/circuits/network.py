@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import nn
 
-from opt.errors import UsageError
-from opt.ranges import EPOCHS, Range, check_ranges
+from opt.console.errors import UsageError
+from opt.console.ranges import EPOCHS, Range, check_ranges
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset
 from problems.networks.lenet5 import LeNet5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from native.cgp import FunctionSet, Genome, Grid
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.run import Run
 
 

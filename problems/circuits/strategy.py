@@ -12,7 +12,7 @@ from pymoo.core.population import Population
 from native.cgp import Strategy
 from operators.cgp import GridLayout
 from opt.algorithms import AlgorithmSpec
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 MutationName = Literal["published", "point", "probabilistic", "single", "active"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from problems.networks.quantised import Int8Weight
 
 TaskName = Literal[

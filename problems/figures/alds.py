@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from opt import atomic
-from opt.errors import UsageError
-from opt.picture import rendered
+from opt.console.errors import UsageError
+from opt.console.picture import rendered
 
 DPI = 110
 

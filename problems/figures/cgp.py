@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from native.graph import draw
 from opt import atomic
-from opt.command import execute
-from opt.errors import UsageError
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.picture import rendered
+from opt.console.terminal import tell
 from opt.front import EXACT_FRONT
-from opt.options import OptionParser
-from opt.picture import rendered
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
-from opt.terminal import tell
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
 from problems.circuits.grid import PUBLISHED
 from problems.circuits.saved import saved_genome

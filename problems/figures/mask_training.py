@@ -13,15 +13,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt import csv_table
-from opt.command import execute
-from opt.errors import UsageError, nearest
-from opt.options import OptionParser
-from opt.picture import rendered
+from opt.console.command import execute
+from opt.console.errors import UsageError, nearest
+from opt.console.options import OptionParser
+from opt.console.picture import rendered
+from opt.console.ranges import EPOCHS, SEED, Range
+from opt.console.terminal import tell
 from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
-from opt.ranges import EPOCHS, SEED, Range
 from opt.run import Run, load_run
-from opt.terminal import tell
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
 from problems.networks.checkpoints import save_network

@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt import atomic, csv_table
-from opt.command import execute
-from opt.errors import UsageError
-from opt.options import OptionParser
-from opt.picture import rendered, without_formulas
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.picture import rendered, without_formulas
+from opt.console.terminal import tell
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
-from opt.terminal import tell
 from problems.masks import Masks
 from problems.networks.masks.criterion_masks import check_criterion
 from problems.networks.masks.runs import NamedMask, masks_of

@@ -13,14 +13,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt import atomic
-from opt.command import execute
-from opt.errors import UsageError
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.picture import rendered
+from opt.console.terminal import tell
 from opt.front import EXACT_FRONT, spread
-from opt.options import OptionParser
-from opt.picture import rendered
 from opt.plot_series import GREY, PALETTE
 from opt.run import Run, find_runs
-from opt.terminal import tell
 from problems.threshold import UNPRUNED, published_fitness
 
 DPI = 150

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plain_file import check_regular
 
 SHAPE = (3, 32, 32)

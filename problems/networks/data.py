@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opt.errors import UsageError, nearest
-from opt.ranges import SEED
+from opt.console.errors import UsageError, nearest
+from opt.console.ranges import SEED
 from problems.networks import cifar
 from problems.networks.idx import read_idx
 from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder

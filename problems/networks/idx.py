@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.plain_file import check_regular
 
 # Third byte of the magic number; all types are big-endian.

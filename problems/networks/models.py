@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import as_arrays, read_safetensors, save_network
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.loading import load_object
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import load_metadata, load_weights, save_network
 from problems.networks.data import Dataset, Split
 from problems.networks.lenet5 import LeNet5

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 
 Prunable = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from problems.networks.models import FullyConnected
 
 SCORES = ("l1", "l2", "outgoing", "activation", "random")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from problems.networks.checkpoints import save_network
 from problems.networks.data import Dataset
 from problems.networks.lenet_padded import PaddedLeNet5

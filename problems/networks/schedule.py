@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from opt.ranges import Range
+from opt.console.ranges import Range
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks import cifar
 
 DATA_DIR_VARIABLE = "OPT_DATA_DIR"

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from opt.command import execute
-from opt.errors import UsageError
-from opt.options import OptionParser
-from opt.terminal import tell
+from opt.console.command import execute
+from opt.console.errors import UsageError
+from opt.console.options import OptionParser
+from opt.console.terminal import tell
 from problems.networks.checkpoints import as_arrays, read_safetensors, write_whole
 
 SUFFIX = "_mask"

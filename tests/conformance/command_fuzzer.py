@@ -140,7 +140,7 @@ def run_line(number: int, line: Any) -> Outcome:
     """Run one line in this process; the process ends, with a traceback, when it takes too long."""
     import importlib
 
-    from opt.command import execute
+    from opt.console.command import execute
 
     for name, text in line.files.items():
         Path(name).write_text(text, encoding="utf-8")
@@ -179,7 +179,7 @@ def _fault(code: Any, err: str, trace: str) -> str:
 
 def _config_fault(main: Any, line: Any, printed: str) -> str:
     """Why a printed config does not give the same config again, or an empty string."""
-    from opt.command import execute
+    from opt.console.command import execute
 
     Path("printed.yaml").write_text(printed, encoding="utf-8", errors="surrogateescape")
     target = next((a for a in line.arguments if ".py" in a and not a.startswith("-")), None)
@@ -242,7 +242,7 @@ def _prepare(folder: Path) -> None:
     """Runs of every kind that a command reads, finished and not, and a study: under `runs`."""
     from command_lines import PROBLEMS, SMALLER
 
-    from opt.command import execute
+    from opt.console.command import execute
     from opt.solve import main
 
     samples = f"{ROOT}/tests/sample_problems.py"

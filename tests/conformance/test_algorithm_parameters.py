@@ -12,7 +12,7 @@ import sample_problems as samples
 
 import opt
 from opt.algorithms import algorithms
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 ODD: dict[type, tuple[Any, ...]] = {
     int: (-1, 0, 10**9, 10**30),

@@ -59,6 +59,6 @@ def test_what_is_no_end_of_a_command_is_a_fault(body, fault, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "a_command", raising=False)
-    imports = "import sys\nfrom opt.command import complain\nfrom opt.errors import UsageError\n"
+    imports = "import sys\nfrom opt.console.command import complain\nfrom opt.console.errors import UsageError\n"
     (tmp_path / "a_command.py").write_text(f"{imports}def main(argv):\n    {body}\n")
     assert command_fuzzer.run_line(1, command_lines.Line("a_command", (), {})).fault == fault

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from opt.arguments import parameters_of
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.loading import load_problem_class
 
 FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob("*.py") if not p.name.startswith("_"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from opt.command import execute
+from opt.console.command import execute
 from opt.solve import main
 
 SAMPLES = str(Path(__file__).parents[1] / "sample_problems.py")

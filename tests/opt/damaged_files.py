@@ -23,7 +23,7 @@ from pathlib import Path
 from unittest import mock
 
 from opt import compare, load_run, plot, show, solve
-from opt.command import execute
+from opt.console.command import execute
 
 SAMPLES = str(Path(__file__).parents[1] / "sample_problems.py")
 COMMANDS: dict[str, Callable[[Path], tuple[Callable[[Sequence[str]], int | None], list[str]]]] = {

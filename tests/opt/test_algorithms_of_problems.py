@@ -14,7 +14,7 @@ import opt
 from opt import solve
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
 from opt.algorithms.random_search import random_search
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 FILE = '''
 from sample_problems import Bowl

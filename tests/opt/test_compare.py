@@ -15,8 +15,8 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.archive import nondominated
-from opt.command import execute
 from opt.compare import compare, draw, file_names, main, write_comparison
+from opt.console.command import execute
 from opt.run import Run, find_runs
 
 MEASURES = {"hypervolume", "igd_plus", "epsilon"}

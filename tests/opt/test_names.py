@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import opt
-from opt.names import check_name
+from opt.console.names import check_name
 from opt.study import Study
 from tests.sample_problems import Slope
 

@@ -14,7 +14,7 @@ import opt
 from opt import CompressionProblem, Objective
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
 from opt.comparability import doubts
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.run_check import check_run
 
 pytestmark = pytest.mark.usefixtures("no_plots")

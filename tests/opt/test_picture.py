@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 import opt
 from opt.compare import compare, draw
-from opt.picture import rendered, without_formulas
+from opt.console.picture import rendered, without_formulas
 from opt.plot import write_plots
 
 NAMES = ("$\\frac{$", "a$b$c", "$$", "{", "\\", "%s", "\u65e5\u672c")

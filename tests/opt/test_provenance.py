@@ -207,7 +207,7 @@ def test_sources_are_what_is_imported_from_the_own_package_or_folder(tmp_path):
     write("loose/near.py", "not python (")
     write("loose/sub/deep.py", "x = 1")
     assert set(source_files(plain)) == {"search.py", "near.py", "sub/deep.py"}
-    assert set(source_files(plain, ["no.such.module", "opt.errors"])) >= {"search.py"}
+    assert set(source_files(plain, ["no.such.module", "opt.console.errors"])) >= {"search.py"}
 
 
 def test_our_own_problems_are_known_by_their_package():

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from opt.errors import UsageError
-from opt.ranges import COUNT, SEED, SHARE, Range, check_option, check_ranges
+from opt.console.errors import UsageError
+from opt.console.ranges import COUNT, SEED, SHARE, Range, check_option, check_ranges
 
 OPEN = Range(0.0, 1.0, is_above=True, is_below=True)
 

@@ -12,8 +12,8 @@ import pytest
 
 import opt
 from opt import UsageError, show
-from opt.command import execute
 from opt.compare import main as compare_main
+from opt.console.command import execute
 from opt.isolated import run_isolated
 from opt.plot import main as plot_main
 from opt.solve import main as solve_main

@@ -15,12 +15,12 @@ from rich.table import Table
 
 import opt
 from opt import csv_table, show
-from opt.command import complain, execute
 from opt.compare import compare, write_comparison
 from opt.compare import main as compare_main
+from opt.console.command import complain, execute
+from opt.console.terminal import SafeConsole, printable, tell
 from opt.plot import main as plot_main
 from opt.progress import SearchProgress
-from opt.terminal import SafeConsole, printable, tell
 from tests.sample_problems import Slope
 
 ROOT = Path(__file__).parents[2]
@@ -173,11 +173,11 @@ def test_an_error_of_thousands_of_letters_keeps_its_beginning_and_its_end(capsys
 
 def test_commands_print_by_one_way_only():
     """`print` stands where the text is our own or goes to no terminal."""
-    own = {"opt/terminal.py", "opt/command.py", "opt/runner.py", "opt/isolated.py"}
+    own = {"opt/console/terminal.py", "opt/console/command.py", "opt/runner.py", "opt/isolated.py"}
     own |= {"problems/networks/training.py", "problems/networks/sgd.py"}  # numbers of epochs
     for file in sorted([*(ROOT / "opt").rglob("*.py"), *(ROOT / "problems").rglob("*.py")]):
         if str(file.relative_to(ROOT)) in own:
             continue
         calls = [node.func for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
         names = {call.id for call in calls if isinstance(call, ast.Name)}
-        assert not names & {"print", "Console"}, f"{file}: use opt.terminal.tell or SafeConsole"
+        assert not names & {"print", "Console"}, f"{file}: use opt.console.terminal.tell or SafeConsole"

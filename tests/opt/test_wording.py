@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opt.wording import some
+from opt.console.wording import some
 
 
 @pytest.mark.parametrize(

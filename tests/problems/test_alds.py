@@ -12,7 +12,7 @@ from torch import nn
 
 import opt
 from opt.archive import nondominated
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.front import EXACT_FRONT
 from problems.alds import ALDS, UNCOMPRESSED
 from problems.networks.cifar import FOLDER as CIFAR_FOLDER

@@ -19,7 +19,7 @@ import torch
 import opt
 from native.cgp import CostTable, Genome
 from operators.cgp import UniformGenomeSampling
-from opt.command import execute
+from opt.console.command import execute
 from opt.loading import load_problem_class
 from opt.run import load_run
 from opt.solve import main

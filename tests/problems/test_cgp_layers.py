@@ -9,7 +9,7 @@ import pytest
 
 from opt import minimize
 from opt.archive import nondominated
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.cgp_layers import CGPLayers
 
 OPTIONS = {"epochs": 2, "generations": 500, "rows": 8, "cols": 8, "thresholds": "0,10", "layers": "conv*,fc3"}

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load, save
 
 from operators.networks import AlignedCrossover, BlockCrossover, NetworkGenome, WeightNoise, as_population
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.ecomp import EComp
 from problems.networks.batch import greedy_rankings
 from problems.networks.data import load_dataset

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.run import load_run
 from opt.solve import main as solve
 from problems.figures.mask_training import curves_figure

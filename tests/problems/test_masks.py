@@ -12,7 +12,7 @@ from torch import nn
 
 import opt
 from operators.masks import MaskGenome, as_population
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.evaluation import evaluate_batch
 from problems.masks import MASK_BITS, Masks
 from problems.networks.masks.dense import MaskedDense, dense_layers

@@ -12,7 +12,7 @@ from torch import nn
 
 from opt import load_run, minimize
 from opt.archive import hypervolume, nondominated
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.front import EXACT_FRONT
 from problems.figures import threshold as figures
 from problems.networks.checkpoints import save_network

@@ -14,7 +14,7 @@ from opt.algorithms.annealing.simulated_annealing import ReheatFrom, SimulatedAn
 from opt.algorithms.annealing.tempering import ParallelTempering
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from opt.hooks import distance_of
 from opt.problem import CompressionProblem
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from opt.problem import Move, Operators
 
 StepRule = Literal["adaptive", "decay", "varied", "full"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from opt.loading import load_object
 
 SPREAD = ("geometric", "linear", "logarithmic", "cauchy")

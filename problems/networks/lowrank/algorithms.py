@@ -10,7 +10,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.registry import AlgorithmSpec
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from opt.problem import CompressionProblem
 from problems.networks.lowrank.choices import ChoiceTable, Size
 from problems.networks.lowrank.heuristic import N_ITERATIONS, N_STARTS, PublishedHeuristic

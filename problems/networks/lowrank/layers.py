@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.prunable import Prunable, prunable_layers, select_layers
 
 Scheme = Literal[0, 1, 2, 3]

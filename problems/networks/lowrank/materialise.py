@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import load_metadata, load_weights, read_safetensors
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.factors import Factors

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.data import Split
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Choice, Size

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from opt import atomic
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import load_metadata
 from problems.networks.lowrank.pipeline import largest_reductions
 

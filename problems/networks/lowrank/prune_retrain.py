@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from opt.command import execute
-from opt.errors import UsageError, nearest
-from opt.options import OptionParser
-from opt.ranges import COUNT, SEED, Range
-from opt.terminal import tell
+from opt.console.command import execute
+from opt.console.errors import UsageError, nearest
+from opt.console.options import OptionParser
+from opt.console.ranges import COUNT, SEED, Range
+from opt.console.terminal import tell
 from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.data import Dataset, Split, load_dataset

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import write_whole
 from problems.networks.lowrank.layers import Layer, Scheme, sliced, unfold
 from problems.networks.sources import cache_folder

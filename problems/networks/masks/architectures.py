@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 
 Init = Literal["glorot", "uniform"]
 

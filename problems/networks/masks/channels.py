@@ -11,7 +11,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.prunable import hooked, output_positions, prunable_layers, select_layers
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -13,7 +13,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.data import Dataset
 from problems.networks.masks.criteria import MASK_CRITERIA, filter_scores

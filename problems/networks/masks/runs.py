@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from opt.errors import UsageError
-from opt.names import check_name
+from opt.console.errors import UsageError
+from opt.console.names import check_name
 from opt.run import Run
 from opt.trust import Code, check_code, recorded_by
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.data import Split
 from problems.networks.schedule import Schedule

@@ -11,7 +11,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import read_safetensors, write_whole
 from problems.networks.data import Dataset
 from problems.networks.masks.sgd import train_masked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.circuits.energy import memory_pj_per_byte, sram_pj_per_byte, verdict
 
 

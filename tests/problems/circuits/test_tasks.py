@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.circuits.tasks import TASKS, build_task
 from problems.networks.lenet5 import LeNet5
 from problems.networks.quantised import Int8Weight, int8_weights

@@ -7,7 +7,7 @@ import pytest
 import requests
 import torch
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.cifar import FOLDER, RECORD_BYTES, TEST_FILES, TRAIN_FILES, read_cifar_batch
 from problems.networks.data import DATASETS, load_dataset
 from problems.networks.idx import read_idx

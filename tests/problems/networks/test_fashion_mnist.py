@@ -2,7 +2,7 @@
 
 import pytest
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.data import load_dataset
 from problems.networks.parents import trained_parent
 

@@ -3,7 +3,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import load_metadata
 from problems.networks.models import FullyConnected, load_fully_connected, save_fully_connected
 

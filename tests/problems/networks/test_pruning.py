@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.models import FullyConnected
 from problems.networks.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.sparse import decode, encode, load_sparse, main, save_sparse, sparse_bytes
 
 

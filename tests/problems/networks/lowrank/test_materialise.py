@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.checkpoints import save_network
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.composed import to_composed, to_pairs

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from operators.masks import MaskGenome
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.data import Split
 from problems.networks.masks.architectures import ARCHITECTURES, build_architecture
 from problems.networks.masks.channels import ChannelSpace

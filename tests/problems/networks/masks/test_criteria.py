@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 from problems.networks.data import load_dataset
 from problems.networks.masks.architectures import build_architecture
 from problems.networks.masks.channels import ChannelSpace

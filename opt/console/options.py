@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from opt.errors import UsageError, nearest
+from opt.console.errors import UsageError, nearest
 
 LONGEST_MESSAGE = 500
 """argparse's own messages hold the whole of what was given."""

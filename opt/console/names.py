@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 MOST_BYTES = 200
 """Of a name: file systems take 255, and what we write beside it adds an ending."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opt.errors import UsageError
+from opt.console.errors import UsageError
 
 _DIGITS = 24
 """Whole numbers of more digits are told by their number of digits."""

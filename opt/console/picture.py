@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
 
-from opt.terminal import printable
+from opt.console.terminal import printable
 
 
 def rendered(figure: Figure, *, kind: str = "png", dpi: int, metadata: dict[str, Any] | None = None) -> bytes:

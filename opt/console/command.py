@@ -7,8 +7,8 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from opt.errors import UsageError
-from opt.terminal import printable, ready_for_any_text, say_no_more, tell
+from opt.console.errors import UsageError
+from opt.console.terminal import printable, ready_for_any_text, say_no_more, tell
 
 LONGEST_ERROR = 1000
 """Letters of an error's line; of a longer one, as with a path of thousands, the middle is left out."""

@@ -1,0 +1,1 @@
+"""What the commands say and check: errors, flags' ranges, names, the terminal."""
