@@ -10,7 +10,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from opt import atomic, csv_table
 from opt.comparability import check_field, doubts, same_objectives, usable_runs, value_of
 from opt.comparison import Comparison, compare_runs
 from opt.comparison_report import print_comparison, print_ranks
@@ -20,6 +19,7 @@ from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import printable
+from opt.files import atomic, csv_table
 from opt.front_table import make_console, say
 from opt.run import Run, find_runs
 from opt.significance import RankTest

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opt import atomic, sealed
+from opt.files import atomic, sealed
 
 if TYPE_CHECKING:
     from opt.run import Run

@@ -17,8 +17,8 @@ from typing import Any
 
 from opt.child_process import end_with, how_it_ended
 from opt.console.errors import UsageError
+from opt.files.locking import InUseError
 from opt.limits import limit_memory
-from opt.locking import InUseError
 from opt.progress import duration
 from opt.run import load_run, record_failure
 from opt.task import Task, run_task

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from opt.console.errors import UsageError
-from opt.locking import LockedFile
-from opt.plain_file import check_regular
+from opt.files.locking import LockedFile
+from opt.files.plain_file import check_regular
 
 FORMAT = "opt-journal"
 VERSION = 1

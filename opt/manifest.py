@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opt import atomic, sealed
 from opt.console.errors import UsageError
-from opt.plain_file import check_regular
+from opt.files import atomic, sealed
+from opt.files.plain_file import check_regular
 
 NAME = "manifest.json"
 FORMAT = "opt-run"

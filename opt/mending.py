@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from opt import atomic, journal
+from opt import journal
 from opt import manifest as manifests
 from opt.console.errors import UsageError
 from opt.damage import PLOTS, SOLUTIONS, altered_files, damaged_plots
+from opt.files import atomic
 from opt.run import Run, load_run
 from opt.run_check import check_run
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
 from opt.damage import altered_files
+from opt.files import atomic
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of

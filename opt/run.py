@@ -24,21 +24,22 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic, journal
+from opt import journal
 from opt import manifest as manifests
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import tell
 from opt.damage import digests
+from opt.files import atomic
+from opt.files.locking import this_process
+from opt.files.new_folder import new_folder, remove_abandoned
+from opt.files.plain_file import check_regular
+from opt.files.row_file import RowFile
+from opt.files.sealed import Seal
 from opt.front_so_far import FrontSoFar, front_so_far
-from opt.locking import this_process
-from opt.new_folder import new_folder, remove_abandoned
-from opt.plain_file import check_regular
 from opt.problem import Objective
 from opt.recorded import check_records
-from opt.row_file import RowFile
 from opt.run_tables import read_front, read_history, read_references, read_trace
-from opt.sealed import Seal
 
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
 
@@ -206,7 +207,7 @@ class Run:
         path: The directory.
         manifest: What was asked and how it ended.
         files: Digests of its files by their paths in it, once it ended.
-        seal: Whether manifest.json is as it was written; see `opt.sealed`.
+        seal: Whether manifest.json is as it was written; see `opt.files.sealed`.
     """
 
     def __init__(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from opt import csv_table
 from opt.console.errors import UsageError
-from opt.plain_file import read_bytes
+from opt.files import csv_table
+from opt.files.plain_file import read_bytes
 from opt.problem import Objective
 
 TRACE_NUMBERS = ("temperature", "hottest", "acceptance", "swaps", "distance", "current", "best")

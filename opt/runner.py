@@ -14,7 +14,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from opt import atomic
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.archive import igd_plus
 from opt.budget import Budget
@@ -24,9 +23,10 @@ from opt.console.ranges import check_option
 from opt.engine import Search
 from opt.evaluation import CACHE_SIZE, EvaluationFailed
 from opt.evaluation_process import check_apart
+from opt.files import atomic
+from opt.files.locking import this_process
 from opt.front import write_front, write_references
 from opt.hooks import Complaints, HookError, exact_front_of, scalarise_of
-from opt.locking import this_process
 from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
 from opt.progress import SearchProgress

@@ -12,7 +12,7 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
-from opt import atomic, journal
+from opt import journal
 from opt import manifest as manifests
 from opt.adapt import PlainProblem
 from opt.algorithms import find_algorithm
@@ -20,6 +20,7 @@ from opt.budget import Budget
 from opt.console.errors import UsageError
 from opt.engine import Search
 from opt.evaluation import EvaluationFailed
+from opt.files import atomic
 from opt.hooks import fingerprint_of, scalarise_of
 from opt.mixed_variables import typed_values
 from opt.problem import CompressionProblem

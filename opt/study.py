@@ -17,13 +17,14 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic, csv_table, study_file
+from opt import study_file
 from opt.console.errors import UsageError
 from opt.console.names import check_name
-from opt.locking import LockedFile, this_process
+from opt.files import atomic, csv_table
+from opt.files.locking import LockedFile, this_process
+from opt.files.new_folder import check_folder
+from opt.files.plain_file import read_json
 from opt.mending import damage
-from opt.new_folder import check_folder
-from opt.plain_file import read_json
 from opt.provenance import file_digest
 from opt.run import Run, load_run
 from opt.runner import Request

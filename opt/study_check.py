@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from opt import atomic, study_file
+from opt import study_file
 from opt.console.errors import UsageError
+from opt.files import atomic
 from opt.run_check import Finding
 from opt.run_tables import read_table
 from opt.study import FINISHED, INDEX, Study

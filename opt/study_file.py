@@ -6,11 +6,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from opt import atomic, sealed
 from opt.console.errors import UsageError
 from opt.console.names import check_name
+from opt.files import atomic, sealed
+from opt.files.plain_file import check_regular
 from opt.manifest import request_fault
-from opt.plain_file import check_regular
 from opt.run import now
 from opt.task import Task
 

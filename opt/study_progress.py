@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from opt.console.terminal import SafeConsole, printable, tell
 from opt.console.wording import some
-from opt.plain_file import check_regular
+from opt.files.plain_file import check_regular
 from opt.progress import duration
 from opt.run import Run
 from opt.task import Task

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opt import atomic
 from opt.adapt import as_compression_problem
 from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
 from opt.console.command import complain
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
+from opt.files import atomic
 from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.run import Run

@@ -34,8 +34,8 @@ from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, fla
 from opt.cluster import JobSettings
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import OPTIONS, check_option
+from opt.files.yaml_file import read_yaml
 from opt.loading import load_problem_class
-from opt.yaml_file import read_yaml
 
 SCALAR_ONLY = ("weights", "scalarise", "ref")
 """Options that only algorithms of a single objective take."""

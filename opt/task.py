@@ -16,11 +16,11 @@ from opt.arguments import plain, reread
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import printable
+from opt.files.locking import wait_until_free
+from opt.files.new_folder import check_folder
 from opt.hooks import reason_of as reason_and_place
 from opt.loading import load_problem_class
-from opt.locking import wait_until_free
 from opt.mending import check_unaltered, damage, draw_again, is_only_plots
-from opt.new_folder import check_folder
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from

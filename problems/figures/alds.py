@@ -16,9 +16,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from opt import atomic
 from opt.console.errors import UsageError
 from opt.console.picture import rendered
+from opt.files import atomic
 
 DPI = 110
 

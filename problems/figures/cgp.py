@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from native.graph import draw
-from opt import atomic
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
+from opt.files import atomic
 from opt.front import EXACT_FRONT
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run

@@ -12,13 +12,13 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import csv_table
 from opt.console.command import execute
 from opt.console.errors import UsageError, nearest
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.ranges import EPOCHS, SEED, Range
 from opt.console.terminal import tell
+from opt.files import csv_table
 from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run

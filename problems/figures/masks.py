@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from opt import atomic, csv_table
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered, without_formulas
 from opt.console.terminal import tell
+from opt.files import atomic, csv_table
 from opt.plot_series import PALETTE
 from opt.run import Run, load_run
 from problems.masks import Masks

@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from opt import atomic
 from opt.console.errors import UsageError
 from opt.console.terminal import printable
-from opt.plain_file import check_regular
+from opt.files import atomic
+from opt.files.plain_file import check_regular
 
 _INTEGERS = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32, torch.uint64, torch.int64)
 _KINDS = frozenset((torch.bool, *_INTEGERS, torch.float16, torch.bfloat16, torch.float32, torch.float64))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from opt.console.errors import UsageError
-from opt.plain_file import check_regular
+from opt.files.plain_file import check_regular
 
 SHAPE = (3, 32, 32)
 RECORD_BYTES = 1 + 3 * 32 * 32

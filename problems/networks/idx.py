@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from opt.console.errors import UsageError
-from opt.plain_file import check_regular
+from opt.files.plain_file import check_regular
 
 # Third byte of the magic number; all types are big-endian.
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import opt
-from opt import CompressionProblem, Objective, csv_table
+from opt import CompressionProblem, Objective
 from opt.compare import compare, write_comparison
+from opt.files import csv_table
 from opt.plot import write_plots
 
 RUNS = ("=", "+", "-", "@", "\t", "\r")

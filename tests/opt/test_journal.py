@@ -148,7 +148,7 @@ def test_records_are_on_the_disk_within_a_second(path, monkeypatch):
 
 
 def test_second_writer_in_the_same_process_is_refused(path, monkeypatch):
-    monkeypatch.setattr("opt.locking.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("opt.files.locking.WAIT_SECONDS", 0.1)
     journal = Journal(path)
     with pytest.raises(UsageError, match="in use by another process"):
         Journal(path)
@@ -157,7 +157,7 @@ def test_second_writer_in_the_same_process_is_refused(path, monkeypatch):
 
 
 def test_second_writer_in_another_process_is_refused(path, monkeypatch):
-    monkeypatch.setattr("opt.locking.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("opt.files.locking.WAIT_SECONDS", 0.1)
     code = f"from pathlib import Path; from opt.journal import Journal; held = Journal(Path({str(path)!r})); print(1)"
     holder = subprocess.Popen(
         [sys.executable, "-uc", code + "; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

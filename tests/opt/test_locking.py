@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from opt import UsageError, locking
+from opt import UsageError
+from opt.files import locking
+from opt.files.locking import InUseError, LockedFile, this_process, wait_until_free
 from opt.journal import Journal
-from opt.locking import InUseError, LockedFile, this_process, wait_until_free
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from opt import find_runs, locking
+from opt import find_runs
+from opt.files import locking
 from opt.journal import Journal
 
 ROOT = Path(__file__).parents[2]

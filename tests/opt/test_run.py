@@ -14,8 +14,8 @@ import sample_problems as samples
 from safetensors.numpy import load_file
 
 import opt
-from opt import atomic
 from opt import run as run_module
+from opt.files import atomic
 from opt.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("no_plots")

@@ -14,11 +14,12 @@ import pytest
 from rich.table import Table
 
 import opt
-from opt import csv_table, show
+from opt import show
 from opt.compare import compare, write_comparison
 from opt.compare import main as compare_main
 from opt.console.command import complain, execute
 from opt.console.terminal import SafeConsole, printable, tell
+from opt.files import csv_table
 from opt.plot import main as plot_main
 from opt.progress import SearchProgress
 from tests.sample_problems import Slope

@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import opt
 from opt import UsageError, show
+from opt.files.row_file import RowFile
 from opt.plot import write_plots
 from opt.plot_trace import trace_figure
-from opt.row_file import RowFile
 from opt.run import Run
 
 

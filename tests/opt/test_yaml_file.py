@@ -7,7 +7,7 @@ import time
 import pytest
 
 from opt import UsageError
-from opt.yaml_file import read_yaml
+from opt.files.yaml_file import read_yaml
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 31))
 MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 31))
@@ -92,9 +92,9 @@ def test_ordinary_yaml_is_what_it_says(text, value, tmp_path):
 def test_without_the_reader_in_c_it_is_the_same(tmp_path, monkeypatch):
     import yaml
 
-    import opt.yaml_file
+    import opt.files.yaml_file
 
-    monkeypatch.setattr(opt.yaml_file, "_Loader", yaml.SafeLoader)
+    monkeypatch.setattr(opt.files.yaml_file, "_Loader", yaml.SafeLoader)
     file = tmp_path / "asked.yaml"
     for text, _ in STRANGE.values():
         file.write_text(text, encoding="utf-8")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from opt import atomic
 from opt.console.errors import UsageError
+from opt.files import atomic
 from problems.networks.checkpoints import load_metadata
 from problems.networks.lowrank.pipeline import largest_reductions
 

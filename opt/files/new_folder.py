@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from opt.atomic import is_alive
 from opt.console.errors import UsageError
+from opt.files.atomic import is_alive
 
 ABANDONED_SECONDS = 60.0
 """A folder that waits for its name longer than this, and whose process is not here, has none elsewhere either."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from opt.console.errors import UsageError
-from opt.plain_file import read_bytes
+from opt.files.plain_file import read_bytes
 
 METHOD = "blake2b-128"
 Seal = Literal["whole", "altered", "rewritten", "unsealed"]

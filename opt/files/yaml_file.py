@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from opt.console.errors import UsageError
-from opt.plain_file import read_bytes
+from opt.files.plain_file import read_bytes
 
 MOST_BYTES = 256 * 1024
 MOST_NODES = 20_000

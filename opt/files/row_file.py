@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from opt import atomic
+from opt.files import atomic
 
 MOST_DIGITS = 15
 """Digits of a generation's number; more are no number that a run counts to."""

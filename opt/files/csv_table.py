@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from opt.plain_file import read_bytes
+from opt.files.plain_file import read_bytes
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _GUARDED = re.compile(r"'+[=+\-@\t\r]")
@@ -47,7 +47,7 @@ def read(path: Path, *, dtype: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """A table from a CSV file that `encode` wrote.
 
     Raises:
-        OSError: As `opt.plain_file.read_bytes`.
+        OSError: As `opt.files.plain_file.read_bytes`.
         ValueError: As `parse`.
     """
     return parse(read_bytes(path), dtype=dtype)

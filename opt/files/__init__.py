@@ -1,0 +1,1 @@
+"""Files written whole or not at all, read with one-line errors: plain, sealed, tables, locks."""
