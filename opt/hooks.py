@@ -18,7 +18,7 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Reference
-from opt.stop_signals import is_interruption
+from opt.processes.stop_signals import is_interruption
 from opt.user_code import guarded
 from opt.user_code import reason_of as plain_reason_of
 

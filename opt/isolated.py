@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from opt.child_process import end_with, how_it_ended
 from opt.console.errors import UsageError
 from opt.files.locking import InUseError
-from opt.limits import limit_memory
+from opt.processes.child_process import end_with, how_it_ended
+from opt.processes.memory_limit import limit_memory
 from opt.progress import duration
 from opt.run import load_run, record_failure
 from opt.task import Task, run_task

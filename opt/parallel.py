@@ -18,15 +18,15 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
-from opt.child_process import end_with
 from opt.cluster import workers_backend
 from opt.console.errors import UsageError
 from opt.files import atomic
 from opt.files.locking import InUseError
 from opt.isolated import run_isolated
 from opt.outcome import Outcome
+from opt.processes.child_process import end_with
+from opt.processes.stop_signals import GivenUpError, in_main_thread, on_stop_signals
 from opt.run import Run, load_run, record_failure
-from opt.stop_signals import GivenUpError, in_main_thread, on_stop_signals
 from opt.task import Task, run_task
 
 MOST_DEATHS = 3

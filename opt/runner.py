@@ -29,13 +29,13 @@ from opt.front import write_front, write_references
 from opt.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
+from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.progress import SearchProgress
 from opt.provenance import check_unchanged, provenance
 from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
 from opt.search_state import State
-from opt.stop_signals import GivenUpError, on_stop_signals
 from opt.trust import Code, function_digests
 from opt.warm_start import Start, offering
 

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from opt.stop_signals import is_interruption
+from opt.processes.stop_signals import is_interruption
 
 LONGEST_REASON = 1000
 _ENDINGS = ("_exit", "abort", "execv", "execve")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from opt import child_process
-from opt.child_process import how_it_ended
+from opt.processes import child_process
+from opt.processes.child_process import how_it_ended
 
 # by its path: the package would take seconds to load
 CHILD = f"""

@@ -16,7 +16,7 @@ import pytest
 
 from opt import CompressionProblem, Objective, load_run
 from opt.evaluation import evaluate_batch
-from opt.stop_signals import GivenUpError, on_stop_signals
+from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.user_code import EndAttemptedError, guarded, reason_of
 
 ROOT = Path(__file__).parents[2]

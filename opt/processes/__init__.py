@@ -1,0 +1,1 @@
+"""Child processes, stop signals and memory limits."""
