@@ -31,7 +31,7 @@ import torch
 from scipy import stats
 
 from opt import Run, minimize
-from opt.archive import hypervolume, nondominated
+from opt.fronts.archive import hypervolume, nondominated
 from opt.provenance import versions
 from problems.threshold import Threshold
 

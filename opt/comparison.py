@@ -11,9 +11,9 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from opt.archive import LARGEST, hypervolume, igd_plus, nondominated
 from opt.console.errors import UsageError
 from opt.front import EXACT_FRONT, spread
+from opt.fronts.archive import LARGEST, hypervolume, igd_plus, nondominated
 from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective
 from opt.run import Run

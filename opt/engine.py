@@ -16,11 +16,11 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from opt.algorithms import AlgorithmSpec, build_algorithm
 from opt.algorithms.random_state import IsolatedGlobalRandom
-from opt.archive import Archive
 from opt.budget import Budget
 from opt.console.errors import UsageError
 from opt.distinct import BATCH, Completion, n_distinct_of
 from opt.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
+from opt.fronts.archive import Archive
 from opt.hooks import HookError, call, fingerprint_of, reason_of, user_code
 from opt.problem import CompressionProblem
 from opt.recorded import values

@@ -10,10 +10,10 @@ import orjson
 import pandas as pd
 from safetensors.numpy import save
 
-from opt.archive import Archive, farthest_first
 from opt.evaluation import evaluate_batch
 from opt.files import atomic, csv_table
 from opt.front_so_far import in_order
+from opt.fronts.archive import Archive, farthest_first
 from opt.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
 from opt.problem import CompressionProblem, Reference
 from opt.run import RunDirectory

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt.archive import Archive
+from opt.fronts.archive import Archive
 from opt.problem import Objective
 from opt.recorded import feasible_rows
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opt.archive import LARGEST, hypervolume, nondominated, normalised
 from opt.console.errors import UsageError
+from opt.fronts.archive import LARGEST, hypervolume, nondominated, normalised
 from opt.recorded import feasible
 from opt.run import Run
 

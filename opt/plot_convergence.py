@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.archive import hypervolume, nondominated
 from opt.console.errors import UsageError
+from opt.fronts.archive import hypervolume, nondominated
 from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_numbers import Magnitude, magnitude_of
 from opt.plot_series import GREY, Series, group_label, grouped, subject

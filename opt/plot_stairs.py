@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from opt.archive import nondominated
+from opt.fronts.archive import nondominated
 
 
 def staircase(x: np.ndarray, y: np.ndarray) -> np.ndarray:

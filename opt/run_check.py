@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from opt import journal
-from opt.archive import hypervolume
 from opt.console.errors import UsageError
 from opt.damage import altered_files, damaged_plots, stray_files
+from opt.fronts.archive import hypervolume
 from opt.recorded import fault, values
 from opt.run import HISTORY_COLUMNS, Run, load_run, read_arrays
 from opt.run_tables import read_table

@@ -15,7 +15,6 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
-from opt.archive import igd_plus
 from opt.budget import Budget
 from opt.console.command import warn
 from opt.console.errors import UsageError
@@ -26,6 +25,7 @@ from opt.evaluation_process import check_apart
 from opt.files import atomic
 from opt.files.locking import this_process
 from opt.front import write_front, write_references
+from opt.fronts.archive import igd_plus
 from opt.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem

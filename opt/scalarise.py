@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from opt.archive import LARGEST
 from opt.console.errors import UsageError
+from opt.fronts.archive import LARGEST
 from opt.problem import Objective
 
 ASF_RHO = 1e-4

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from opt.archive import LARGEST, Archive, hypervolume, reference_point
 from opt.evaluation import Batch
+from opt.fronts.archive import LARGEST, Archive, hypervolume, reference_point
 from opt.problem import CompressionProblem
 from opt.search_state import State
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from opt.archive import farthest_first
 from opt.console.errors import UsageError
+from opt.fronts.archive import farthest_first
 from opt.problem import CompressionProblem, SamplingFunction
 
 

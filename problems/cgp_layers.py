@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opt.archive import nondominated
 from opt.console.errors import UsageError
 from opt.console.ranges import SEED, Range, check_ranges
+from opt.fronts.archive import nondominated
 from opt.problem import CompressionProblem, Objective, Reference, minimise
 from problems.circuits.energy import memory_pj_per_byte
 from problems.circuits.grid import GRID_SIDE, WEIGHT_ERROR, cost_table, function_set

@@ -22,9 +22,9 @@ from operators.thresholds import (
     StratifiedSampling,
     UniformSampling,
 )
-from opt.archive import hypervolume, nondominated
 from opt.console.ranges import EPOCHS, SEED, Range, check_ranges
 from opt.front import EXACT_FRONT
+from opt.fronts.archive import hypervolume, nondominated
 from opt.plain_spaces import grid, product
 from opt.problem import (
     CompressionProblem,

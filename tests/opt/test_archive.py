@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opt.archive import (
+from opt.fronts.archive import (
     LARGEST,
     Archive,
     farthest_first,

@@ -14,9 +14,9 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.archive import nondominated
 from opt.compare import compare, draw, file_names, main, write_comparison
 from opt.console.command import execute
+from opt.fronts.archive import nondominated
 from opt.run import Run, find_runs
 
 MEASURES = {"hypervolume", "igd_plus", "epsilon"}

@@ -10,8 +10,8 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.archive import hypervolume, igd_plus
 from opt.comparison import compare_runs, epsilon, joint_front, scale_of
+from opt.fronts.archive import hypervolume, igd_plus
 from opt.growth import Scale, trace_of
 from opt.plot_attainment import attainment_surfaces
 from opt.recorded import feasible

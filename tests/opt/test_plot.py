@@ -359,7 +359,7 @@ def test_convergence_compares_hypervolume_to_one_reference_point(zdt1):
     common = np.max([run.manifest["ref_point"] for run in zdt1], axis=0)
     for run, line in zip(zdt1, lines(ax, "best"), strict=True):
         F = run.front[["f1", "f2"]].to_numpy()
-        assert line.get_ydata()[-1] == pytest.approx(opt.archive.hypervolume(F, common), rel=1e-9)
+        assert line.get_ydata()[-1] == pytest.approx(opt.fronts.archive.hypervolume(F, common), rel=1e-9)
         assert line.get_xdata()[-1] == run.manifest["n_eval"]
 
 

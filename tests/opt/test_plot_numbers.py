@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import opt
-from opt.archive import LARGEST, hypervolume, igd_plus, normalised
 from opt.compare import compare, draw, write_comparison
 from opt.front import spread
+from opt.fronts.archive import LARGEST, hypervolume, igd_plus, normalised
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_layout import few_ticks

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from opt import CompressionProblem, Objective, maximise
-from opt.archive import hypervolume
 from opt.evaluation import Batch
+from opt.fronts.archive import hypervolume
 from opt.search_state import State
 from opt.tally import Tally
 

@@ -15,7 +15,7 @@ from pymoo.problems import get_problem
 import opt
 from opt.adapt import as_compression_problem
 from opt.algorithms import algorithms
-from opt.archive import farthest_first
+from opt.fronts.archive import farthest_first
 from opt.run_check import check_run
 from opt.saved_start import start_from
 from opt.warm_start import Start, StartedSampling

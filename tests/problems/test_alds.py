@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import opt
-from opt.archive import nondominated
 from opt.console.errors import UsageError
 from opt.front import EXACT_FRONT
+from opt.fronts.archive import nondominated
 from problems.alds import ALDS, UNCOMPRESSED
 from problems.networks.cifar import FOLDER as CIFAR_FOLDER
 from problems.networks.cifar import TEST_FILES, TRAIN_FILES

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from opt import minimize
-from opt.archive import nondominated
 from opt.console.errors import UsageError
+from opt.fronts.archive import nondominated
 from problems.cgp_layers import CGPLayers
 
 OPTIONS = {"epochs": 2, "generations": 500, "rows": 8, "cols": 8, "thresholds": "0,10", "layers": "conv*,fc3"}

@@ -1,0 +1,1 @@
+"""Nondominated sets: the archive, hypervolume and other indicators, spread along a front."""
