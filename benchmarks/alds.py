@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opt.provenance import versions
+from opt.problem.provenance import versions
 from problems.networks.lowrank.choices import ChoiceTable
 from problems.networks.lowrank.heuristic import PublishedHeuristic
 from problems.networks.lowrank.ladder import Ladder

@@ -43,9 +43,9 @@ from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.algorithms.annealing.moves import moves_of
 from opt.budget import Budget
-from opt.default_operators import permutation_operators
 from opt.engine import Search
-from opt.provenance import versions
+from opt.problem.default_operators import permutation_operators
+from opt.problem.provenance import versions
 from opt.scalarise import Scalariser
 
 # fmt: off

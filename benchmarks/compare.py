@@ -29,7 +29,7 @@ from pymoo.problems import get_problem
 import opt
 from opt.compare import compare
 from opt.plot_attainment import attainment_surfaces
-from opt.provenance import versions
+from opt.problem.provenance import versions
 from opt.run import find_runs
 
 ALGORITHMS = ("nsga2", "ga", "sga", "random")

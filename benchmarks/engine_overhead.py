@@ -30,12 +30,12 @@ from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 from pymoo.problems.multi.zdt import ZDT1
 
-from opt.adapt import as_compression_problem
 from opt.algorithms import find_algorithm
 from opt.algorithms.pymoo_builtin import nsga2
 from opt.budget import Budget
 from opt.engine import Search
-from opt.provenance import versions
+from opt.problem.adapt import as_compression_problem
+from opt.problem.provenance import versions
 from opt.run import RunDirectory
 from opt.scalarise import Scalariser
 

@@ -28,7 +28,7 @@ import torch
 
 from operators.masks import Swap, as_population
 from opt.console.errors import UsageError
-from opt.provenance import versions
+from opt.problem.provenance import versions
 from problems.masks import Masks
 
 REPEATS = 7

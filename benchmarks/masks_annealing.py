@@ -30,7 +30,7 @@ from simanneal import Annealer
 from operators.masks import MaskGenome, as_population
 from opt import minimize
 from opt.console.errors import UsageError
-from opt.provenance import versions
+from opt.problem.provenance import versions
 from problems.masks import Masks
 
 LARGEST = 0.002

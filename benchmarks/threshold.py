@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from opt.provenance import versions
+from opt.problem.provenance import versions
 from problems.networks.staged import StagedNetwork
 from problems.networks.training import evaluate
 from problems.threshold import Threshold

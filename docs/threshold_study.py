@@ -32,7 +32,7 @@ from scipy import stats
 
 from opt import Run, minimize
 from opt.fronts.archive import hypervolume, nondominated
-from opt.provenance import versions
+from opt.problem.provenance import versions
 from problems.threshold import Threshold
 
 WORST = np.ones(2)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from opt.default_operators import default_operators
-from opt.hooks import HookError, hook_name, user_code
-from opt.mixed_variables import mixed_operators
 from opt.problem import CompressionProblem, Move, Operators
+from opt.problem.default_operators import default_operators
+from opt.problem.hooks import HookError, hook_name, user_code
+from opt.problem.mixed_variables import mixed_operators
 from opt.warm_start import started
 
 MOST_CALLS = 10

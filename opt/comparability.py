@@ -10,7 +10,7 @@ from typing import Any
 from opt.console.errors import UsageError, nearest
 from opt.console.wording import some
 from opt.damage import altered_files
-from opt.provenance import changed_names
+from opt.problem.provenance import changed_names
 from opt.run import Run
 
 FEW_RUNS = 5

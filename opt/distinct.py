@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from opt.checked_operators import operators_of
-from opt.hooks import HookError, hook_name, user_code
-from opt.plain_spaces import CHUNK
 from opt.problem import CompressionProblem
+from opt.problem.hooks import HookError, hook_name, user_code
+from opt.problem.plain_spaces import CHUNK
 
 BATCH = 100
 """Unseen candidates evaluated together, a generation's usual number."""

@@ -21,13 +21,13 @@ from opt.console.errors import UsageError
 from opt.distinct import BATCH, Completion, n_distinct_of
 from opt.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
 from opt.fronts.archive import Archive
-from opt.hooks import HookError, call, fingerprint_of, reason_of, user_code
 from opt.problem import CompressionProblem
+from opt.problem.hooks import HookError, call, fingerprint_of, reason_of, user_code
+from opt.problem.user_code import guarded
 from opt.recorded import values
 from opt.scalarise import Scalariser
 from opt.search_state import JournalKeeping, Recorder, Silent, State, View
 from opt.tally import Tally
-from opt.user_code import guarded
 from opt.warm_start import Start, offering
 
 STALLED_GENERATIONS = 100

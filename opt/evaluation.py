@@ -13,7 +13,7 @@ import numpy as np
 from opt.console.errors import UsageError
 from opt.evaluation_process import ApartError, NoProcessError, run_apart
 from opt.problem import CompressionProblem
-from opt.user_code import guarded, reason_of
+from opt.problem.user_code import guarded, reason_of
 
 CACHE_SIZE = 100_000
 

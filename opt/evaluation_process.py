@@ -21,9 +21,9 @@ from typing import NoReturn, TextIO
 from threadpoolctl import ThreadpoolController
 
 from opt.console.errors import UsageError
+from opt.problem.user_code import guarded, reason_of
 from opt.processes.child_process import end_with, how_it_ended
 from opt.processes.stop_signals import STOP_SIGNALS, in_main_thread, on_stop_signals
-from opt.user_code import guarded, reason_of
 
 POLL_SECONDS = 0.1
 CLOSED_SECONDS = 0.002

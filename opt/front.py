@@ -14,8 +14,8 @@ from opt.evaluation import evaluate_batch
 from opt.files import atomic, csv_table
 from opt.front_so_far import in_order
 from opt.fronts.archive import Archive, farthest_first
-from opt.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
 from opt.problem import CompressionProblem, Reference
+from opt.problem.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
 from opt.run import RunDirectory
 
 TEST_CHUNK = 100

@@ -26,12 +26,12 @@ from opt.files import atomic
 from opt.files.locking import this_process
 from opt.front import write_front, write_references
 from opt.fronts.archive import igd_plus
-from opt.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
+from opt.problem.hooks import Complaints, HookError, exact_front_of, scalarise_of
+from opt.problem.provenance import check_unchanged, provenance
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.progress import SearchProgress
-from opt.provenance import check_unchanged, provenance
 from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser

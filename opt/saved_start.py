@@ -14,16 +14,16 @@ from pymoo.core.population import Population
 
 from opt import journal
 from opt import manifest as manifests
-from opt.adapt import PlainProblem
 from opt.algorithms import find_algorithm
 from opt.budget import Budget
 from opt.console.errors import UsageError
 from opt.engine import Search
 from opt.evaluation import EvaluationFailed
 from opt.files import atomic
-from opt.hooks import fingerprint_of, scalarise_of
-from opt.mixed_variables import typed_values
 from opt.problem import CompressionProblem
+from opt.problem.adapt import PlainProblem
+from opt.problem.hooks import fingerprint_of, scalarise_of
+from opt.problem.mixed_variables import typed_values
 from opt.run import Run, load_run
 from opt.scalarise import Scalariser
 from opt.search_state import State

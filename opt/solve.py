@@ -19,8 +19,8 @@ from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
 from opt.front_table import make_console, print_front
-from opt.loading import load_problem_class
 from opt.mending import mend
+from opt.problem.loading import load_problem_class
 from opt.processes.memory_limit import parse_bytes
 from opt.progress import duration
 from opt.run import Run, load_run

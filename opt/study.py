@@ -25,7 +25,7 @@ from opt.files.locking import LockedFile, this_process
 from opt.files.new_folder import check_folder
 from opt.files.plain_file import read_json
 from opt.mending import damage
-from opt.provenance import file_digest
+from opt.problem.provenance import file_digest
 from opt.run import Run, load_run
 from opt.runner import Request
 from opt.task import Task

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opt.adapt import as_compression_problem
 from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
 from opt.console.command import complain
 from opt.console.errors import UsageError
@@ -20,6 +19,7 @@ from opt.console.terminal import tell
 from opt.files import atomic
 from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
+from opt.problem.adapt import as_compression_problem
 from opt.run import Run
 from opt.runner import check_request
 from opt.study import Study

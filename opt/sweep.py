@@ -35,7 +35,7 @@ from opt.cluster import JobSettings
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import OPTIONS, check_option
 from opt.files.yaml_file import read_yaml
-from opt.loading import load_problem_class
+from opt.problem.loading import load_problem_class
 
 SCALAR_ONLY = ("weights", "scalarise", "ref")
 """Options that only algorithms of a single objective take."""

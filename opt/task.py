@@ -11,22 +11,22 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from opt.adapt import as_compression_problem
 from opt.arguments import plain, reread
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import printable
 from opt.files.locking import wait_until_free
 from opt.files.new_folder import check_folder
-from opt.hooks import reason_of as reason_and_place
-from opt.loading import load_problem_class
 from opt.mending import check_unaltered, damage, draw_again, is_only_plots
+from opt.problem.adapt import as_compression_problem
+from opt.problem.hooks import reason_of as reason_and_place
+from opt.problem.loading import load_problem_class
+from opt.problem.user_code import guarded
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
 from opt.seeding import resolved
 from opt.trust import Code, check_code, recorded_by
-from opt.user_code import guarded
 
 
 @dataclass(frozen=True)

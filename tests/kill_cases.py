@@ -17,10 +17,10 @@ import test_algorithms  # noqa: E402
 import test_problems  # noqa: E402
 from pymoo.core.problem import Problem  # noqa: E402
 
-from opt.adapt import as_compression_problem  # noqa: E402
 from opt.algorithms import AlgorithmSpec, algorithms  # noqa: E402
 from opt.arguments import as_text  # noqa: E402
-from opt.loading import load_problem_class  # noqa: E402
+from opt.problem.adapt import as_compression_problem  # noqa: E402
+from opt.problem.loading import load_problem_class  # noqa: E402
 
 N_EVAL = 60
 

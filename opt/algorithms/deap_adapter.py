@@ -27,8 +27,8 @@ from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.console.errors import UsageError
-from opt.hooks import fingerprint_of
 from opt.problem import CompressionProblem
+from opt.problem.hooks import fingerprint_of
 
 MOST_COPIES = 100
 """So many generations of nothing but copies are followed by candidates of the problem's sampling."""

@@ -33,8 +33,8 @@ from opt.algorithms.random_state import IsolatedGlobalRandom
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.console.errors import UsageError
-from opt.default_operators import real_operators
 from opt.problem import CompressionProblem
+from opt.problem.default_operators import real_operators
 from opt.warm_start import first_of_start, started
 
 VARIATION = ("crossover", "mutation")

@@ -13,7 +13,6 @@ from pymoo.core.population import Population
 from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 
-from opt.hooks import fingerprint_of
 from opt.problem import (
     CompressionProblem,
     CrossoverFunction,
@@ -22,6 +21,7 @@ from opt.problem import (
     RepairFunction,
     SamplingFunction,
 )
+from opt.problem.hooks import fingerprint_of
 
 
 class FunctionSampling(Sampling):

@@ -13,11 +13,11 @@ import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
-from opt.bounds import has_finite_bounds
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import SHARE, Range
-from opt.hooks import call, problem_name
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
+from opt.problem.bounds import has_finite_bounds
+from opt.problem.hooks import call, problem_name
 
 _POPULATION = Range(1, 100_000)
 _ROUNDS = Range(0, 1_000_000)

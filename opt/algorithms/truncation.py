@@ -14,8 +14,8 @@ from opt.algorithms.pymoo_operators import repaired
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.console.errors import UsageError
-from opt.default_operators import default_operators
 from opt.problem import CompressionProblem, Operators, SamplingFunction
+from opt.problem.default_operators import default_operators
 
 
 class Truncation(Algorithm):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from opt.loading import load_object
+from opt.problem.loading import load_object
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset
 from problems.networks.parents import trained_snowfall

@@ -17,7 +17,7 @@ from odd_values import SLOW, SPECIAL, TEXTS, values_of
 
 from opt.algorithms import algorithms
 from opt.arguments import FILES, FLAGS, build_parser
-from opt.loading import load_problem_class
+from opt.problem.loading import load_problem_class
 
 ROOT = Path(__file__).parents[2]
 SOLVE = "opt.solve"

@@ -15,9 +15,9 @@ import sample_problems as samples
 from pymoo.problems import get_problem
 
 import opt
-from opt.adapt import as_compression_problem
 from opt.algorithms import algorithms
 from opt.problem import CompressionProblem
+from opt.problem.adapt import as_compression_problem
 
 N_EVAL = 37
 SMALL = {"pop_size": 8, "n_offsprings": 8, "mu": 4, "lambda_": 8, "n_chains": 4, "n_proposals": 2, "n_neighbors": 3}

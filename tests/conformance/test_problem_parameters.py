@@ -11,7 +11,7 @@ import pytest
 
 from opt.arguments import parameters_of
 from opt.console.errors import UsageError
-from opt.loading import load_problem_class
+from opt.problem.loading import load_problem_class
 
 FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob("*.py") if not p.name.startswith("_"))
 WRONG: dict[type, tuple[Any, ...]] = {

@@ -18,11 +18,11 @@ from pymoo.problems import get_problem
 from safetensors.numpy import load, save
 
 import opt
-from opt.adapt import as_compression_problem
 from opt.algorithms import build_algorithm, find_algorithm
 from opt.checked_operators import operators_of
 from opt.evaluation import evaluate_batch
-from opt.loading import load_problem_class
+from opt.problem.adapt import as_compression_problem
+from opt.problem.loading import load_problem_class
 
 PROBLEM_FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob("*.py") if not p.name.startswith("_"))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opt import Move, Operators, UsageError
 from opt.algorithms.annealing.calibration import FLAT, affordable_trials, calibrated_temperature
 from opt.algorithms.annealing.moves import MoveMixture, Quality, Steps, chosen_moves, moves_of
-from opt.default_operators import default_operators
+from opt.problem.default_operators import default_operators
 
 PLAIN = {"real": samples.Bowl, "integer": samples.Steps, "binary": samples.Switches, "permutation": samples.Tour}
 

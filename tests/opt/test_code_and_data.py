@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import opt
 from opt.comparability import doubts
-from opt.provenance import file_digest
+from opt.problem.provenance import file_digest
 
 
 class OnData(opt.CompressionProblem):

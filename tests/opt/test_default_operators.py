@@ -10,14 +10,14 @@ from pymoo.core.problem import Problem
 from pymoo.core.variable import Choice, Integer, Real
 
 from opt import UsageError
-from opt.adapt import as_compression_problem
-from opt.default_operators import (
+from opt.problem.adapt import as_compression_problem
+from opt.problem.default_operators import (
     binary_operators,
     integer_operators,
     permutation_operators,
     real_operators,
 )
-from opt.mixed_variables import mixed_operators
+from opt.problem.mixed_variables import mixed_operators
 
 
 def vary(operators, X, seed):

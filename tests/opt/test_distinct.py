@@ -13,10 +13,10 @@ from pymoo.core.variable import Binary, Choice, Integer, Real
 
 import opt
 from opt import CompressionProblem, Objective, Operators
-from opt.adapt import as_compression_problem
 from opt.algorithms import algorithms
 from opt.distinct import n_distinct_of
-from opt.plain_spaces import all_plain, n_plain
+from opt.problem.adapt import as_compression_problem
+from opt.problem.plain_spaces import all_plain, n_plain
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 SMALL = {"pop_size": 8, "n_offsprings": 8, "mu": 4, "lambda_": 8, "n_chains": 2, "n_proposals": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from opt.loading import load_object, load_problem_class, name_of
+from opt.problem.loading import load_object, load_problem_class, name_of
 
 CLASS = """
 from pymoo.core.problem import Problem

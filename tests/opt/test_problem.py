@@ -8,7 +8,7 @@ import sample_problems as samples
 from pymoo.core.problem import Problem
 
 from opt import CompressionProblem, Objective
-from opt.adapt import as_compression_problem
+from opt.problem.adapt import as_compression_problem
 
 
 def frozen(values):

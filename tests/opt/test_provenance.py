@@ -13,11 +13,11 @@ import sample_problems as samples
 from pymoo.problems import get_problem
 
 import opt
-from opt import provenance as module
-from opt.adapt import as_compression_problem
 from opt.comparability import doubts
-from opt.provenance import arguments_digest, changes, provenance
-from opt.source_files import source_files
+from opt.problem import provenance as module
+from opt.problem.adapt import as_compression_problem
+from opt.problem.provenance import arguments_digest, changes, provenance
+from opt.problem.source_files import source_files
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -211,7 +211,7 @@ def test_sources_are_what_is_imported_from_the_own_package_or_folder(tmp_path):
 
 
 def test_our_own_problems_are_known_by_their_package():
-    from opt.provenance import source_of
+    from opt.problem.provenance import source_of
     from problems.ecomp import EComp
 
     file = source_of(EComp.__new__(EComp))

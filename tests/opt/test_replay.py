@@ -14,8 +14,8 @@ from opt.algorithms import find_algorithm
 from opt.budget import Budget
 from opt.engine import HOPELESS_FAILURES, Search
 from opt.evaluation import EvaluationFailed
-from opt.hooks import HookError
 from opt.journal import decode, encode
+from opt.problem.hooks import HookError
 from opt.scalarise import Scalariser
 
 

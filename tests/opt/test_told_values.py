@@ -15,8 +15,8 @@ from opt.algorithms import find_algorithm
 from opt.budget import Budget
 from opt.engine import STALLED_GENERATIONS, Search
 from opt.evaluation import EvaluationFailed
-from opt.hooks import HookError
 from opt.journal import decode, encode
+from opt.problem.hooks import HookError
 from opt.scalarise import Scalariser
 from opt.search_state import Silent
 from opt.warm_start import Start

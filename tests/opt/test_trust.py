@@ -153,7 +153,7 @@ def test_problems_of_this_program_are_trusted_from_any_folder(place, tmp_path, s
     sys.path_importer_cache.clear()
     answer = solve(ROOT / "problems" / "cgp.py", "--problem.task", "weights", "--help")
     assert answer.code == 0
-    from opt.provenance import file_digest
+    from opt.problem.provenance import file_digest
     from opt.trust import Recorded, check_code
 
     file = ROOT / "problems" / "cgp.py"
@@ -242,7 +242,7 @@ def test_functions_that_parameters_name_are_code_too(place, tmp_path):
 
 
 def _minimize(path: Path, **options: object) -> opt.Run:
-    from opt.loading import load_problem_class
+    from opt.problem.loading import load_problem_class
 
     return opt.minimize(load_problem_class("task.py")(), resume=path, **options)
 

@@ -16,8 +16,8 @@ import pytest
 
 from opt import CompressionProblem, Objective, load_run
 from opt.evaluation import evaluate_batch
+from opt.problem.user_code import EndAttemptedError, guarded, reason_of
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
-from opt.user_code import EndAttemptedError, guarded, reason_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,9 @@ from pymoo.core.population import Population
 from pymoo.problems import get_problem
 
 import opt
-from opt.adapt import as_compression_problem
 from opt.algorithms import algorithms
 from opt.fronts.archive import farthest_first
+from opt.problem.adapt import as_compression_problem
 from opt.run_check import check_run
 from opt.saved_start import start_from
 from opt.warm_start import Start, StartedSampling

@@ -20,7 +20,7 @@ import opt
 from native.cgp import CostTable, Genome
 from operators.cgp import UniformGenomeSampling
 from opt.console.command import execute
-from opt.loading import load_problem_class
+from opt.problem.loading import load_problem_class
 from opt.run import load_run
 from opt.solve import main
 from problems.cgp import CGP

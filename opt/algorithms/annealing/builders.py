@@ -15,8 +15,8 @@ from opt.algorithms.annealing.tempering import ParallelTempering
 from opt.algorithms.registry import algorithm
 from opt.checked_operators import operators_of
 from opt.console.errors import UsageError
-from opt.hooks import distance_of
 from opt.problem import CompressionProblem
+from opt.problem.hooks import distance_of
 
 DEFAULT_BATCH = 20
 """Proposals of the one chain that are evaluated together unless told otherwise."""

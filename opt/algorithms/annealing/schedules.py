@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from opt.console.errors import UsageError, nearest
-from opt.loading import load_object
+from opt.problem.loading import load_object
 
 SPREAD = ("geometric", "linear", "logarithmic", "cauchy")
 NAMES = (*SPREAD, "lam")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from pymoo.core.variable import Binary, Choice, Integer, Real
 
-from opt.bounds import checked_bounds, has_finite_bounds
 from opt.console.errors import UsageError
-from opt.default_operators import binary_operators, integer_operators, real_operators
-from opt.plain_spaces import product
 from opt.problem import Operators
+from opt.problem.bounds import checked_bounds, has_finite_bounds
+from opt.problem.default_operators import binary_operators, integer_operators, real_operators
+from opt.problem.plain_spaces import product
 
 LONGEST_CELL = 60
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)

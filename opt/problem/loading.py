@@ -13,7 +13,7 @@ from typing import Any
 from pymoo.core.problem import Problem
 
 from opt.console.errors import UsageError, nearest
-from opt.user_code import guarded, reason_of
+from opt.problem.user_code import guarded, reason_of
 
 
 def load_problem_class(target: str) -> type[Problem]:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from pymoo.core.problem import Problem
 
-from opt.bounds import checked_bounds
 from opt.console.errors import UsageError
-from opt.mixed_variables import is_same, mixed_fingerprint, mixed_operators, n_mixed, readable
-from opt.plain_spaces import all_plain, n_plain
 from opt.problem import REPRESENTATIONS, CompressionProblem, Objective, Operators
-from opt.provenance import note_arguments
+from opt.problem.bounds import checked_bounds
+from opt.problem.mixed_variables import is_same, mixed_fingerprint, mixed_operators, n_mixed, readable
+from opt.problem.plain_spaces import all_plain, n_plain
+from opt.problem.provenance import note_arguments
 
 
 class PlainProblem(CompressionProblem):

@@ -3,7 +3,7 @@
 Real: Deb and Agrawal 1995 (simulated binary crossover, eta 15) and Deb and Goyal 1996 (polynomial
 mutation, eta 20), as pymoo implements them. Integer: the same, rounded. Binary: two-point crossover
 and bit flips with probability 1/n. Permutation: order crossover (Davis 1985) and inversion.
-Mixed: `opt.mixed_variables`.
+Mixed: `opt.problem.mixed_variables`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from pymoo.operators.crossover.sbx import cross_sbx
 from pymoo.operators.mutation.pm import mut_pm
 
-from opt.bounds import has_finite_bounds
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Move, Operators
+from opt.problem.bounds import has_finite_bounds
 
 SBX_ETA = 15.0
 PM_ETA = 20.0

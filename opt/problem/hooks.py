@@ -18,11 +18,11 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Reference
+from opt.problem.user_code import guarded
+from opt.problem.user_code import reason_of as plain_reason_of
 from opt.processes.stop_signals import is_interruption
-from opt.user_code import guarded
-from opt.user_code import reason_of as plain_reason_of
 
-_OWN = Path(__file__).resolve().parent
+_OWN = Path(__file__).resolve().parents[2]
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 

@@ -18,9 +18,9 @@ from pymoo.core.problem import Problem
 
 from opt.console.errors import UsageError
 from opt.console.wording import some
-from opt.hooks import call
 from opt.problem import CompressionProblem
-from opt.source_files import source_files
+from opt.problem.hooks import call
+from opt.problem.source_files import source_files
 
 PACKAGES = ("pymoo", "deap", "moocore", "numpy", "torch", "scikit-learn", "cma")
 _KNOWN = ("opt", "pymoo", "builtins", "abc", "typing", "torch", "__main__")
@@ -59,7 +59,7 @@ def provenance(problem: CompressionProblem, parameters: Mapping[str, Any] | None
     code = {}
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         code["opt"] = importlib.metadata.version(DISTRIBUTION)
-    if commit := _commit(Path(__file__).resolve().parents[1]):
+    if commit := _commit(Path(__file__).resolve().parents[2]):
         code["commit"] = commit
     if digest := file_digest(file):
         code["problem"] = digest

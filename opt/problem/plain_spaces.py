@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opt.bounds import has_finite_bounds
+from opt.problem.bounds import has_finite_bounds
 
 CHUNK = 1000
 """Rows of one array of `all_plain`."""

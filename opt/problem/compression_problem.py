@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pymoo.core.problem import Problem
 
-from opt.bounds import checked_bounds
-from opt.plain_spaces import all_plain, n_plain
+from opt.problem.bounds import checked_bounds
+from opt.problem.plain_spaces import all_plain, n_plain
 
 if TYPE_CHECKING:
     from opt.algorithms.registry import AlgorithmSpec
