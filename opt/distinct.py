@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from opt.checked_operators import operators_of
+from opt.algorithms.interface.checked_operators import operators_of
 from opt.problem import CompressionProblem
 from opt.problem.hooks import HookError, hook_name, user_code
 from opt.problem.plain_spaces import CHUNK

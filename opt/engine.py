@@ -15,7 +15,8 @@ from pymoo.core.termination import NoTermination
 from pymoo.termination.max_gen import MaximumGenerationTermination
 
 from opt.algorithms import AlgorithmSpec, build_algorithm
-from opt.algorithms.random_state import IsolatedGlobalRandom
+from opt.algorithms.interface.random_state import IsolatedGlobalRandom
+from opt.algorithms.interface.warm_start import Start, offering
 from opt.budget import Budget
 from opt.console.errors import UsageError
 from opt.distinct import BATCH, Completion, n_distinct_of
@@ -28,7 +29,6 @@ from opt.recorded import values
 from opt.scalarise import Scalariser
 from opt.search_state import JournalKeeping, Recorder, Silent, State, View
 from opt.tally import Tally
-from opt.warm_start import Start, offering
 
 STALLED_GENERATIONS = 100
 """So many generations in a row without one new candidate end a search."""

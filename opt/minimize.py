@@ -14,6 +14,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec, find_algorithm
+from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
 from opt.budget import Budget
 from opt.console.errors import UsageError, nearest
 from opt.mending import mend
@@ -21,7 +22,6 @@ from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem
 from opt.problem.hooks import problem_name
 from opt.problem.loading import name_of
-from opt.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from

@@ -15,6 +15,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
+from opt.algorithms.interface.warm_start import Start, offering
 from opt.budget import Budget
 from opt.console.command import warn
 from opt.console.errors import UsageError
@@ -37,7 +38,6 @@ from opt.saved_start import save_start, saved_start
 from opt.scalarise import Scalariser
 from opt.search_state import State
 from opt.trust import Code, function_digests
-from opt.warm_start import Start, offering
 
 TRACEBACK = "traceback.txt"
 """Where a run that the user's code ended keeps what a programmer wants to see."""

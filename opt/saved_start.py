@@ -15,6 +15,7 @@ from pymoo.core.population import Population
 from opt import journal
 from opt import manifest as manifests
 from opt.algorithms import find_algorithm
+from opt.algorithms.interface.warm_start import Source, Start
 from opt.budget import Budget
 from opt.console.errors import UsageError
 from opt.engine import Search
@@ -28,7 +29,6 @@ from opt.run import Run, load_run
 from opt.scalarise import Scalariser
 from opt.search_state import State
 from opt.trust import Code, check_code, recorded_by
-from opt.warm_start import Source, Start
 
 FOLDER = "start"
 """Inside a run: the candidates that it began with."""

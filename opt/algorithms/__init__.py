@@ -9,7 +9,7 @@ from opt.algorithms import (  # noqa: F401 - imported for their registration
     random_search,
     truncation,
 )
-from opt.algorithms.registry import (
+from opt.algorithms.interface.registry import (
     AlgorithmSpec,
     algorithm,
     algorithms,

@@ -21,11 +21,11 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
+from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.pymoo_operators import repaired
+from opt.algorithms.interface.random_state import IsolatedGlobalRandom
+from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.pymoo_builtin import VARIATION
-from opt.algorithms.pymoo_operators import repaired
-from opt.algorithms.random_state import IsolatedGlobalRandom
-from opt.algorithms.registry import algorithm
-from opt.checked_operators import operators_of
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
 from opt.problem.hooks import fingerprint_of

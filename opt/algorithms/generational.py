@@ -9,9 +9,9 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
-from opt.algorithms.pymoo_operators import repaired
-from opt.algorithms.registry import algorithm
-from opt.checked_operators import operators_of
+from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.pymoo_operators import repaired
+from opt.algorithms.interface.registry import algorithm
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Operators
 

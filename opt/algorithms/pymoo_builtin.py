@@ -21,7 +21,8 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.util.ref_dirs import get_reference_directions
 
-from opt.algorithms.pymoo_operators import (
+from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.pymoo_operators import (
     FilledMating,
     FingerprintDuplicates,
     FunctionCrossover,
@@ -29,13 +30,12 @@ from opt.algorithms.pymoo_operators import (
     FunctionRepair,
     FunctionSampling,
 )
-from opt.algorithms.random_state import IsolatedGlobalRandom
-from opt.algorithms.registry import algorithm
-from opt.checked_operators import operators_of
+from opt.algorithms.interface.random_state import IsolatedGlobalRandom
+from opt.algorithms.interface.registry import algorithm
+from opt.algorithms.interface.warm_start import first_of_start, started
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
 from opt.problem.default_operators import real_operators
-from opt.warm_start import first_of_start, started
 
 VARIATION = ("crossover", "mutation")
 NUMERIC = ("real", "integer")

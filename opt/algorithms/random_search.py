@@ -7,9 +7,9 @@ from typing import Any
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
-from opt.algorithms.pymoo_operators import repaired
-from opt.algorithms.registry import algorithm
-from opt.checked_operators import operators_of
+from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.pymoo_operators import repaired
+from opt.algorithms.interface.registry import algorithm
 from opt.problem import CompressionProblem, Operators
 
 

@@ -14,7 +14,7 @@ from opt.problem.bounds import checked_bounds
 from opt.problem.plain_spaces import all_plain, n_plain
 
 if TYPE_CHECKING:
-    from opt.algorithms.registry import AlgorithmSpec
+    from opt.algorithms.interface.registry import AlgorithmSpec
 
 Sense = Literal["minimise", "maximise"]
 minimise: Sense = "minimise"

@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 import opt
 from opt.algorithms import build_algorithm, find_algorithm
-from opt.checked_operators import operators_of
+from opt.algorithms.interface.checked_operators import operators_of
 from opt.evaluation import evaluate_batch
 from opt.problem.adapt import as_compression_problem
 from opt.problem.loading import load_problem_class

@@ -12,6 +12,7 @@ from pymoo.core.termination import NoTermination
 
 from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
+from opt.algorithms.interface.warm_start import Start
 from opt.budget import Budget
 from opt.engine import STALLED_GENERATIONS, Search
 from opt.evaluation import EvaluationFailed
@@ -19,7 +20,6 @@ from opt.journal import decode, encode
 from opt.problem.hooks import HookError
 from opt.scalarise import Scalariser
 from opt.search_state import Silent
-from opt.warm_start import Start
 
 
 class Moving(samples.Drifting):

@@ -14,11 +14,11 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.algorithms import algorithms
+from opt.algorithms.interface.warm_start import Start, StartedSampling
 from opt.fronts.archive import farthest_first
 from opt.problem.adapt import as_compression_problem
 from opt.run_check import check_run
 from opt.saved_start import start_from
-from opt.warm_start import Start, StartedSampling
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -127,7 +127,7 @@ def test_object_of_pymoo_begins_with_what_is_given(tmp_path):
 
 
 def test_algorithm_that_does_not_sample_is_refused(tmp_path):
-    from opt.algorithms.registry import AlgorithmSpec
+    from opt.algorithms.interface.registry import AlgorithmSpec
     from opt.algorithms.truncation import Truncation
 
     class Own(samples.Slope):

@@ -12,8 +12,8 @@ from opt.algorithms.annealing.moves import MoveMixture, StepRule, Steps, chosen_
 from opt.algorithms.annealing.schedules import Levels, schedule_of
 from opt.algorithms.annealing.simulated_annealing import ReheatFrom, SimulatedAnnealing
 from opt.algorithms.annealing.tempering import ParallelTempering
-from opt.algorithms.registry import algorithm
-from opt.checked_operators import operators_of
+from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.registry import algorithm
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
 from opt.problem.hooks import distance_of

@@ -12,7 +12,7 @@ from pymoo.core.population import Population
 from opt.algorithms.annealing.acceptance import Rule
 from opt.algorithms.annealing.calibration import affordable_trials, calibrated_temperature
 from opt.algorithms.annealing.moves import MoveMixture
-from opt.algorithms.pymoo_operators import repaired
+from opt.algorithms.interface.pymoo_operators import repaired
 from opt.problem import Operators
 
 AHEAD = 0.5

@@ -9,7 +9,7 @@ import numpy as np
 from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
-from opt.algorithms.registry import AlgorithmSpec
+from opt.algorithms.interface.registry import AlgorithmSpec
 from opt.console.errors import UsageError, nearest
 from opt.problem import CompressionProblem
 from problems.networks.lowrank.choices import ChoiceTable, Size

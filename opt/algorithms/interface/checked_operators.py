@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from opt.algorithms.interface.warm_start import started
 from opt.problem import CompressionProblem, Move, Operators
 from opt.problem.default_operators import default_operators
 from opt.problem.hooks import HookError, hook_name, user_code
 from opt.problem.mixed_variables import mixed_operators
-from opt.warm_start import started
 
 MOST_CALLS = 10
 """A sampling that returns fewer rows than asked is called so often; then its rows are repeated."""

@@ -16,10 +16,10 @@ from pymoo.termination.max_eval import MaximumFunctionCallTermination
 from pymoo.termination.max_gen import MaximumGenerationTermination
 from pymoo.termination.max_time import TimeBasedTermination
 
-from opt.algorithms.registry import AlgorithmSpec, ObjectiveCount
+from opt.algorithms.interface.registry import AlgorithmSpec, ObjectiveCount
+from opt.algorithms.interface.warm_start import offered
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
-from opt.warm_start import offered
 
 _SINGLE, _MULTI = ".soo.", ".moo."
 
