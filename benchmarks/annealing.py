@@ -42,11 +42,11 @@ from simanneal import Annealer
 from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.algorithms.annealing.moves import moves_of
-from opt.budget import Budget
-from opt.engine import Search
 from opt.problem.default_operators import permutation_operators
 from opt.problem.provenance import versions
-from opt.scalarise import Scalariser
+from opt.search.budget import Budget
+from opt.search.engine import Search
+from opt.search.scalarise import Scalariser
 
 # fmt: off
 PLACES = np.array([

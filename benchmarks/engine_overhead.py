@@ -32,12 +32,12 @@ from pymoo.problems.multi.zdt import ZDT1
 
 from opt.algorithms import find_algorithm
 from opt.algorithms.pymoo_builtin import nsga2
-from opt.budget import Budget
-from opt.engine import Search
 from opt.problem.adapt import as_compression_problem
 from opt.problem.provenance import versions
 from opt.run import RunDirectory
-from opt.scalarise import Scalariser
+from opt.search.budget import Budget
+from opt.search.engine import Search
+from opt.search.scalarise import Scalariser
 
 N_GEN = 200
 REPEATS = 7

@@ -10,13 +10,13 @@ import orjson
 import pandas as pd
 from safetensors.numpy import save
 
-from opt.evaluation import evaluate_batch
 from opt.files import atomic, csv_table
 from opt.front_so_far import in_order
 from opt.fronts.archive import Archive, farthest_first
 from opt.problem import CompressionProblem, Reference
 from opt.problem.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
 from opt.run import RunDirectory
+from opt.search.evaluation import evaluate_batch
 
 TEST_CHUNK = 100
 EXACT_FRONT = "exact front"

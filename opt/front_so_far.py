@@ -11,7 +11,7 @@ import pandas as pd
 
 from opt.fronts.archive import Archive
 from opt.problem import Objective
-from opt.recorded import feasible_rows
+from opt.search.recorded import feasible_rows
 
 
 @dataclass(frozen=True)

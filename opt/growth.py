@@ -13,8 +13,8 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.fronts.archive import LARGEST, hypervolume, nondominated, normalised
-from opt.recorded import feasible
 from opt.run import Run
+from opt.search.recorded import feasible
 
 SAMPLES = 50
 """Generations of a run at which its hypervolume is computed, besides those at which it reached a target."""

@@ -19,8 +19,8 @@ from opt.console.errors import UsageError
 from opt.files.locking import InUseError
 from opt.processes.child_process import end_with, how_it_ended
 from opt.processes.memory_limit import limit_memory
-from opt.progress import duration
 from opt.run import load_run, record_failure
+from opt.search.progress import duration
 from opt.task import Task, run_task
 
 GRACE_SECONDS = 20.0

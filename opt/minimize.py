@@ -15,7 +15,6 @@ from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
-from opt.budget import Budget
 from opt.console.errors import UsageError, nearest
 from opt.mending import mend
 from opt.problem import CompressionProblem
@@ -25,6 +24,7 @@ from opt.problem.loading import name_of
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
+from opt.search.budget import Budget
 from opt.trust import Code, check_code, recorded_by
 
 DEFAULT_OUT = "runs"

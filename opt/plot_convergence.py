@@ -21,7 +21,7 @@ from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_numbers import Magnitude, magnitude_of
 from opt.plot_series import GREY, Series, group_label, grouped, subject
 from opt.problem import Objective
-from opt.recorded import feasible
+from opt.search.recorded import feasible
 
 LOG_RATIO = 100.0
 """Best values that span more than this ratio, all positive, are drawn on a logarithmic scale."""

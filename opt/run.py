@@ -38,8 +38,8 @@ from opt.files.row_file import RowFile
 from opt.files.sealed import Seal
 from opt.front_so_far import FrontSoFar, front_so_far
 from opt.problem import Objective
-from opt.recorded import check_records
 from opt.run_tables import read_front, read_history, read_references, read_trace
+from opt.search.recorded import check_records
 
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")
 

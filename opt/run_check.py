@@ -14,9 +14,9 @@ from opt import journal
 from opt.console.errors import UsageError
 from opt.damage import altered_files, damaged_plots, stray_files
 from opt.fronts.archive import hypervolume
-from opt.recorded import fault, values
 from opt.run import HISTORY_COLUMNS, Run, load_run, read_arrays
 from opt.run_tables import read_table
+from opt.search.recorded import fault, values
 
 TOLERANCE = 1e-9
 """Relative difference up to which two numbers are taken as equal; history.csv holds ten digits."""

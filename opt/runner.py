@@ -16,13 +16,9 @@ from threadpoolctl import threadpool_limits
 
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.algorithms.interface.warm_start import Start, offering
-from opt.budget import Budget
 from opt.console.command import warn
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
-from opt.engine import Search
-from opt.evaluation import CACHE_SIZE, EvaluationFailed
-from opt.evaluation_process import check_apart
 from opt.files import atomic
 from opt.files.locking import this_process
 from opt.front import write_front, write_references
@@ -32,11 +28,15 @@ from opt.problem import CompressionProblem
 from opt.problem.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.problem.provenance import check_unchanged, provenance
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
-from opt.progress import SearchProgress
 from opt.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
-from opt.scalarise import Scalariser
-from opt.search_state import State
+from opt.search.budget import Budget
+from opt.search.engine import Search
+from opt.search.evaluation import CACHE_SIZE, EvaluationFailed
+from opt.search.evaluation_process import check_apart
+from opt.search.progress import SearchProgress
+from opt.search.scalarise import Scalariser
+from opt.search.search_state import State
 from opt.trust import Code, function_digests
 
 TRACEBACK = "traceback.txt"

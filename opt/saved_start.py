@@ -16,18 +16,18 @@ from opt import journal
 from opt import manifest as manifests
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Source, Start
-from opt.budget import Budget
 from opt.console.errors import UsageError
-from opt.engine import Search
-from opt.evaluation import EvaluationFailed
 from opt.files import atomic
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem
 from opt.problem.hooks import fingerprint_of, scalarise_of
 from opt.problem.mixed_variables import typed_values
 from opt.run import Run, load_run
-from opt.scalarise import Scalariser
-from opt.search_state import State
+from opt.search.budget import Budget
+from opt.search.engine import Search
+from opt.search.evaluation import EvaluationFailed
+from opt.search.scalarise import Scalariser
+from opt.search.search_state import State
 from opt.trust import Code, check_code, recorded_by
 
 FOLDER = "start"

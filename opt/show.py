@@ -22,9 +22,9 @@ from opt.damage import altered_files
 from opt.front_table import make_console, number, print_front, print_front_so_far, say
 from opt.journal import read
 from opt.mending import damage
-from opt.progress import duration
 from opt.run import Run, list_runs, load_run, run_directories
 from opt.run_check import Finding, check_run
+from opt.search.progress import duration
 from opt.study import Study, is_study
 from opt.study_check import check_study
 

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from opt.algorithms import algorithms, find_algorithm
 from opt.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
-from opt.budget import Budget, parse_seconds
 from opt.cluster import JobSettings, job_script
 from opt.console.command import execute
 from opt.console.errors import UsageError
@@ -22,9 +21,10 @@ from opt.front_table import make_console, print_front
 from opt.mending import mend
 from opt.problem.loading import load_problem_class
 from opt.processes.memory_limit import parse_bytes
-from opt.progress import duration
 from opt.run import Run, load_run
 from opt.runner import Request
+from opt.search.budget import Budget, parse_seconds
+from opt.search.progress import duration
 from opt.study import Study, is_study
 from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
 from opt.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study

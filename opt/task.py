@@ -25,7 +25,7 @@ from opt.problem.user_code import guarded
 from opt.run import Run, load_run
 from opt.runner import Request, run_search
 from opt.saved_start import start_from
-from opt.seeding import resolved
+from opt.search.seeding import resolved
 from opt.trust import Code, check_code, recorded_by
 
 

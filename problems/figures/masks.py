@@ -77,7 +77,7 @@ def similarity_figure(masks: Sequence[NamedMask]) -> Figure:
 def structure_table(problem: Masks, masks: Sequence[NamedMask]) -> pd.DataFrame:
     """Loss, accuracy, orthogonality, energy and Jacobian of the judged network under each mask: one row a mask."""
     from operators.masks import MaskGenome, as_population
-    from opt.evaluation import evaluate_batch
+    from opt.search.evaluation import evaluate_batch
 
     rows = []
     images = problem.dataset.test.images[:JACOBIAN_IMAGES]

@@ -20,9 +20,9 @@ from safetensors.numpy import load, save
 import opt
 from opt.algorithms import build_algorithm, find_algorithm
 from opt.algorithms.interface.checked_operators import operators_of
-from opt.evaluation import evaluate_batch
 from opt.problem.adapt import as_compression_problem
 from opt.problem.loading import load_problem_class
+from opt.search.evaluation import evaluate_batch
 
 PROBLEM_FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob("*.py") if not p.name.startswith("_"))
 

@@ -9,7 +9,7 @@ import numpy as np
 from pymoo.core.termination import NoTermination
 
 from opt.algorithms import build_algorithm, find_algorithm
-from opt.search_state import Silent, View
+from opt.search.search_state import Silent, View
 
 
 class Loop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from opt.budget import Budget, parse_seconds
+from opt.search.budget import Budget, parse_seconds
 
 
 @pytest.mark.parametrize(

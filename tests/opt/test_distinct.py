@@ -14,9 +14,9 @@ from pymoo.core.variable import Binary, Choice, Integer, Real
 import opt
 from opt import CompressionProblem, Objective, Operators
 from opt.algorithms import algorithms
-from opt.distinct import n_distinct_of
 from opt.problem.adapt import as_compression_problem
 from opt.problem.plain_spaces import all_plain, n_plain
+from opt.search.distinct import n_distinct_of
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 SMALL = {"pop_size": 8, "n_offsprings": 8, "mu": 4, "lambda_": 8, "n_chains": 2, "n_proposals": 2}
@@ -160,8 +160,8 @@ def test_number_that_is_too_large_ends_all_the_same(tmp_path):
 
 @pytest.mark.parametrize(("cache_size", "is_exact"), [(5, False), (7, False), (8, True)])
 def test_forgetful_search_makes_no_claim(cache_size, is_exact, tmp_path):
-    from opt.budget import Budget
     from opt.runner import Request, run_search
+    from opt.search.budget import Budget
 
     origin = {"name": "grid", "file": None, "class": "Grid", "parameters": None}
     request = Request(algo="random", parameters={"pop_size": 8}, budget=Budget(n_eval=60), cache_size=cache_size)

@@ -12,9 +12,9 @@ import sample_problems as samples
 import opt
 from opt import CompressionProblem, Objective, maximise
 from opt.algorithms import find_algorithm
-from opt.budget import Budget
-from opt.engine import STALLED_GENERATIONS, Search
-from opt.scalarise import Scalariser
+from opt.search.budget import Budget
+from opt.search.engine import STALLED_GENERATIONS, Search
+from opt.search.scalarise import Scalariser
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 

@@ -11,7 +11,7 @@ import pytest
 from sample_problems import Bowl, Fenced, Flaky, Slope
 
 from opt import CompressionProblem, Objective
-from opt.evaluation import EvaluationFailed, Evaluator, evaluate_batch
+from opt.search.evaluation import EvaluationFailed, Evaluator, evaluate_batch
 
 
 class Counting(Bowl):

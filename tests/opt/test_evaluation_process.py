@@ -21,8 +21,8 @@ from sample_problems import Bowl, Fenced, Flaky, Words
 from threadpoolctl import threadpool_limits
 
 from opt import CompressionProblem, Objective, UsageError
-from opt.evaluation import evaluate_batch
-from opt.evaluation_process import ApartError, EvaluationTimeoutError, check_apart, run_apart
+from opt.search.evaluation import evaluate_batch
+from opt.search.evaluation_process import ApartError, EvaluationTimeoutError, check_apart, run_apart
 
 ROOT = Path(__file__).parents[2]
 

@@ -192,7 +192,7 @@ def test_sources_are_what_is_imported_from_the_own_package_or_folder(tmp_path):
     write("pack/__init__.py", "")
     write("pack/nets/__init__.py", "from .deep import net")
     write("pack/nets/deep.py", "import pack.shared as s\nfrom .. import other")
-    write("pack/shared.py", "import numpy, json\nimport opt.engine")
+    write("pack/shared.py", "import numpy, json\nimport opt.search.engine")
     write("pack/other.py", "import pack.task")  # a circle
     write("pack/unused.py", "")
     write("opt.py", "")

@@ -11,12 +11,12 @@ import sample_problems as samples
 
 from opt import UsageError
 from opt.algorithms import find_algorithm
-from opt.budget import Budget
-from opt.engine import HOPELESS_FAILURES, Search
-from opt.evaluation import EvaluationFailed
 from opt.journal import decode, encode
 from opt.problem.hooks import HookError
-from opt.scalarise import Scalariser
+from opt.search.budget import Budget
+from opt.search.engine import HOPELESS_FAILURES, Search
+from opt.search.evaluation import EvaluationFailed
+from opt.search.scalarise import Scalariser
 
 
 class Memory:

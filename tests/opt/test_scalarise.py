@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opt import Objective, UsageError, maximise
-from opt.scalarise import Scalariser
+from opt.search.scalarise import Scalariser
 
 OBJECTIVES = (Objective("error", weight=0.0), Objective("gain", maximise, weight=2.0), Objective("size", weight=0.5))
 F = np.array([[1.0, -2.0, 3.0], [0.0, 0.5, -1.0]])

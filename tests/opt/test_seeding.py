@@ -7,7 +7,7 @@ import json
 import pytest
 
 from opt import UsageError, load_run
-from opt.seeding import is_seed, resolved
+from opt.search.seeding import is_seed, resolved
 from opt.solve import main
 
 TASK = '''

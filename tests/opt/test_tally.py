@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from opt import CompressionProblem, Objective, maximise
-from opt.evaluation import Batch
 from opt.fronts.archive import hypervolume
-from opt.search_state import State
-from opt.tally import Tally
+from opt.search.evaluation import Batch
+from opt.search.search_state import State
+from opt.search.tally import Tally
 
 NAN = float("nan")
 

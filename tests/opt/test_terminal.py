@@ -21,7 +21,7 @@ from opt.console.command import complain, execute
 from opt.console.terminal import SafeConsole, printable, tell
 from opt.files import csv_table
 from opt.plot import main as plot_main
-from opt.progress import SearchProgress
+from opt.search.progress import SearchProgress
 from tests.sample_problems import Slope
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +67,8 @@ def test_consoles_show_text_and_tables_escaped_and_keep_their_styles(capsys):
 
 
 def test_a_terminal_s_progress_takes_any_name(monkeypatch, capsys):
-    from opt.budget import Budget
-    from opt.engine import State
+    from opt.search.budget import Budget
+    from opt.search.engine import State
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     progress = SearchProgress([opt.Objective(EVIL)], Budget.of(n_gen=3))

@@ -13,13 +13,13 @@ from pymoo.core.termination import NoTermination
 from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Start
-from opt.budget import Budget
-from opt.engine import STALLED_GENERATIONS, Search
-from opt.evaluation import EvaluationFailed
 from opt.journal import decode, encode
 from opt.problem.hooks import HookError
-from opt.scalarise import Scalariser
-from opt.search_state import Silent
+from opt.search.budget import Budget
+from opt.search.engine import STALLED_GENERATIONS, Search
+from opt.search.evaluation import EvaluationFailed
+from opt.search.scalarise import Scalariser
+from opt.search.search_state import Silent
 
 
 class Moving(samples.Drifting):

@@ -8,7 +8,7 @@ import pytest
 from opt import CompressionProblem, Objective, UsageError, minimize
 from opt.algorithms import build_algorithm, find_algorithm
 from opt.problem import Operators
-from opt.search_state import Silent, View
+from opt.search.search_state import Silent, View
 
 
 class Line(CompressionProblem):

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from opt import CompressionProblem, Objective, load_run
-from opt.evaluation import evaluate_batch
 from opt.problem.user_code import EndAttemptedError, guarded, reason_of
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
+from opt.search.evaluation import evaluate_batch
 
 ROOT = Path(__file__).parents[2]
 

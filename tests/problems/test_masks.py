@@ -13,7 +13,7 @@ from torch import nn
 import opt
 from operators.masks import MaskGenome, as_population
 from opt.console.errors import UsageError
-from opt.evaluation import evaluate_batch
+from opt.search.evaluation import evaluate_batch
 from problems.masks import MASK_BITS, Masks
 from problems.networks.masks.dense import MaskedDense, dense_layers
 from problems.networks.masks.graph import MaskedGraph

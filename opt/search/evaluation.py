@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from opt.console.errors import UsageError
-from opt.evaluation_process import ApartError, NoProcessError, run_apart
 from opt.problem import CompressionProblem
 from opt.problem.user_code import guarded, reason_of
+from opt.search.evaluation_process import ApartError, NoProcessError, run_apart
 
 CACHE_SIZE = 100_000
 

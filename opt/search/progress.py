@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from opt.budget import Budget
 from opt.console.terminal import SafeConsole, printable, say_no_more, tell
 from opt.problem import Objective
-from opt.search_state import State
+from opt.search.budget import Budget
+from opt.search.search_state import State
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1

@@ -17,18 +17,18 @@ from pymoo.termination.max_gen import MaximumGenerationTermination
 from opt.algorithms import AlgorithmSpec, build_algorithm
 from opt.algorithms.interface.random_state import IsolatedGlobalRandom
 from opt.algorithms.interface.warm_start import Start, offering
-from opt.budget import Budget
 from opt.console.errors import UsageError
-from opt.distinct import BATCH, Completion, n_distinct_of
-from opt.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
 from opt.fronts.archive import Archive
 from opt.problem import CompressionProblem
 from opt.problem.hooks import HookError, call, fingerprint_of, reason_of, user_code
 from opt.problem.user_code import guarded
-from opt.recorded import values
-from opt.scalarise import Scalariser
-from opt.search_state import JournalKeeping, Recorder, Silent, State, View
-from opt.tally import Tally
+from opt.search.budget import Budget
+from opt.search.distinct import BATCH, Completion, n_distinct_of
+from opt.search.evaluation import CACHE_SIZE, Batch, EvaluationFailed, Evaluator, Values, evaluate_batch
+from opt.search.recorded import values
+from opt.search.scalarise import Scalariser
+from opt.search.search_state import JournalKeeping, Recorder, Silent, State, View
+from opt.search.tally import Tally
 
 STALLED_GENERATIONS = 100
 """So many generations in a row without one new candidate end a search."""

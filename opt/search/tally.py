@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from opt.evaluation import Batch
 from opt.fronts.archive import LARGEST, Archive, hypervolume, reference_point
 from opt.problem import CompressionProblem
-from opt.search_state import State
+from opt.search.evaluation import Batch
+from opt.search.search_state import State
 
 
 class Tally:

@@ -1,0 +1,1 @@
+"""One search: the ask - evaluate - tell loop, evaluation, budget, scalarising, progress."""
