@@ -30,7 +30,7 @@ import opt
 from opt.compare import compare
 from opt.plot_attainment import attainment_surfaces
 from opt.problem.provenance import versions
-from opt.run import find_runs
+from opt.runs.run import find_runs
 
 ALGORITHMS = ("nsga2", "ga", "sga", "random")
 N_GEN = 100

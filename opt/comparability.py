@@ -9,9 +9,9 @@ from typing import Any
 
 from opt.console.errors import UsageError, nearest
 from opt.console.wording import some
-from opt.damage import altered_files
 from opt.problem.provenance import changed_names
-from opt.run import Run
+from opt.runs.damage import altered_files
+from opt.runs.run import Run
 
 FEW_RUNS = 5
 """Fewer runs in a group than this are too few for a test to find anything."""

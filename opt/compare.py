@@ -20,8 +20,8 @@ from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import printable
 from opt.files import atomic, csv_table
-from opt.front_table import make_console, say
-from opt.run import Run, find_runs
+from opt.runs.front_table import make_console, say
+from opt.runs.run import Run, find_runs
 from opt.significance import RankTest
 
 FOLDER = "comparison"

@@ -16,8 +16,8 @@ import pandas as pd
 from opt.comparison import Comparison, MeasuredRun
 from opt.comparison_report import method
 from opt.console.terminal import printable
-from opt.front import spread
 from opt.plot_comparison import styles
+from opt.runs.front_files import spread
 
 if TYPE_CHECKING:
     from opt.compare import Verdict

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from opt.console.errors import UsageError
-from opt.front import EXACT_FRONT, spread
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, nondominated
 from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective
-from opt.run import Run
+from opt.runs.front_files import EXACT_FRONT, spread
+from opt.runs.run import Run
 
 MARGIN = 0.1
 """The reference point lies so far beyond the worst value of any run's front, in shares of the range."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from opt.comparison import Comparison
 from opt.comparison_tables import TESTED, Tables
-from opt.front_table import number, say
+from opt.runs.front_table import number, say
 from opt.significance import CONFIDENCE, RankTest
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.fronts.archive import LARGEST, hypervolume, nondominated, normalised
-from opt.run import Run
+from opt.runs.run import Run
 from opt.search.recorded import feasible
 
 SAMPLES = 50

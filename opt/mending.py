@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from opt import journal
-from opt import manifest as manifests
 from opt.console.errors import UsageError
-from opt.damage import PLOTS, SOLUTIONS, altered_files, damaged_plots
 from opt.files import atomic
-from opt.run import Run, load_run
-from opt.run_check import check_run
+from opt.runs import journal
+from opt.runs import manifest as manifests
+from opt.runs.damage import PLOTS, SOLUTIONS, altered_files, damaged_plots
+from opt.runs.run import Run, load_run
+from opt.runs.run_check import check_run
 
 PICTURES = ("convergence.png", "front.png", "trace.png")
 

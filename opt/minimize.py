@@ -21,8 +21,8 @@ from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem
 from opt.problem.hooks import problem_name
 from opt.problem.loading import name_of
-from opt.run import Run, load_run
 from opt.runner import Request, run_search
+from opt.runs.run import Run, load_run
 from opt.saved_start import start_from
 from opt.search.budget import Budget
 from opt.trust import Code, check_code, recorded_by

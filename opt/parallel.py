@@ -26,7 +26,7 @@ from opt.isolated import run_isolated
 from opt.outcome import Outcome
 from opt.processes.child_process import end_with
 from opt.processes.stop_signals import GivenUpError, in_main_thread, on_stop_signals
-from opt.run import Run, load_run, record_failure
+from opt.runs.run import Run, load_run, record_failure
 from opt.task import Task, run_task
 
 MOST_DEATHS = 3

@@ -14,13 +14,13 @@ from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
-from opt.damage import altered_files
 from opt.files import atomic
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
 from opt.plot_series import check_comparable, in_order, labels, series_of
 from opt.plot_trace import trace_figure
-from opt.run import Run, find_runs
+from opt.runs.damage import altered_files
+from opt.runs.run import Run, find_runs
 
 DPI = 130
 LONGEST_NAME = 80

@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
 
 from opt.comparison import Comparison
-from opt.front import EXACT_FRONT
 from opt.plot_comparison import GroupStyle, pair_grid, styles
 from opt.plot_layout import helpful_scale, legend_below, wrapped
 from opt.plot_numbers import magnitude_of
 from opt.plot_stairs import draw_set
+from opt.runs.front_files import EXACT_FRONT
 
 CROWDED = 300
 """Joint fronts of more points are drawn with smaller marks."""

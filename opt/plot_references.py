@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
-from opt.front import EXACT_FRONT
 from opt.plot_series import Series
+from opt.runs.front_files import EXACT_FRONT
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 CURVE_MARKERS = ("x", "+", "1", "2", "3", "4")

@@ -12,7 +12,7 @@ import pandas as pd
 from opt.console.errors import UsageError
 from opt.plot_numbers import PLAIN, Magnitude, magnitude_of
 from opt.problem import Objective
-from opt.run import Run
+from opt.runs.run import Run
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B3A8E")
 """Okabe and Ito's colours, told apart with any colour vision, without yellow and black; and a violet."""

@@ -15,7 +15,7 @@ from opt.console.errors import UsageError
 from opt.plot_layout import few_ticks, legend_below, wrapped
 from opt.plot_numbers import magnitude_of
 from opt.plot_series import LINES, PALETTE, LineStyle, subject
-from opt.run import Run
+from opt.runs.run import Run
 
 VALUE, DISTANCE, TEMPERATURE, ACCEPTANCE = PALETTE[0], PALETTE[1], PALETTE[6], PALETTE[2]
 BINS = 60

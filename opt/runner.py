@@ -21,14 +21,14 @@ from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.files import atomic
 from opt.files.locking import this_process
-from opt.front import write_front, write_references
 from opt.fronts.archive import igd_plus
 from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
 from opt.problem.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.problem.provenance import check_unchanged, provenance
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
-from opt.run import Run, RunDirectory, load_run, now
+from opt.runs.front_files import write_front, write_references
+from opt.runs.run import Run, RunDirectory, load_run, now
 from opt.saved_start import save_start, saved_start
 from opt.search.budget import Budget
 from opt.search.engine import Search

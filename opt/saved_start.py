@@ -12,8 +12,6 @@ import numpy as np
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
-from opt import journal
-from opt import manifest as manifests
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Source, Start
 from opt.console.errors import UsageError
@@ -22,7 +20,9 @@ from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem
 from opt.problem.hooks import fingerprint_of, scalarise_of
 from opt.problem.mixed_variables import typed_values
-from opt.run import Run, load_run
+from opt.runs import journal
+from opt.runs import manifest as manifests
+from opt.runs.run import Run, load_run
 from opt.search.budget import Budget
 from opt.search.engine import Search
 from opt.search.evaluation import EvaluationFailed

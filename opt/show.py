@@ -18,12 +18,12 @@ from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.terminal import tell
-from opt.damage import altered_files
-from opt.front_table import make_console, number, print_front, print_front_so_far, say
-from opt.journal import read
 from opt.mending import damage
-from opt.run import Run, list_runs, load_run, run_directories
-from opt.run_check import Finding, check_run
+from opt.runs.damage import altered_files
+from opt.runs.front_table import make_console, number, print_front, print_front_so_far, say
+from opt.runs.journal import read
+from opt.runs.run import Run, list_runs, load_run, run_directories
+from opt.runs.run_check import Finding, check_run
 from opt.search.progress import duration
 from opt.study import Study, is_study
 from opt.study_check import check_study

@@ -17,12 +17,12 @@ from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
-from opt.front_table import make_console, print_front
 from opt.mending import mend
 from opt.problem.loading import load_problem_class
 from opt.processes.memory_limit import parse_bytes
-from opt.run import Run, load_run
 from opt.runner import Request
+from opt.runs.front_table import make_console, print_front
+from opt.runs.run import Run, load_run
 from opt.search.budget import Budget, parse_seconds
 from opt.search.progress import duration
 from opt.study import Study, is_study

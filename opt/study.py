@@ -26,8 +26,8 @@ from opt.files.new_folder import check_folder
 from opt.files.plain_file import read_json
 from opt.mending import damage
 from opt.problem.provenance import file_digest
-from opt.run import Run, load_run
 from opt.runner import Request
+from opt.runs.run import Run, load_run
 from opt.task import Task
 from opt.trust import Recorded, check_code, function_digests
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from opt import study_file
 from opt.console.errors import UsageError
 from opt.files import atomic
-from opt.run_check import Finding
-from opt.run_tables import read_table
+from opt.runs.run_check import Finding
+from opt.runs.run_tables import read_table
 from opt.study import FINISHED, INDEX, Study
 
 _MOVING = {"status", "reason", "n_gen", "n_eval", "seconds", "hypervolume", "n_solutions"}

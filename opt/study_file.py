@@ -10,8 +10,8 @@ from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.files import atomic, sealed
 from opt.files.plain_file import check_regular
-from opt.manifest import request_fault
-from opt.run import now
+from opt.runs.manifest import request_fault
+from opt.runs.run import now
 from opt.task import Task
 
 NAME = "study.json"

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from opt.console.terminal import SafeConsole, printable, tell
 from opt.console.wording import some
 from opt.files.plain_file import check_regular
-from opt.run import Run
+from opt.runs.run import Run
 from opt.search.progress import duration
 from opt.task import Task
 

@@ -20,8 +20,8 @@ from opt.files import atomic
 from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.problem.adapt import as_compression_problem
-from opt.run import Run
 from opt.runner import check_request
+from opt.runs.run import Run
 from opt.study import Study
 from opt.study_progress import StudyProgress
 from opt.task import Task, build_problem

@@ -22,8 +22,8 @@ from opt.problem.adapt import as_compression_problem
 from opt.problem.hooks import reason_of as reason_and_place
 from opt.problem.loading import load_problem_class
 from opt.problem.user_code import guarded
-from opt.run import Run, load_run
 from opt.runner import Request, run_search
+from opt.runs.run import Run, load_run
 from opt.saved_start import start_from
 from opt.search.seeding import resolved
 from opt.trust import Code, check_code, recorded_by

@@ -25,7 +25,7 @@ from opt.console.errors import UsageError
 from opt.console.terminal import tell
 from opt.console.wording import some
 from opt.problem.provenance import file_digest, texts_in
-from opt.run import Run
+from opt.runs.run import Run
 
 CHANGED = "it is not, or not on record as, what the run was made with"
 _DISTRIBUTION = "opt-compress"

@@ -13,8 +13,8 @@ from torch import nn
 from operators.allocations import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
 from opt.console.errors import UsageError
 from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
-from opt.front import EXACT_FRONT
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
+from opt.runs.front_files import EXACT_FRONT
 from problems.networks.checkpoints import load_weights
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up

@@ -23,7 +23,6 @@ from operators.thresholds import (
     UniformSampling,
 )
 from opt.console.ranges import EPOCHS, SEED, Range, check_ranges
-from opt.front import EXACT_FRONT
 from opt.fronts.archive import hypervolume, nondominated
 from opt.problem import (
     CompressionProblem,
@@ -36,6 +35,7 @@ from opt.problem import (
     minimise,
 )
 from opt.problem.plain_spaces import grid, product
+from opt.runs.front_files import EXACT_FRONT
 from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers

@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pandas as pd
 from kill_cases import Case, in_turn, not_among
 
-import opt.journal
 import opt.plot
-import opt.run
+import opt.runs.journal
+import opt.runs.run
 from opt.console.command import execute
 from opt.solve import main as solve
 
@@ -155,20 +155,20 @@ def in_record(number: int, share: float) -> Callable[[], None]:
     """Arms a fork to be killed when a share of the `number`-th record that it appends is on disk."""
 
     def arm() -> None:
-        append = opt.journal.Journal.append
+        append = opt.runs.journal.Journal.append
         n = 0
 
-        def torn(self: opt.journal.Journal, record: dict) -> None:
+        def torn(self: opt.runs.journal.Journal, record: dict) -> None:
             nonlocal n
             n += 1
             if n == number:
-                line = opt.journal.encode(record)
+                line = opt.runs.journal.encode(record)
                 with open(self.path, "ab", buffering=0) as file:
                     file.write(line[: round(share * len(line))])
                 kill_oneself()
             append(self, record)
 
-        opt.journal.Journal.append = torn  # type: ignore[method-assign]
+        opt.runs.journal.Journal.append = torn  # type: ignore[method-assign]
 
     return arm
 
@@ -177,17 +177,17 @@ def at_generation(number: int) -> Callable[[], None]:
     """Arms a fork to be killed at its `number`-th generation, replayed ones counted."""
 
     def arm() -> None:
-        history = opt.run.RunDirectory.history
+        history = opt.runs.run.RunDirectory.history
         n = 0
 
-        def counted(self: opt.run.RunDirectory, row: Sequence[float]) -> None:
+        def counted(self: opt.runs.run.RunDirectory, row: Sequence[float]) -> None:
             nonlocal n
             n += 1
             if n == number:
                 kill_oneself()
             history(self, row)
 
-        opt.run.RunDirectory.history = counted  # type: ignore[method-assign]
+        opt.runs.run.RunDirectory.history = counted  # type: ignore[method-assign]
 
     return arm
 

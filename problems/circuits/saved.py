@@ -6,7 +6,7 @@ import numpy as np
 
 from native.cgp import FunctionSet, Genome, Grid
 from opt.console.errors import UsageError
-from opt.run import Run
+from opt.runs.run import Run
 
 
 def genome_arrays(genome: np.ndarray, grid: Grid, functions: FunctionSet) -> dict[str, np.ndarray]:

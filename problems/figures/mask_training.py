@@ -21,7 +21,7 @@ from opt.console.terminal import tell
 from opt.files import csv_table
 from opt.plot_layout import legend_below
 from opt.plot_series import PALETTE
-from opt.run import Run, load_run
+from opt.runs.run import Run, load_run
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
 from problems.networks.checkpoints import save_network

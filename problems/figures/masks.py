@@ -18,7 +18,7 @@ from opt.console.picture import rendered, without_formulas
 from opt.console.terminal import tell
 from opt.files import atomic, csv_table
 from opt.plot_series import PALETTE
-from opt.run import Run, load_run
+from opt.runs.run import Run, load_run
 from problems.masks import Masks
 from problems.networks.masks.criterion_masks import check_criterion
 from problems.networks.masks.runs import NamedMask, masks_of

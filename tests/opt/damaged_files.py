@@ -146,7 +146,7 @@ def make_subjects(folder: Path) -> dict[str, Path]:
 
 def kill(path: Path, *, n_records: int) -> None:
     """Leave of a finished run what is there when its process dies behind so many generations."""
-    from opt import manifest
+    from opt.runs import manifest
 
     run = load_run(path)
     for name, n_lines in (("journal.jsonl", n_records + 1), ("history.csv", n_records)):

@@ -13,7 +13,7 @@ import pytest
 import sample_problems as samples
 
 import opt
-from opt.journal import HEADER, encode
+from opt.runs.journal import HEADER, encode
 
 ROOT = Path(__file__).parents[2]
 ECOMP = ROOT / "problems" / "ecomp.py"

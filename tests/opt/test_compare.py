@@ -17,7 +17,7 @@ import opt
 from opt.compare import compare, draw, file_names, main, write_comparison
 from opt.console.command import execute
 from opt.fronts.archive import nondominated
-from opt.run import Run, find_runs
+from opt.runs.run import Run, find_runs
 
 MEASURES = {"hypervolume", "igd_plus", "epsilon"}
 

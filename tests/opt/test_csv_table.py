@@ -87,7 +87,7 @@ def test_our_readers_find_the_names_that_were_given(runs, tmp_path):
 
 
 def test_check_finds_nothing_wrong_with_such_a_run(runs):
-    from opt.run_check import check_run
+    from opt.runs.run_check import check_run
 
     assert [f for f in check_run(runs[0].path) if f.verdict == "wrong"] == []
 

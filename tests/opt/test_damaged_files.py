@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import opt
-from opt import journal
-from opt import manifest as manifests
 from opt.mending import damage
-from opt.run_check import check_run
+from opt.runs import journal
+from opt.runs import manifest as manifests
+from opt.runs.run_check import check_run
 
 SUBJECTS = ("finished", "traced", "killed", "old", "study")
 SETTINGS = {

@@ -12,9 +12,9 @@ import sample_problems as samples
 from damaged_files import ask, kill
 
 import opt
-from opt import manifest as manifests
-from opt.journal import Journal
-from opt.run_check import check_run
+from opt.runs import manifest as manifests
+from opt.runs.journal import Journal
+from opt.runs.run_check import check_run
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 

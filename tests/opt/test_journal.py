@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from opt import UsageError
-from opt.journal import HEADER, Journal, decode, encode, read
+from opt.runs.journal import HEADER, Journal, decode, encode, read
 
 RECORDS = [
     {"gen": 1, "x": "00ff", "F": [[1.5, 2.0], [None, None]], "failed": {"1": "ValueError: a\nb\r\x0b\x85 ü"}},
@@ -133,7 +133,7 @@ def test_missing_file_is_a_usage_error(tmp_path):
 
 def test_records_are_on_the_disk_within_a_second(path, monkeypatch):
     clock, synced = [100.0], []
-    monkeypatch.setattr("opt.journal.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("opt.runs.journal.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(os, "fsync", lambda file: synced.append((clock[0], os.fstat(file).st_size)))
     journal = Journal(path)
     sizes = {}
@@ -158,7 +158,9 @@ def test_second_writer_in_the_same_process_is_refused(path, monkeypatch):
 
 def test_second_writer_in_another_process_is_refused(path, monkeypatch):
     monkeypatch.setattr("opt.files.locking.WAIT_SECONDS", 0.1)
-    code = f"from pathlib import Path; from opt.journal import Journal; held = Journal(Path({str(path)!r})); print(1)"
+    code = (
+        f"from pathlib import Path; from opt.runs.journal import Journal; held = Journal(Path({str(path)!r})); print(1)"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-uc", code + "; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -16,7 +16,7 @@ import pytest
 from opt import UsageError
 from opt.files import locking
 from opt.files.locking import InUseError, LockedFile, this_process, wait_until_free
-from opt.journal import Journal
+from opt.runs.journal import Journal
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_file_system_without_locks_is_not_taken_for_another_process(tmp_path, mo
 
 def test_fork_does_not_keep_the_lock_of_the_process_that_is_gone(tmp_path):
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom opt.journal import Journal\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom opt.runs.journal import Journal\n"
         "journal = Journal(Path(sys.argv[1]))\n"
         "pid = os.fork()\n"
         "if pid: print(pid, flush=True)\n"

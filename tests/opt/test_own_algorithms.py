@@ -15,7 +15,7 @@ from opt import CompressionProblem, Objective
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
 from opt.comparability import doubts
 from opt.console.errors import UsageError
-from opt.run_check import check_run
+from opt.runs.run_check import check_run
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -170,7 +170,7 @@ def test_long_plateau_does_not_end_it(tmp_path):
 
 
 def test_journal_without_the_entry_does_not_replay(tmp_path):
-    from opt.journal import decode, encode
+    from opt.runs.journal import decode, encode
 
     whole = opt.minimize(Hill(), "walk", n_gen=3, seed=4, out=tmp_path)
     journal = whole.path / "journal.jsonl"

@@ -15,7 +15,7 @@ import pytest
 
 from opt import find_runs
 from opt.files import locking
-from opt.journal import Journal
+from opt.runs.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--algo.pop_size", "6", "--n-gen", "4", "--runs", "3", "--seed", "7", "--quiet")

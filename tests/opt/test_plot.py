@@ -16,7 +16,7 @@ from opt import plot
 from opt.plot_convergence import best_values, convergence_figure
 from opt.plot_front import front_figure, staircase
 from opt.plot_series import labels, series_of
-from opt.run import Run
+from opt.runs.run import Run
 
 
 class Pruned(opt.CompressionProblem):

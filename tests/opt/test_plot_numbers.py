@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 import opt
 from opt.compare import compare, draw, write_comparison
-from opt.front import spread
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, normalised
 from opt.plot_convergence import convergence_figure
 from opt.plot_front import front_figure
@@ -23,7 +22,8 @@ from opt.plot_layout import few_ticks
 from opt.plot_numbers import Magnitude, magnitude_of, short
 from opt.plot_series import series_of
 from opt.plot_trace import trace_figure
-from opt.run import Run
+from opt.runs.front_files import spread
+from opt.runs.run import Run
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LEAST = 5e-324

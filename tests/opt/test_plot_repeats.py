@@ -12,7 +12,7 @@ import opt
 from opt.plot_convergence import Curve, convergence_figure, spread_over
 from opt.plot_front import front_figure
 from opt.plot_series import PALETTE, grouped, repeats, series_of
-from opt.run import Run
+from opt.runs.run import Run
 
 ALGORITHMS = ("nsga2", "ga", "sa", "random")
 

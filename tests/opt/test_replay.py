@@ -11,8 +11,8 @@ import sample_problems as samples
 
 from opt import UsageError
 from opt.algorithms import find_algorithm
-from opt.journal import decode, encode
 from opt.problem.hooks import HookError
+from opt.runs.journal import decode, encode
 from opt.search.budget import Budget
 from opt.search.engine import HOPELESS_FAILURES, Search
 from opt.search.evaluation import EvaluationFailed

@@ -14,9 +14,9 @@ import sample_problems as samples
 from safetensors.numpy import load_file
 
 import opt
-from opt import run as run_module
 from opt.files import atomic
-from opt.journal import Journal
+from opt.runs import run as run_module
+from opt.runs.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 

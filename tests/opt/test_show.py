@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import opt
-from opt import journal, show
-from opt.run import Run
+from opt import show
+from opt.runs import journal
+from opt.runs.run import Run
 
 
 class Fragile(opt.CompressionProblem):

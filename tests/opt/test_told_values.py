@@ -13,8 +13,8 @@ from pymoo.core.termination import NoTermination
 from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Start
-from opt.journal import decode, encode
 from opt.problem.hooks import HookError
+from opt.runs.journal import decode, encode
 from opt.search.budget import Budget
 from opt.search.engine import STALLED_GENERATIONS, Search
 from opt.search.evaluation import EvaluationFailed

@@ -15,7 +15,7 @@ from opt import UsageError, show
 from opt.files.row_file import RowFile
 from opt.plot import write_plots
 from opt.plot_trace import trace_figure
-from opt.run import Run
+from opt.runs.run import Run
 
 
 @pytest.fixture(scope="module")

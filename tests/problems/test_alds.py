@@ -12,8 +12,8 @@ from torch import nn
 
 import opt
 from opt.console.errors import UsageError
-from opt.front import EXACT_FRONT
 from opt.fronts.archive import nondominated
+from opt.runs.front_files import EXACT_FRONT
 from problems.alds import ALDS, UNCOMPRESSED
 from problems.networks.cifar import FOLDER as CIFAR_FOLDER
 from problems.networks.cifar import TEST_FILES, TRAIN_FILES

@@ -21,7 +21,7 @@ from native.cgp import CostTable, Genome
 from operators.cgp import UniformGenomeSampling
 from opt.console.command import execute
 from opt.problem.loading import load_problem_class
-from opt.run import load_run
+from opt.runs.run import load_run
 from opt.solve import main
 from problems.cgp import CGP
 from problems.circuits.collapse import CollapsedTask

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from opt.console.errors import UsageError
-from opt.run import load_run
+from opt.runs.run import load_run
 from opt.solve import main as solve
 from problems.figures.mask_training import curves_figure
 from problems.figures.mask_training import main as train

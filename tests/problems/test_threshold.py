@@ -12,8 +12,8 @@ from torch import nn
 
 from opt import load_run, minimize
 from opt.console.errors import UsageError
-from opt.front import EXACT_FRONT
 from opt.fronts.archive import hypervolume, nondominated
+from opt.runs.front_files import EXACT_FRONT
 from problems.figures import threshold as figures
 from problems.networks.checkpoints import save_network
 from problems.networks.data import load_dataset

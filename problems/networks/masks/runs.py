@@ -10,7 +10,7 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.console.names import check_name
-from opt.run import Run
+from opt.runs.run import Run
 from opt.trust import Code, check_code, recorded_by
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opt import UsageError
-from opt.run import read_arrays
+from opt.runs.run import read_arrays
 from problems.networks.checkpoints import as_arrays, load_metadata, load_weights, read_safetensors, save_network
 from problems.networks.lowrank.materialise import load_decomposed, load_reference
 from problems.networks.models import FullyConnected, load_fully_connected

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from opt.console.terminal import SafeConsole
-from opt.front import spread
-from opt.run import Run
+from opt.runs.front_files import spread
+from opt.runs.run import Run
 
 MOST_ROWS = 15
 MOST_COLUMNS = 10

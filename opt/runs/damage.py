@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from opt.files import atomic, sealed
 
 if TYPE_CHECKING:
-    from opt.run import Run
+    from opt.runs.run import Run
 
 FILES = ("journal.jsonl", "history.csv", "trace.csv", "front.csv", "references.csv")
 SOLUTIONS, PLOTS, START = "solutions", "plots", "start"

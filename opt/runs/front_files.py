@@ -11,11 +11,11 @@ import pandas as pd
 from safetensors.numpy import save
 
 from opt.files import atomic, csv_table
-from opt.front_so_far import in_order
 from opt.fronts.archive import Archive, farthest_first
 from opt.problem import CompressionProblem, Reference
 from opt.problem.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
-from opt.run import RunDirectory
+from opt.runs.front_so_far import in_order
+from opt.runs.run import RunDirectory
 from opt.search.evaluation import evaluate_batch
 
 TEST_CHUNK = 100

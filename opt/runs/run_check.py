@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt import journal
 from opt.console.errors import UsageError
-from opt.damage import altered_files, damaged_plots, stray_files
 from opt.fronts.archive import hypervolume
-from opt.run import HISTORY_COLUMNS, Run, load_run, read_arrays
-from opt.run_tables import read_table
+from opt.runs import journal
+from opt.runs.damage import altered_files, damaged_plots, stray_files
+from opt.runs.run import HISTORY_COLUMNS, Run, load_run, read_arrays
+from opt.runs.run_tables import read_table
 from opt.search.recorded import fault, values
 
 TOLERANCE = 1e-9

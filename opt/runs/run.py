@@ -1,7 +1,7 @@
 """A run on disk: creating, opening, listing and checking run directories.
 
 manifest.json   what was asked: problem, algorithm, parameters, seed, budget, versions; how it ended
-journal.jsonl   every objective value ever computed, one checked record a generation (opt.journal)
+journal.jsonl   every objective value ever computed, one checked record a generation (opt.runs.journal)
 history.csv     one row a generation
 trace.csv       one row a generation of an algorithm that tells what it does (annealing)
 front.csv       one row per solution of the front
@@ -24,21 +24,21 @@ from typing import Any
 
 import pandas as pd
 
-from opt import journal
-from opt import manifest as manifests
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import tell
-from opt.damage import digests
 from opt.files import atomic
 from opt.files.locking import this_process
 from opt.files.new_folder import new_folder, remove_abandoned
 from opt.files.plain_file import check_regular
 from opt.files.row_file import RowFile
 from opt.files.sealed import Seal
-from opt.front_so_far import FrontSoFar, front_so_far
 from opt.problem import Objective
-from opt.run_tables import read_front, read_history, read_references, read_trace
+from opt.runs import journal
+from opt.runs import manifest as manifests
+from opt.runs.damage import digests
+from opt.runs.front_so_far import FrontSoFar, front_so_far
+from opt.runs.run_tables import read_front, read_history, read_references, read_trace
 from opt.search.recorded import check_records
 
 HISTORY_COLUMNS = ("n_gen", "n_eval", "seconds", "hypervolume", "archive_size", "n_failed")

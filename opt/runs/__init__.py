@@ -1,0 +1,1 @@
+"""A run on disk: its directory, journal, tables, front, and whether they are whole."""
