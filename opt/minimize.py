@@ -16,16 +16,16 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
 from opt.console.errors import UsageError, nearest
-from opt.mending import mend
+from opt.execution.mending import mend
+from opt.execution.runner import Request, run_search
+from opt.execution.saved_start import start_from
+from opt.execution.trust import Code, check_code, recorded_by
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem
 from opt.problem.hooks import problem_name
 from opt.problem.loading import name_of
-from opt.runner import Request, run_search
 from opt.runs.run import Run, load_run
-from opt.saved_start import start_from
 from opt.search.budget import Budget
-from opt.trust import Code, check_code, recorded_by
 
 DEFAULT_OUT = "runs"
 

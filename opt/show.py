@@ -18,7 +18,7 @@ from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.terminal import tell
-from opt.mending import damage
+from opt.execution.mending import damage
 from opt.runs.damage import altered_files
 from opt.runs.front_table import make_console, number, print_front, print_front_so_far, say
 from opt.runs.journal import read

@@ -17,10 +17,10 @@ from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
-from opt.mending import mend
+from opt.execution.mending import mend
+from opt.execution.runner import Request
 from opt.problem.loading import load_problem_class
 from opt.processes.memory_limit import parse_bytes
-from opt.runner import Request
 from opt.runs.front_table import make_console, print_front
 from opt.runs.run import Run, load_run
 from opt.search.budget import Budget, parse_seconds

@@ -20,16 +20,16 @@ import pandas as pd
 from opt import study_file
 from opt.console.errors import UsageError
 from opt.console.names import check_name
+from opt.execution.mending import damage
+from opt.execution.runner import Request
+from opt.execution.trust import Recorded, check_code, function_digests
 from opt.files import atomic, csv_table
 from opt.files.locking import LockedFile, this_process
 from opt.files.new_folder import check_folder
 from opt.files.plain_file import read_json
-from opt.mending import damage
 from opt.problem.provenance import file_digest
-from opt.runner import Request
 from opt.runs.run import Run, load_run
 from opt.task import Task
-from opt.trust import Recorded, check_code, function_digests
 
 INDEX = "index.csv"
 FINISHED = "finished"
@@ -76,7 +76,7 @@ class Study:
 
         Raises:
             UsageError: The folder holds none, it cannot be read, a task has a name that leads elsewhere, or names
-                code that is not trusted (`opt.trust`).
+                code that is not trusted (`opt.execution.trust`).
         """
         content = study_file.read(path)
         if content.seal == "altered":

@@ -16,11 +16,11 @@ from opt.console.command import complain
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
+from opt.execution.runner import check_request
 from opt.files import atomic
 from opt.outcome import Outcome
 from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.problem.adapt import as_compression_problem
-from opt.runner import check_request
 from opt.runs.run import Run
 from opt.study import Study
 from opt.study_progress import StudyProgress

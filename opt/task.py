@@ -15,18 +15,18 @@ from opt.arguments import plain, reread
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import printable
+from opt.execution.mending import check_unaltered, damage, draw_again, is_only_plots
+from opt.execution.runner import Request, run_search
+from opt.execution.saved_start import start_from
+from opt.execution.trust import Code, check_code, recorded_by
 from opt.files.locking import wait_until_free
 from opt.files.new_folder import check_folder
-from opt.mending import check_unaltered, damage, draw_again, is_only_plots
 from opt.problem.adapt import as_compression_problem
 from opt.problem.hooks import reason_of as reason_and_place
 from opt.problem.loading import load_problem_class
 from opt.problem.user_code import guarded
-from opt.runner import Request, run_search
 from opt.runs.run import Run, load_run
-from opt.saved_start import start_from
 from opt.search.seeding import resolved
-from opt.trust import Code, check_code, recorded_by
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Task:
 
         Raises:
             UsageError: The run was started from Python, its manifest is altered, or it names code that is not
-                trusted (`opt.trust`).
+                trusted (`opt.execution.trust`).
         """
         check_unaltered(run)
         asked = run.manifest["problem"]
@@ -228,7 +228,7 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
 
     Raises:
         InUseError: Another process works on the run directory.
-        UsageError: As `opt.runner.run_search`.
+        UsageError: As `opt.execution.runner.run_search`.
     """
     check_folder(Path(task.out))
     unfinished = None

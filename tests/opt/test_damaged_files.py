@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import opt
-from opt.mending import damage
+from opt.execution.mending import damage
 from opt.runs import journal
 from opt.runs import manifest as manifests
 from opt.runs.run_check import check_run

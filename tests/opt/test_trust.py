@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import opt
-from opt.trust import Code, function_digests, named_functions
+from opt.execution.trust import Code, function_digests, named_functions
 
 ROOT = Path(__file__).parents[2]
 TASK = """
@@ -153,8 +153,8 @@ def test_problems_of_this_program_are_trusted_from_any_folder(place, tmp_path, s
     sys.path_importer_cache.clear()
     answer = solve(ROOT / "problems" / "cgp.py", "--problem.task", "weights", "--help")
     assert answer.code == 0
+    from opt.execution.trust import Recorded, check_code
     from opt.problem.provenance import file_digest
-    from opt.trust import Recorded, check_code
 
     file = ROOT / "problems" / "cgp.py"
     recorded = Recorded({"x": {"problem": file_digest(file)}})

@@ -15,10 +15,10 @@ from pymoo.problems import get_problem
 import opt
 from opt.algorithms import algorithms
 from opt.algorithms.interface.warm_start import Start, StartedSampling
+from opt.execution.saved_start import start_from
 from opt.fronts.archive import farthest_first
 from opt.problem.adapt import as_compression_problem
 from opt.runs.run_check import check_run
-from opt.saved_start import start_from
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.console.names import check_name
+from opt.execution.trust import Code, check_code, recorded_by
 from opt.runs.run import Run
-from opt.trust import Code, check_code, recorded_by
 
 if TYPE_CHECKING:
     from problems.masks import Masks
@@ -41,7 +41,7 @@ def problem_of(run: Run, *, trust: bool = False) -> Masks:
 
     Raises:
         UsageError: The run is of another problem, was made from Python without parameters on record, or names a
-            function that is not trusted (`opt.trust`).
+            function that is not trusted (`opt.execution.trust`).
     """
     from problems.masks import Masks
 

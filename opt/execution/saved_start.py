@@ -15,6 +15,7 @@ from pymoo.core.population import Population
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Source, Start
 from opt.console.errors import UsageError
+from opt.execution.trust import Code, check_code, recorded_by
 from opt.files import atomic
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem
@@ -28,7 +29,6 @@ from opt.search.engine import Search
 from opt.search.evaluation import EvaluationFailed
 from opt.search.scalarise import Scalariser
 from opt.search.search_state import State
-from opt.trust import Code, check_code, recorded_by
 
 FOLDER = "start"
 """Inside a run: the candidates that it began with."""

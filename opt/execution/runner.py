@@ -19,17 +19,18 @@ from opt.algorithms.interface.warm_start import Start, offering
 from opt.console.command import warn
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
+from opt.execution.mending import check_replayable, check_unaltered, draw
+from opt.execution.saved_start import save_start, saved_start
+from opt.execution.trust import Code, function_digests
 from opt.files import atomic
 from opt.files.locking import this_process
 from opt.fronts.archive import igd_plus
-from opt.mending import check_replayable, check_unaltered, draw
 from opt.problem import CompressionProblem
 from opt.problem.hooks import Complaints, HookError, exact_front_of, scalarise_of
 from opt.problem.provenance import check_unchanged, provenance
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.runs.front_files import write_front, write_references
 from opt.runs.run import Run, RunDirectory, load_run, now
-from opt.saved_start import save_start, saved_start
 from opt.search.budget import Budget
 from opt.search.engine import Search
 from opt.search.evaluation import CACHE_SIZE, EvaluationFailed
@@ -37,7 +38,6 @@ from opt.search.evaluation_process import check_apart
 from opt.search.progress import SearchProgress
 from opt.search.scalarise import Scalariser
 from opt.search.search_state import State
-from opt.trust import Code, function_digests
 
 TRACEBACK = "traceback.txt"
 """Where a run that the user's code ended keeps what a programmer wants to see."""

@@ -1,0 +1,1 @@
+"""Carrying out one run: start, resume, mend, finish; whether its code is still the same."""
