@@ -28,7 +28,7 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.compare import compare
-from opt.plot_attainment import attainment_surfaces
+from opt.plots.attainment import attainment_surfaces
 from opt.problem.provenance import versions
 from opt.runs.run import find_runs
 

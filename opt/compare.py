@@ -124,9 +124,9 @@ def write_comparison(verdict: Verdict, out: Path, *, command: str | None = None)
 
 def draw(verdict: Verdict) -> dict[str, Figure]:
     """Every picture, by the name of its file."""
-    from opt.plot_attainment import attainment_figure
     from opt.plot_comparison import box_figure, growth_figure, rank_figure
     from opt.plot_joint_front import joint_front_figure
+    from opt.plots.attainment import attainment_figure
 
     names = file_names([c.problem for c in verdict.comparisons])
     figures = {}

@@ -15,10 +15,10 @@ from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
 from opt.files import atomic
-from opt.plot_convergence import convergence_figure
-from opt.plot_front import front_figure
-from opt.plot_series import check_comparable, in_order, labels, series_of
-from opt.plot_trace import trace_figure
+from opt.plots.convergence import convergence_figure
+from opt.plots.front_picture import front_figure
+from opt.plots.series import check_comparable, in_order, labels, series_of
+from opt.plots.trace import trace_figure
 from opt.runs.damage import altered_files
 from opt.runs.run import Run, find_runs
 

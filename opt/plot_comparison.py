@@ -16,9 +16,9 @@ from matplotlib.patches import Patch
 
 from opt.comparison import Comparison
 from opt.growth import Trace
-from opt.plot_layout import few_ticks, legend_below
-from opt.plot_numbers import magnitude_of
-from opt.plot_series import LINES, MARKERS, PALETTE, LineStyle
+from opt.plots.axes_layout import few_ticks, legend_below
+from opt.plots.number_format import magnitude_of
+from opt.plots.series import LINES, MARKERS, PALETTE, LineStyle
 from opt.significance import ALPHA, RankTest
 
 GRID = 200

@@ -15,9 +15,9 @@ from matplotlib.path import Path as Outline
 
 from opt.comparison import Comparison
 from opt.plot_comparison import GroupStyle, pair_grid, styles
-from opt.plot_layout import helpful_scale, legend_below, wrapped
-from opt.plot_numbers import magnitude_of
-from opt.plot_stairs import draw_set
+from opt.plots.axes_layout import helpful_scale, legend_below, wrapped
+from opt.plots.number_format import magnitude_of
+from opt.plots.stairs import draw_set
 from opt.runs.front_files import EXACT_FRONT
 
 CROWDED = 300

@@ -17,7 +17,7 @@ from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
 from opt.files import atomic
-from opt.plot_series import PALETTE
+from opt.plots.series import PALETTE
 from opt.runs.front_files import EXACT_FRONT
 from opt.runs.run import Run, load_run
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte

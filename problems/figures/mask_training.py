@@ -19,8 +19,8 @@ from opt.console.picture import rendered
 from opt.console.ranges import EPOCHS, SEED, Range
 from opt.console.terminal import tell
 from opt.files import csv_table
-from opt.plot_layout import legend_below
-from opt.plot_series import PALETTE
+from opt.plots.axes_layout import legend_below
+from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks

@@ -17,7 +17,7 @@ from opt.console.options import OptionParser
 from opt.console.picture import rendered, without_formulas
 from opt.console.terminal import tell
 from opt.files import atomic, csv_table
-from opt.plot_series import PALETTE
+from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
 from problems.masks import Masks
 from problems.networks.masks.criterion_masks import check_criterion

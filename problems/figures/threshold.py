@@ -18,7 +18,7 @@ from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
 from opt.files import atomic
-from opt.plot_series import GREY, PALETTE
+from opt.plots.series import GREY, PALETTE
 from opt.runs.front_files import EXACT_FRONT, spread
 from opt.runs.run import Run, find_runs
 from problems.threshold import UNPRUNED, published_fitness

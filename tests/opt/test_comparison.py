@@ -13,7 +13,7 @@ import opt
 from opt.comparison import compare_runs, epsilon, joint_front, scale_of
 from opt.fronts.archive import hypervolume, igd_plus
 from opt.growth import Scale, trace_of
-from opt.plot_attainment import attainment_surfaces
+from opt.plots.attainment import attainment_surfaces
 from opt.search.recorded import feasible
 
 F1, F2 = opt.Objective("f1"), opt.Objective("f2")

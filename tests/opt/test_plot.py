@@ -13,9 +13,9 @@ from pymoo.problems import get_problem
 
 import opt
 from opt import plot
-from opt.plot_convergence import best_values, convergence_figure
-from opt.plot_front import front_figure, staircase
-from opt.plot_series import labels, series_of
+from opt.plots.convergence import best_values, convergence_figure
+from opt.plots.front_picture import front_figure, staircase
+from opt.plots.series import labels, series_of
 from opt.runs.run import Run
 
 

@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 import opt
 from opt.compare import compare, draw, write_comparison
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, normalised
-from opt.plot_convergence import convergence_figure
-from opt.plot_front import front_figure
-from opt.plot_layout import few_ticks
-from opt.plot_numbers import Magnitude, magnitude_of, short
-from opt.plot_series import series_of
-from opt.plot_trace import trace_figure
+from opt.plots.axes_layout import few_ticks
+from opt.plots.convergence import convergence_figure
+from opt.plots.front_picture import front_figure
+from opt.plots.number_format import Magnitude, magnitude_of, short
+from opt.plots.series import series_of
+from opt.plots.trace import trace_figure
 from opt.runs.front_files import spread
 from opt.runs.run import Run
 

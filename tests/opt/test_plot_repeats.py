@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from test_plot import Accurate, One, Pruned, assert_clean, entries, lines, panels
 
 import opt
-from opt.plot_convergence import Curve, convergence_figure, spread_over
-from opt.plot_front import front_figure
-from opt.plot_series import PALETTE, grouped, repeats, series_of
+from opt.plots.convergence import Curve, convergence_figure, spread_over
+from opt.plots.front_picture import front_figure
+from opt.plots.series import PALETTE, grouped, repeats, series_of
 from opt.runs.run import Run
 
 ALGORITHMS = ("nsga2", "ga", "sa", "random")

@@ -10,9 +10,9 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.figure import Figure
 
 import opt
-from opt.plot_front import front_figure
-from opt.plot_series import series_of
-from opt.plot_stairs import draw_set
+from opt.plots.front_picture import front_figure
+from opt.plots.series import series_of
+from opt.plots.stairs import draw_set
 
 SIGNS = list(itertools.product((1.0, -1.0), repeat=2))
 

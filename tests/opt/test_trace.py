@@ -14,7 +14,7 @@ import opt
 from opt import UsageError, show
 from opt.files.row_file import RowFile
 from opt.plot import write_plots
-from opt.plot_trace import trace_figure
+from opt.plots.trace import trace_figure
 from opt.runs.run import Run
 
 

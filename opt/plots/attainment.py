@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from opt.comparison import Comparison
 from opt.plot_comparison import pair_grid, styles
 from opt.plot_joint_front import ShownFronts
-from opt.plot_layout import legend_below, wrapped
-from opt.plot_series import LineStyle
+from opt.plots.axes_layout import legend_below, wrapped
+from opt.plots.series import LineStyle
 
 QUARTILES = (25.0, 50.0, 75.0)
 

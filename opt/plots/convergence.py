@@ -17,9 +17,9 @@ from matplotlib.patches import Patch
 
 from opt.console.errors import UsageError
 from opt.fronts.archive import hypervolume, nondominated
-from opt.plot_layout import few_ticks, legend_below, wrapped
-from opt.plot_numbers import Magnitude, magnitude_of
-from opt.plot_series import GREY, Series, group_label, grouped, subject
+from opt.plots.axes_layout import few_ticks, legend_below, wrapped
+from opt.plots.number_format import Magnitude, magnitude_of
+from opt.plots.series import GREY, Series, group_label, grouped, subject
 from opt.problem import Objective
 from opt.search.recorded import feasible
 

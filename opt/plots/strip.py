@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from opt.plot_layout import few_ticks, heading, legend_beside, legend_width, say_empty
-from opt.plot_references import references_of
-from opt.plot_series import (
+from opt.plots.axes_layout import few_ticks, heading, legend_beside, legend_width, say_empty
+from opt.plots.reference_markers import references_of
+from opt.plots.series import (
     GREY,
     Quantity,
     Series,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from opt.plot_layout import (
+from opt.plots.axes_layout import (
     LEGEND_LINE,
     LEGEND_SIZE,
     Scale,
@@ -22,11 +22,11 @@ from opt.plot_layout import (
     legend_width,
     say_empty,
 )
-from opt.plot_references import CROWDED, ReferenceSet, references_of
-from opt.plot_repeats import draw_repeats, repeats_handles
-from opt.plot_series import Quantity, Series, counted, finite, grouped, search_quantity, subject, test_quantity
-from opt.plot_stairs import draw_set, staircase
-from opt.plot_strip import strip_figure
+from opt.plots.reference_markers import CROWDED, ReferenceSet, references_of
+from opt.plots.repeats import draw_repeats, repeats_handles
+from opt.plots.series import Quantity, Series, counted, finite, grouped, search_quantity, subject, test_quantity
+from opt.plots.stairs import draw_set, staircase
+from opt.plots.strip import strip_figure
 
 __all__ = ["front_figure", "staircase"]
 

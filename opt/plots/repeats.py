@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.plot_attainment import attainment_surfaces, draw_surfaces
-from opt.plot_series import GREY, Series, group_label, grouped
-from opt.plot_stairs import staircase
+from opt.plots.attainment import attainment_surfaces, draw_surfaces
+from opt.plots.series import GREY, Series, group_label, grouped
+from opt.plots.stairs import staircase
 
 RANGE = (0.0, 50.0, 100.0)
 """Per cent of the runs that attain a surface: 0 is one of them, the best in each direction; 100 is all."""

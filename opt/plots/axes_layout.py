@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from opt.plot_numbers import ShortNumbers
-from opt.plot_series import Series
+from opt.plots.number_format import ShortNumbers
+from opt.plots.series import Series
 
 LEGEND_SIZE = 9
 LEGEND_LETTER = 0.075

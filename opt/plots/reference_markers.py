@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
-from opt.plot_series import Series
+from opt.plots.series import Series
 from opt.runs.front_files import EXACT_FRONT
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from opt.console.errors import UsageError
-from opt.plot_layout import few_ticks, legend_below, wrapped
-from opt.plot_numbers import magnitude_of
-from opt.plot_series import LINES, PALETTE, LineStyle, subject
+from opt.plots.axes_layout import few_ticks, legend_below, wrapped
+from opt.plots.number_format import magnitude_of
+from opt.plots.series import LINES, PALETTE, LineStyle, subject
 from opt.runs.run import Run
 
 VALUE, DISTANCE, TEMPERATURE, ACCEPTANCE = PALETTE[0], PALETTE[1], PALETTE[6], PALETTE[2]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from opt.console.errors import UsageError
-from opt.plot_numbers import PLAIN, Magnitude, magnitude_of
+from opt.plots.number_format import PLAIN, Magnitude, magnitude_of
 from opt.problem import Objective
 from opt.runs.run import Run
 
