@@ -10,10 +10,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from opt.comparability import check_field, doubts, same_objectives, usable_runs, value_of
-from opt.comparison import Comparison, compare_runs
-from opt.comparison_report import print_comparison, print_ranks
-from opt.comparison_tables import Tables, make_tables
+from opt.comparison.grouped_runs import Comparison, compare_runs
+from opt.comparison.report import print_comparison, print_ranks
+from opt.comparison.significance import RankTest
+from opt.comparison.tables import Tables, make_tables
+from opt.comparison.warnings_of_runs import check_field, doubts, same_objectives, usable_runs, value_of
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
@@ -22,7 +23,6 @@ from opt.console.terminal import printable
 from opt.files import atomic, csv_table
 from opt.runs.front_table import make_console, say
 from opt.runs.run import Run, find_runs
-from opt.significance import RankTest
 
 FOLDER = "comparison"
 DPI = 110
@@ -105,7 +105,7 @@ def write_comparison(verdict: Verdict, out: Path, *, command: str | None = None)
     Raises:
         UsageError: Nothing can be written there.
     """
-    from opt.compare_page import page
+    from opt.comparison.page import page
 
     pictures = {name: _png(figure) for name, figure in draw(verdict).items()}
     files = {"index.html": page(verdict, pictures, command=command).encode()}
@@ -124,8 +124,8 @@ def write_comparison(verdict: Verdict, out: Path, *, command: str | None = None)
 
 def draw(verdict: Verdict) -> dict[str, Figure]:
     """Every picture, by the name of its file."""
-    from opt.plot_comparison import box_figure, growth_figure, rank_figure
-    from opt.plot_joint_front import joint_front_figure
+    from opt.comparison.comparison_plots import box_figure, growth_figure, rank_figure
+    from opt.comparison.joint_front import joint_front_figure
     from opt.plots.attainment import attainment_figure
 
     names = file_names([c.problem for c in verdict.comparisons])

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.comparison import Comparison
-from opt.plot_comparison import pair_grid, styles
-from opt.plot_joint_front import ShownFronts
+from opt.comparison.comparison_plots import pair_grid, styles
+from opt.comparison.grouped_runs import Comparison
+from opt.comparison.joint_front import ShownFronts
 from opt.plots.axes_layout import legend_below, wrapped
 from opt.plots.series import LineStyle
 

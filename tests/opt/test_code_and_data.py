@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import opt
-from opt.comparability import doubts
+from opt.comparison.warnings_of_runs import doubts
 from opt.problem.provenance import file_digest
 
 

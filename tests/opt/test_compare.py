@@ -264,8 +264,8 @@ def test_equal_points_of_the_joint_front_belong_to_all_who_found_them(copied, tm
 
 
 def test_picture_of_the_joint_front_shows_shared_points_in_all_colours(copied):
-    from opt.plot_comparison import styles
-    from opt.plot_joint_front import joint_front_figure
+    from opt.comparison.comparison_plots import styles
+    from opt.comparison.joint_front import joint_front_figure
 
     shared_by(copied, "ga", "random")
     comparison = compare([r for r in find_runs([copied]) if r.manifest["algo"]["name"] != "nsga2"]).comparisons[0]
@@ -286,7 +286,7 @@ def test_picture_of_the_joint_front_shows_shared_points_in_all_colours(copied):
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 11])
 def test_slices_of_a_disc_fill_it(n):
-    from opt.plot_joint_front import slice_of
+    from opt.comparison.joint_front import slice_of
 
     angles = np.deg2rad(np.arange(0.5, 360))
     inside = np.array(
@@ -378,7 +378,7 @@ def test_file_names_are_plain_and_differ():
 
 
 def test_group_has_one_colour_on_every_problem(study):
-    from opt.plot_comparison import styles
+    from opt.comparison.comparison_plots import styles
 
     runs = [r for r in find_runs([study]) if r.path.name.startswith("zdt1") or r.manifest["algo"]["name"] != "nsga2"]
     dtlz2, zdt1 = compare(runs).comparisons

@@ -10,9 +10,9 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.comparison import compare_runs, epsilon, joint_front, scale_of
+from opt.comparison.grouped_runs import compare_runs, epsilon, joint_front, scale_of
+from opt.comparison.growth import Scale, trace_of
 from opt.fronts.archive import hypervolume, igd_plus
-from opt.growth import Scale, trace_of
 from opt.plots.attainment import attainment_surfaces
 from opt.search.recorded import feasible
 
@@ -141,7 +141,7 @@ def test_targets_are_found_exactly_between_samples(runs, samples, monkeypatch):
     scale = Scale(ideal=np.zeros(2), nadir=np.array([1.0, 6.0]), ref_point=np.array([1.1, 1.1]))
     whole = trace_of(runs[0], scale)
     targets = sorted({*whole.hypervolume, 0.5 * (whole.hypervolume[0] + whole.hypervolume[-1])})
-    monkeypatch.setattr("opt.growth.SAMPLES", samples)
+    monkeypatch.setattr("opt.comparison.growth.SAMPLES", samples)
     sparse = trace_of(runs[0], scale, targets)
     for target in targets:
         assert sparse.reaches(target) == whole.reaches(target)

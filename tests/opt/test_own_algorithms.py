@@ -13,7 +13,7 @@ from pymoo.core.population import Population
 import opt
 from opt import CompressionProblem, Objective
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
-from opt.comparability import doubts
+from opt.comparison.warnings_of_runs import doubts
 from opt.console.errors import UsageError
 from opt.runs.run_check import check_run
 

@@ -13,7 +13,7 @@ import sample_problems as samples
 from pymoo.problems import get_problem
 
 import opt
-from opt.comparability import doubts
+from opt.comparison.warnings_of_runs import doubts
 from opt.problem import provenance as module
 from opt.problem.adapt import as_compression_problem
 from opt.problem.provenance import arguments_digest, changes, provenance

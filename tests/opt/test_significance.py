@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from opt.significance import (
+from opt.comparison.significance import (
     RESAMPLES,
     SEED,
     PairTest,

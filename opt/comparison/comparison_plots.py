@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.comparison import Comparison
-from opt.growth import Trace
+from opt.comparison.grouped_runs import Comparison
+from opt.comparison.growth import Trace
+from opt.comparison.significance import ALPHA, RankTest
 from opt.plots.axes_layout import few_ticks, legend_below
 from opt.plots.number_format import magnitude_of
 from opt.plots.series import LINES, MARKERS, PALETTE, LineStyle
-from opt.significance import ALPHA, RankTest
 
 GRID = 200
 """Places on the x axis at which bands are computed."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt.comparison import Comparison, MeasuredRun
-from opt.significance import (
+from opt.comparison.grouped_runs import Comparison, MeasuredRun
+from opt.comparison.significance import (
     ALPHA,
     PairTest,
     RankTest,

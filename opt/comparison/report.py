@@ -9,10 +9,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from opt.comparison import Comparison
-from opt.comparison_tables import TESTED, Tables
+from opt.comparison.grouped_runs import Comparison
+from opt.comparison.significance import CONFIDENCE, RankTest
+from opt.comparison.tables import TESTED, Tables
 from opt.runs.front_table import number, say
-from opt.significance import CONFIDENCE, RankTest
 
 
 def print_comparison(comparison: Comparison, tables: Tables, console: Console) -> None:

@@ -11,9 +11,9 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from opt.comparison.growth import Scale, Trace, trace_of, uncollected
 from opt.console.errors import UsageError
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, nondominated
-from opt.growth import Scale, Trace, trace_of, uncollected
 from opt.problem import Objective
 from opt.runs.front_files import EXACT_FRONT, spread
 from opt.runs.run import Run

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from opt.comparison import Comparison, MeasuredRun
-from opt.comparison_report import method
+from opt.comparison.comparison_plots import styles
+from opt.comparison.grouped_runs import Comparison, MeasuredRun
+from opt.comparison.report import method
 from opt.console.terminal import printable
-from opt.plot_comparison import styles
 from opt.runs.front_files import spread
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Runs compared: groups, indicators, significance, warnings, tables, pictures and the page."""
