@@ -18,11 +18,11 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec
-from opt.cluster import JobSettings
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import OPTIONS, SEED, check_option, check_words
 from opt.files.yaml_file import read_yaml
 from opt.search.seeding import SAME_AS_RUN, is_seed, with_same_as_run
+from opt.studies.cluster import JobSettings
 
 USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
 FLAGS = (

@@ -25,8 +25,8 @@ from opt.runs.journal import read
 from opt.runs.run import Run, list_runs, load_run, run_directories
 from opt.runs.run_check import Finding, check_run
 from opt.search.progress import duration
-from opt.study import Study, is_study
-from opt.study_check import check_study
+from opt.studies.study import Study, is_study
+from opt.studies.study_check import check_study
 
 
 def main(argv: Sequence[str]) -> int:

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from opt.algorithms import algorithms, find_algorithm
 from opt.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
-from opt.cluster import JobSettings, job_script
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
@@ -25,10 +24,11 @@ from opt.runs.front_table import make_console, print_front
 from opt.runs.run import Run, load_run
 from opt.search.budget import Budget, parse_seconds
 from opt.search.progress import duration
-from opt.study import Study, is_study
-from opt.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
-from opt.task import Task, run_task
+from opt.studies.cluster import JobSettings, job_script
+from opt.studies.study import Study, is_study
+from opt.studies.study_run import EXIT_STOPPED, Means, run_study, study_folder
+from opt.studies.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
+from opt.studies.task import Task, run_task
 
 # options of a sweep that --resume STUDY takes
 _MEANS = ("jobs", "quiet", "backend", "scheduler", "cluster", "task-time", "task-memory")

@@ -116,9 +116,9 @@ def _work(folder: Path, seed: int, start: int, end: int) -> None:
     import command_lines
 
     _limit_memory()
-    import opt.cluster
+    import opt.studies.cluster
 
-    opt.cluster.CONNECT_SECONDS = 0.2
+    opt.studies.cluster.CONNECT_SECONDS = 0.2
     pool = json.loads((folder / "places.json").read_text())
     report = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints past sys.stdout must not mix with the outcomes

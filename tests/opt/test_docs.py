@@ -10,7 +10,7 @@ import pytest
 
 from opt.arguments import scan
 from opt.runs.run import list_runs
-from opt.sweep import parsed, settings_of_command, settings_of_study
+from opt.studies.sweep import parsed, settings_of_command, settings_of_study
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

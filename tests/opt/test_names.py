@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 import opt
 from opt.console.names import check_name
-from opt.study import Study
+from opt.studies.study import Study
 from tests.sample_problems import Slope
 
 BAD = ["../../x", "/tmp/x", "", ".", "..", ".tasks", "a/b", "a\0b", "x" * 300, "é" * 150, "\ud800", None, 7, ["x"]]
@@ -27,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def study(tmp_path_factory):
     """A study of two runs that are not finished."""
     from opt.execution.runner import Request
-    from opt.task import Task
+    from opt.studies.task import Task
 
     folder = tmp_path_factory.mktemp("study") / "a" / "b" / "study"
     target = str(Path(__file__).parents[1] / "sample_problems.py") + ":Slope"
@@ -90,7 +90,7 @@ def test_a_study_as_it_was_written_opens(study):
 
 @pytest.mark.parametrize("name", ["\u00e4" * 100, ".hidden", "\udcff", "a b;c"])
 def test_the_names_that_a_study_gives_are_such_as_it_takes(name, tmp_path):
-    from opt.task import Task
+    from opt.studies.task import Task
 
     file = tmp_path / f"{name}.py"
     shutil.copy(Path(__file__).parents[1] / "sample_problems.py", file)

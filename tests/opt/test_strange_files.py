@@ -14,10 +14,10 @@ import opt
 from opt import UsageError, show
 from opt.compare import main as compare_main
 from opt.console.command import execute
-from opt.isolated import run_isolated
 from opt.plot import main as plot_main
 from opt.solve import main as solve_main
-from opt.task import Task
+from opt.studies.isolated import run_isolated
+from opt.studies.task import Task
 from tests.sample_problems import Slope
 
 ROOT = Path(__file__).parents[2]

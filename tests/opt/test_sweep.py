@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from opt.sweep import algorithm_names, settings_of_command, settings_of_study
+from opt.studies.sweep import algorithm_names, settings_of_command, settings_of_study
 
 TASK = """
 from typing import Literal

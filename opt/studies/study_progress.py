@@ -15,7 +15,7 @@ from opt.console.wording import some
 from opt.files.plain_file import check_regular
 from opt.runs.run import Run
 from opt.search.progress import duration
-from opt.task import Task
+from opt.studies.task import Task
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 30.0

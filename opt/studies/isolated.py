@@ -1,4 +1,4 @@
-"""python -m opt.isolated PARENT: one task in a process of its own, under limits of time and memory.
+"""python -m opt.studies.isolated PARENT: one task in a process of its own, under limits of time and memory.
 
 PARENT is the id of the process that waits for it, and with which it ends. Reads `{"task": ..., "stop_file": ...,
 "n_bytes": ...}` on stdin and writes the outcome as the last line of stdout. A process that dies, whatever of, is an
@@ -21,7 +21,7 @@ from opt.processes.child_process import end_with, how_it_ended
 from opt.processes.memory_limit import limit_memory
 from opt.runs.run import load_run, record_failure
 from opt.search.progress import duration
-from opt.task import Task, run_task
+from opt.studies.task import Task, run_task
 
 GRACE_SECONDS = 20.0
 """A run past its time has so long to end its batch and save its front before it is killed."""
@@ -57,7 +57,7 @@ def run_isolated(
         "is_forced": is_forced,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "opt.isolated", str(os.getpid())],
+        [sys.executable, "-m", "opt.studies.isolated", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

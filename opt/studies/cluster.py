@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from opt.console.errors import UsageError
-from opt.outcome import Outcome
+from opt.studies.outcome import Outcome
 
 EXTRA = "pip install 'opt-compress[dask]'"
 CONNECT_SECONDS = 10.0

@@ -18,16 +18,16 @@ from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
 
-from opt.cluster import workers_backend
 from opt.console.errors import UsageError
 from opt.files import atomic
 from opt.files.locking import InUseError
-from opt.isolated import run_isolated
-from opt.outcome import Outcome
 from opt.processes.child_process import end_with
 from opt.processes.stop_signals import GivenUpError, in_main_thread, on_stop_signals
 from opt.runs.run import Run, load_run, record_failure
-from opt.task import Task, run_task
+from opt.studies.cluster import workers_backend
+from opt.studies.isolated import run_isolated
+from opt.studies.outcome import Outcome
+from opt.studies.task import Task, run_task
 
 MOST_DEATHS = 3
 """A task whose process died so often is not begun once more; a Dask scheduler gives a task up after one death more."""

@@ -12,7 +12,7 @@ from opt.files import atomic, sealed
 from opt.files.plain_file import check_regular
 from opt.runs.manifest import request_fault
 from opt.runs.run import now
-from opt.task import Task
+from opt.studies.task import Task
 
 NAME = "study.json"
 FORMAT = "opt-study"

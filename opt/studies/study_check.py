@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from opt import study_file
 from opt.console.errors import UsageError
 from opt.files import atomic
 from opt.runs.run_check import Finding
 from opt.runs.run_tables import read_table
-from opt.study import FINISHED, INDEX, Study
+from opt.studies import study_file
+from opt.studies.study import FINISHED, INDEX, Study
 
 _MOVING = {"status", "reason", "n_gen", "n_eval", "seconds", "hypervolume", "n_solutions"}
 """Columns that change while runs are under way; the rest is as it was asked."""

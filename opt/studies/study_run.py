@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opt.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
 from opt.console.command import complain
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
 from opt.execution.runner import check_request
 from opt.files import atomic
-from opt.outcome import Outcome
-from opt.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.problem.adapt import as_compression_problem
 from opt.runs.run import Run
-from opt.study import Study
-from opt.study_progress import StudyProgress
-from opt.task import Task, build_problem
+from opt.studies.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
+from opt.studies.outcome import Outcome
+from opt.studies.parallel import PATIENCE_SECONDS, Execution, run_tasks
+from opt.studies.study import Study
+from opt.studies.study_progress import StudyProgress
+from opt.studies.task import Task, build_problem
 
 QUEUE_SECONDS = 7 * 24 * 3600.0
 """A batch system may let its jobs wait so long for a machine."""

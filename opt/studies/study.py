@@ -17,7 +17,6 @@ from typing import Any
 
 import pandas as pd
 
-from opt import study_file
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.execution.mending import damage
@@ -29,7 +28,8 @@ from opt.files.new_folder import check_folder
 from opt.files.plain_file import read_json
 from opt.problem.provenance import file_digest
 from opt.runs.run import Run, load_run
-from opt.task import Task
+from opt.studies import study_file
+from opt.studies.task import Task
 
 INDEX = "index.csv"
 FINISHED = "finished"

@@ -1,0 +1,1 @@
+"""Many runs: sweeps, tasks, workers, a process each, clusters."""
