@@ -11,13 +11,13 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 from opt.algorithms import algorithms, find_algorithm
-from opt.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
 from opt.execution.mending import mend
 from opt.execution.runner import Request
+from opt.flags.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
 from opt.problem.loading import load_problem_class
 from opt.processes.memory_limit import parse_bytes
 from opt.runs.front_table import make_console, print_front

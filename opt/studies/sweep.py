@@ -30,10 +30,10 @@ from jsonargparse import ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
-from opt.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of, parse
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import OPTIONS, check_option
 from opt.files.yaml_file import read_yaml
+from opt.flags.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of, parse
 from opt.problem.loading import load_problem_class
 from opt.studies.cluster import JobSettings
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from opt.arguments import plain, reread
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import printable
@@ -21,6 +20,7 @@ from opt.execution.saved_start import start_from
 from opt.execution.trust import Code, check_code, recorded_by
 from opt.files.locking import wait_until_free
 from opt.files.new_folder import check_folder
+from opt.flags.arguments import plain, reread
 from opt.problem.adapt import as_compression_problem
 from opt.problem.hooks import reason_of as reason_and_place
 from opt.problem.loading import load_problem_class

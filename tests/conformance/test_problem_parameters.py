@@ -9,8 +9,8 @@ from typing import Any, Union, get_args, get_origin
 
 import pytest
 
-from opt.arguments import parameters_of
 from opt.console.errors import UsageError
+from opt.flags.arguments import parameters_of
 from opt.problem.loading import load_problem_class
 
 FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob("*.py") if not p.name.startswith("_"))

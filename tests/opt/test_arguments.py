@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from opt import load_run
-from opt.arguments import scan
+from opt.flags.arguments import scan
 
 TASK = '''
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Flags of the command line, made from signatures and docstrings."""
