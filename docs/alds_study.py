@@ -26,9 +26,9 @@ from torch import nn
 
 import opt
 from problems.alds import ALDS
+from problems.data.data import Dataset, load_dataset
 from problems.figures.alds import differences_table, draw_amounts, draw_trade_off, results_table
 from problems.networks.checkpoints import load_weights, save_network
-from problems.networks.data import Dataset, load_dataset
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Size
 from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from opt import CompressionProblem, Objective, minimise
-from problems.networks.data import load_dataset
+from problems.data.data import load_dataset
 from problems.networks.parents import trained_parent
 from problems.networks.training import evaluate
 

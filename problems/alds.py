@@ -15,8 +15,8 @@ from opt.console.errors import UsageError
 from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
 from opt.runs.front_files import EXACT_FRONT
+from problems.data.data import Dataset, Split, load_dataset
 from problems.networks.checkpoints import load_weights
-from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size

@@ -32,8 +32,8 @@ from problems.circuits.network import NetworkName, int8_network
 from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import TaskName, build_task
+from problems.data.data import Dataset, load_dataset
 from problems.networks.classification import classification
-from problems.networks.data import Dataset, load_dataset
 from problems.networks.quantised import int8_weights, put_back
 
 ErrorName = Literal["se", "mse", "ae", "mae"]

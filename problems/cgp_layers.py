@@ -20,8 +20,8 @@ from problems.circuits.energy import memory_pj_per_byte
 from problems.circuits.grid import GRID_SIDE, WEIGHT_ERROR, cost_table, function_set
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
 from problems.circuits.network import NetworkName, int8_network
+from problems.data.data import Dataset, load_dataset
 from problems.networks.classification import classification
-from problems.networks.data import Dataset, load_dataset
 from problems.networks.prunable import prunable_layers, select_layers
 from problems.networks.quantised import int8_weights, put_back
 from problems.networks.staged import StagedNetwork

@@ -25,6 +25,8 @@ from operators.networks import (
 from opt.console.errors import UsageError
 from opt.console.ranges import EPOCHS, SEED, SHARE, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
+from problems.data.data import Dataset, Split, load_dataset
+from problems.data.sources import in_home
 from problems.networks.batch import (
     ImageTable,
     LeastSquaresRefit,
@@ -38,10 +40,8 @@ from problems.networks.batch import (
     inherited,
 )
 from problems.networks.cost import count
-from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.models import FullyConnected, layer_names, load_fully_connected
 from problems.networks.parents import trained_parent
-from problems.networks.sources import in_home
 from problems.networks.training import train
 
 Size = Literal["parameters", "width", "macs", "bytes"]

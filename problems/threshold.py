@@ -36,7 +36,7 @@ from opt.problem import (
 )
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
-from problems.networks.data import Dataset, Split, load_dataset
+from problems.data.data import Dataset, Split, load_dataset
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.prunable import prunable_layers, select_layers
 from problems.networks.sparse import SUFFIX, sparse_bytes

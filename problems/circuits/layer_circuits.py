@@ -16,9 +16,9 @@ from opt.console.errors import UsageError
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.grid import circuit_grid
 from problems.circuits.tasks import N_FIRST, Task, build_task
+from problems.data.sources import cache_folder
 from problems.networks.checkpoints import write_whole
 from problems.networks.quantised import Int8Weight
-from problems.networks.sources import cache_folder
 
 # Part of the key of every kept circuit: raise it when the search changes what it finds.
 _VERSION = 1

@@ -8,8 +8,8 @@ from torch import nn
 
 from opt.console.errors import UsageError
 from opt.console.ranges import EPOCHS, Range, check_ranges
+from problems.data.data import Dataset
 from problems.networks.checkpoints import load_weights
-from problems.networks.data import Dataset
 from problems.networks.lenet5 import LeNet5
 from problems.networks.mobilenet import MobileNetV2
 from problems.networks.own_model import build_own_model, check_answers

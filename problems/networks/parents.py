@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 from torch import nn
 
 from opt.console.errors import UsageError
+from problems.data.data import Dataset, Split
+from problems.data.sources import cache_folder
 from problems.networks.checkpoints import load_metadata, load_weights, save_network
-from problems.networks.data import Dataset, Split
 from problems.networks.lenet5 import LeNet5
 from problems.networks.mobilenet import MobileNetV2
 from problems.networks.models import FullyConnected
 from problems.networks.quantised import train_quantised
 from problems.networks.snowfall import Snowfall
-from problems.networks.sources import cache_folder
 from problems.networks.training import History, evaluate, train
 
 Network = TypeVar("Network", bound=nn.Module)

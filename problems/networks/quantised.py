@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from problems.networks.data import Split
+from problems.data.data import Split
 from problems.networks.prunable import prunable_layers
 from problems.networks.training import History, train
 

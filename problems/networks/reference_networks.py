@@ -10,11 +10,11 @@ from pathlib import Path
 from torch import nn
 
 from opt.console.errors import UsageError, nearest
+from problems.data.data import Dataset
+from problems.data.preparation import channel_statistics
 from problems.networks.checkpoints import save_network
-from problems.networks.data import Dataset
 from problems.networks.lenet_padded import PaddedLeNet5
 from problems.networks.parents import kept_network
-from problems.networks.preparation import channel_statistics
 from problems.networks.resnet import ResNet
 from problems.networks.schedule import Schedule
 from problems.networks.sgd import Precision, train_sgd

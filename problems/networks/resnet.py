@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from problems.data.preparation import Prepare, padded_size
 from problems.networks.initial_weights import draw_weights
-from problems.networks.preparation import Prepare, padded_size
 
 
 class ResNet(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from problems.networks.data import Split
+from problems.data.data import Split
 from problems.networks.schedule import Schedule
 from problems.networks.training import Epoch, one_thread
 

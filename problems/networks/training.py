@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from problems.networks.data import Split
+from problems.data.data import Split
 
 
 @dataclasses.dataclass(frozen=True)

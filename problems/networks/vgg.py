@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from problems.data.preparation import Prepare, padded_size
 from problems.networks.initial_weights import draw_weights
-from problems.networks.preparation import Prepare, padded_size
 
 
 class SmallVGG(nn.Module):

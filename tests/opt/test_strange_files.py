@@ -121,7 +121,7 @@ def test_compare_is_to_write_to_such_a_folder(kind, strange, refused, run):
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_and_checkpoints_of_such_a_path(kind, strange, refused, monkeypatch):
     pytest.importorskip("torch")
-    monkeypatch.setattr("problems.networks.sources._fetch", _no_network)
+    monkeypatch.setattr("problems.data.sources._fetch", _no_network)
     path = strange(kind)
     assert (
         "data" in refused(solve_main, ROOT / "problems" / "ecomp.py", *SMALL, "--problem.data", path)

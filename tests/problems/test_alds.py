@@ -15,9 +15,9 @@ from opt.console.errors import UsageError
 from opt.fronts.archive import nondominated
 from opt.runs.front_files import EXACT_FRONT
 from problems.alds import ALDS, UNCOMPRESSED
-from problems.networks.cifar import FOLDER as CIFAR_FOLDER
-from problems.networks.cifar import TEST_FILES, TRAIN_FILES
-from problems.networks.data import load_dataset
+from problems.data.cifar import FOLDER as CIFAR_FOLDER
+from problems.data.cifar import TEST_FILES, TRAIN_FILES
+from problems.data.data import load_dataset
 from problems.networks.lowrank import prune_retrain
 from problems.networks.lowrank.algorithms import read_budgets
 from problems.networks.lowrank.materialise import load_decomposed, load_reference, n_parameters

@@ -9,9 +9,9 @@ from safetensors.numpy import load, save
 
 from operators.networks import AlignedCrossover, BlockCrossover, NetworkGenome, WeightNoise, as_population
 from opt.console.errors import UsageError
+from problems.data.data import load_dataset
 from problems.ecomp import EComp
 from problems.networks.batch import greedy_rankings
-from problems.networks.data import load_dataset
 from problems.networks.models import FullyConnected, save_fully_connected
 from problems.networks.refit import SequentialRefit
 from problems.networks.similarity import GaussianSimilarity

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from problems.networks.data import Split
+from problems.data.data import Split
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Choice, Size
 from problems.networks.lowrank.heuristic import PublishedHeuristic

@@ -25,9 +25,9 @@ from opt.console.errors import UsageError, nearest
 from opt.console.options import OptionParser
 from opt.console.ranges import COUNT, SEED, Range
 from opt.console.terminal import tell
+from problems.data.data import Dataset, Split, load_dataset
 from problems.figures.alds import draw_trade_off
 from problems.networks.checkpoints import load_weights, save_network
-from problems.networks.data import Dataset, Split, load_dataset
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES
 from problems.networks.lowrank.materialise import load_reference

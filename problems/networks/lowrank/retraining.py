@@ -8,7 +8,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from problems.networks.data import Split
+from problems.data.data import Split
 from problems.networks.lowrank.composed import to_composed, to_pairs
 from problems.networks.lowrank.network import Decomposition
 from problems.networks.schedule import Schedule

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from opt.console.errors import UsageError
+from problems.data.sources import cache_folder
 from problems.networks.checkpoints import write_whole
 from problems.networks.lowrank.layers import Layer, Scheme, sliced, unfold
-from problems.networks.sources import cache_folder
 
 Measure = Literal["spectral", "spectral-sqrt", "residual", "frobenius", "nuclear", "data"]
 WEIGHT_MEASURES: tuple[Measure, ...] = ("spectral", "spectral-sqrt", "residual", "frobenius", "nuclear")

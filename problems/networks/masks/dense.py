@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from operators.masks.genome import MaskGenome
-from problems.networks.data import Split
+from problems.data.data import Split
 from problems.networks.masks.exact import Derivative, ExactNetwork
 from problems.networks.models import FullyConnected
 

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from operators.masks.genome import MaskGenome
-from problems.networks.data import Split
+from problems.data.data import Split
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.exact import Derivative
 from problems.networks.masks.space import MaskSpace, with_masks

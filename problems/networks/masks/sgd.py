@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.data.data import Split
 from problems.networks.checkpoints import read_safetensors, write_whole
-from problems.networks.data import Split
 from problems.networks.schedule import Schedule
 from problems.networks.training import evaluate, one_thread
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from problems.networks.data import Dataset, Split
+from problems.data.data import Dataset, Split
 from problems.networks.masks.architectures import draw_weights
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.sgd import Dropped, Trained, train_masked

@@ -12,11 +12,11 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.data.data import Dataset
+from problems.data.sources import cache_folder
 from problems.networks.checkpoints import read_safetensors, write_whole
-from problems.networks.data import Dataset
 from problems.networks.masks.sgd import train_masked
 from problems.networks.schedule import Schedule
-from problems.networks.sources import cache_folder
 
 # Part of the key of every kept trajectory: raise it when training changes what it makes.
 _VERSION = 1

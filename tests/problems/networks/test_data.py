@@ -8,9 +8,9 @@ import requests
 import torch
 
 from opt.console.errors import UsageError
-from problems.networks.cifar import FOLDER, RECORD_BYTES, TEST_FILES, TRAIN_FILES, read_cifar_batch
-from problems.networks.data import DATASETS, load_dataset
-from problems.networks.idx import read_idx
+from problems.data.cifar import FOLDER, RECORD_BYTES, TEST_FILES, TRAIN_FILES, read_cifar_batch
+from problems.data.data import DATASETS, load_dataset
+from problems.data.idx import read_idx
 
 IDX_CODE = {"u1": 0x08, "i4": 0x0C, "f4": 0x0D}
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

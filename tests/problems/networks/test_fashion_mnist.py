@@ -3,7 +3,7 @@
 import pytest
 
 from opt.console.errors import UsageError
-from problems.networks.data import load_dataset
+from problems.data.data import load_dataset
 from problems.networks.parents import trained_parent
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from problems.data.data import load_dataset
 from problems.networks.classification import classification
-from problems.networks.data import load_dataset
 from problems.networks.lenet5 import LeNet5
 from problems.networks.mobilenet import MobileNetV2
 from problems.networks.parents import trained_lenet5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from problems.networks.data import load_dataset
+from problems.data.data import load_dataset
 from problems.networks.parents import trained_snowfall
 from problems.networks.snowfall import Snowfall
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from opt import UsageError
-from problems.networks import cifar, idx
-from problems.networks.data import load_dataset
-from problems.networks.idx import read_idx
+from problems.data import cifar, idx
+from problems.data.data import load_dataset
+from problems.data.idx import read_idx
 
 
 def header(kind: int, *shape: int, n_dims: int | None = None) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from problems.networks.data import load_dataset
+from problems.data.data import load_dataset
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.composed import to_composed
 from problems.networks.lowrank.filters import filter_thresholding

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from opt.console.errors import UsageError
-from problems.networks.data import load_dataset
+from problems.data.data import load_dataset
 from problems.networks.masks.architectures import build_architecture
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.criteria import MASK_CRITERIA, filter_scores

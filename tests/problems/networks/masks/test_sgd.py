@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opt.console.errors import UsageError
-from problems.networks.data import load_dataset
+from problems.data.data import load_dataset
 from problems.networks.masks.architectures import build_architecture
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.sgd import train_masked

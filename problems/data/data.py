@@ -14,9 +14,9 @@ from torch import Tensor
 
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import SEED
-from problems.networks import cifar
-from problems.networks.idx import read_idx
-from problems.networks.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder
+from problems.data import cifar
+from problems.data.idx import read_idx
+from problems.data.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder
 
 DATASETS = ("digits", *IDX_SOURCES, "cifar10")
 """Names that `load_dataset` knows; anything else is a folder of IDX files."""

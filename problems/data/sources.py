@@ -12,7 +12,7 @@ import pooch
 import requests
 
 from opt.console.errors import UsageError
-from problems.networks import cifar
+from problems.data import cifar
 
 DATA_DIR_VARIABLE = "OPT_DATA_DIR"
 """Environment variable with the folder of data sets; a folder per data set inside it, or the files themselves."""

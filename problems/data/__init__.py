@@ -1,0 +1,1 @@
+"""Data sets: the embedded digits, standard files in a folder, downloads with a checksum."""
