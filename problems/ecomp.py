@@ -27,6 +27,7 @@ from opt.console.ranges import EPOCHS, SEED, SHARE, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split, load_dataset
 from problems.data.sources import in_home
+from problems.networks.architectures.fully_connected import FullyConnected, layer_names, load_fully_connected
 from problems.networks.batch import (
     ImageTable,
     LeastSquaresRefit,
@@ -40,7 +41,6 @@ from problems.networks.batch import (
     inherited,
 )
 from problems.networks.cost import count
-from problems.networks.models import FullyConnected, layer_names, load_fully_connected
 from problems.networks.parents import trained_parent
 from problems.networks.training import train
 

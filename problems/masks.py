@@ -28,8 +28,8 @@ from opt.console.errors import UsageError
 from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split, load_dataset
+from problems.networks.architectures.lottery_networks import Init, build_architecture
 from problems.networks.checkpoints import load_weights
-from problems.networks.masks.architectures import Init, build_architecture
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
 from problems.networks.masks.dense import MaskedDense, dense_layers

@@ -9,9 +9,9 @@ from torch import nn
 from opt.console.errors import UsageError
 from opt.console.ranges import EPOCHS, Range, check_ranges
 from problems.data.data import Dataset
+from problems.networks.architectures.lenet5 import LeNet5
+from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.checkpoints import load_weights
-from problems.networks.lenet5 import LeNet5
-from problems.networks.mobilenet import MobileNetV2
 from problems.networks.own_model import build_own_model, check_answers
 from problems.networks.parents import trained_lenet5, trained_mobilenet
 from problems.networks.prunable import prunable_layers

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from opt.problem.loading import load_object
 from problems.data.data import Dataset
+from problems.networks.architectures.snowfall import Snowfall
 from problems.networks.checkpoints import load_weights
 from problems.networks.parents import trained_snowfall
-from problems.networks.snowfall import Snowfall
 from problems.networks.training import train
 
 

@@ -15,12 +15,12 @@ from torch import nn
 from opt.console.errors import UsageError
 from problems.data.data import Dataset, Split
 from problems.data.sources import cache_folder
+from problems.networks.architectures.fully_connected import FullyConnected
+from problems.networks.architectures.lenet5 import LeNet5
+from problems.networks.architectures.mobilenet import MobileNetV2
+from problems.networks.architectures.snowfall import Snowfall
 from problems.networks.checkpoints import load_metadata, load_weights, save_network
-from problems.networks.lenet5 import LeNet5
-from problems.networks.mobilenet import MobileNetV2
-from problems.networks.models import FullyConnected
 from problems.networks.quantised import train_quantised
-from problems.networks.snowfall import Snowfall
 from problems.networks.training import History, evaluate, train
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from opt.console.errors import UsageError, nearest
-from problems.networks.models import FullyConnected
+from problems.networks.architectures.fully_connected import FullyConnected
 
 SCORES = ("l1", "l2", "outgoing", "activation", "random")
 """Kinds of neuron scores, by name."""

@@ -12,13 +12,13 @@ from torch import nn
 from opt.console.errors import UsageError, nearest
 from problems.data.data import Dataset
 from problems.data.preparation import channel_statistics
+from problems.networks.architectures.lenet_padded import PaddedLeNet5
+from problems.networks.architectures.resnet import ResNet
+from problems.networks.architectures.vgg import SmallVGG
 from problems.networks.checkpoints import save_network
-from problems.networks.lenet_padded import PaddedLeNet5
 from problems.networks.parents import kept_network
-from problems.networks.resnet import ResNet
 from problems.networks.schedule import Schedule
 from problems.networks.sgd import Precision, train_sgd
-from problems.networks.vgg import SmallVGG
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}
 """Classes by the name on the command line."""

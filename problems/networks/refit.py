@@ -10,7 +10,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from problems.networks.models import FullyConnected
+from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.pruning import prune_arrays
 
 

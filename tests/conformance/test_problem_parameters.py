@@ -48,7 +48,10 @@ def no_training(monkeypatch):
     def refuse(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("work began before the number was looked at")
 
-    for name in ("problems.networks.parents.kept_network", "problems.networks.masks.architectures.build_architecture"):
+    for name in (
+        "problems.networks.parents.kept_network",
+        "problems.networks.architectures.lottery_networks.build_architecture",
+    ):
         monkeypatch.setattr(name, refuse)
 
 

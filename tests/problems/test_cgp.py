@@ -28,8 +28,8 @@ from problems.circuits.collapse import CollapsedTask
 from problems.circuits.saved import saved_genome
 from problems.circuits.strategy import _is_kept
 from problems.circuits.tasks import Place, WeightData
+from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.checkpoints import save_network
-from problems.networks.mobilenet import MobileNetV2
 from problems.networks.quantised import int8_weights
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ from operators.networks import AlignedCrossover, BlockCrossover, NetworkGenome, 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
 from problems.ecomp import EComp
+from problems.networks.architectures.fully_connected import FullyConnected, save_fully_connected
 from problems.networks.batch import greedy_rankings
-from problems.networks.models import FullyConnected, save_fully_connected
 from problems.networks.refit import SequentialRefit
 from problems.networks.similarity import GaussianSimilarity
 from problems.networks.training import evaluate, train

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from problems.data.data import Dataset, Split
-from problems.networks.masks.architectures import draw_weights
+from problems.networks.architectures.lottery_networks import draw_weights
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.sgd import Dropped, Trained, train_masked
 from problems.networks.masks.space import MaskSpace, with_masks, with_signed_constants

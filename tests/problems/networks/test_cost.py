@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.cost import count
-from problems.networks.models import FullyConnected
 
 
 def test_count_agrees_with_the_network_itself():

@@ -4,8 +4,8 @@ import safetensors.numpy
 import torch
 
 from opt.console.errors import UsageError
+from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected, save_fully_connected
 from problems.networks.checkpoints import load_metadata
-from problems.networks.models import FullyConnected, load_fully_connected, save_fully_connected
 
 
 def test_fully_connected_has_the_published_names_and_shapes():

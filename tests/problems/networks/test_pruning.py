@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from opt.console.errors import UsageError
-from problems.networks.models import FullyConnected
+from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
 
 

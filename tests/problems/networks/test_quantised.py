@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from problems.data.data import load_dataset
+from problems.networks.architectures.lenet5 import LeNet5
+from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.classification import classification
-from problems.networks.lenet5 import LeNet5
-from problems.networks.mobilenet import MobileNetV2
 from problems.networks.parents import trained_lenet5
 from problems.networks.prunable import prunable_layers
 from problems.networks.quantised import (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from problems.networks.models import FullyConnected
+from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.pruning import prune
 from problems.networks.refit import SequentialRefit, accumulate_moments, solve, solve_many
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from problems.data.data import load_dataset
+from problems.networks.architectures.snowfall import Snowfall
 from problems.networks.parents import trained_snowfall
-from problems.networks.snowfall import Snowfall
 
 
 def n_parameters(model):

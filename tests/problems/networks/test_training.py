@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from problems.data.data import load_dataset
-from problems.networks.models import FullyConnected, load_fully_connected
+from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
 from problems.networks.parents import trained_parent
 from problems.networks.training import evaluate, train
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from problems.networks.initial_weights import draw_weights
+from problems.networks.architectures.initial_weights import draw_weights
 from problems.networks.lowrank.network import DecomposableNetwork
 
 

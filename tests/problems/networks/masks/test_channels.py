@@ -10,7 +10,7 @@ from torch import nn
 from operators.masks import MaskGenome
 from opt.console.errors import UsageError
 from problems.data.data import Split
-from problems.networks.masks.architectures import ARCHITECTURES, build_architecture
+from problems.networks.architectures.lottery_networks import ARCHITECTURES, build_architecture
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.graph import MaskedGraph, settle_norms
 from problems.networks.masks.space import WeightSpace, with_masks

@@ -11,7 +11,7 @@ from torch import nn
 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
-from problems.networks.masks.architectures import build_architecture
+from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.criteria import MASK_CRITERIA, filter_scores
 from problems.networks.masks.criterion_masks import CRITERIA, CriterionMasks

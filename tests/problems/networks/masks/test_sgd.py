@@ -8,7 +8,7 @@ import torch
 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
-from problems.networks.masks.architectures import build_architecture
+from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.sgd import train_masked
 from problems.networks.masks.space import WeightSpace, with_signed_constants

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from problems.data.preparation import Prepare, padded_size
-from problems.networks.initial_weights import draw_weights
+from problems.networks.architectures.initial_weights import draw_weights
 
 
 class ResNet(nn.Module):

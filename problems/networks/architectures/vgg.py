@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from problems.data.preparation import Prepare, padded_size
-from problems.networks.initial_weights import draw_weights
+from problems.networks.architectures.initial_weights import draw_weights
 
 
 class SmallVGG(nn.Module):

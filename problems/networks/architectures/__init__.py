@@ -1,0 +1,1 @@
+"""Network architectures, with initial weights from a seed of their own."""
