@@ -28,7 +28,7 @@ import torch
 
 from opt.problem.provenance import versions
 from problems.networks.staged import StagedNetwork
-from problems.networks.training import evaluate
+from problems.networks.training.training import evaluate
 from problems.threshold import Threshold
 
 N_EVAL, GENERATION = 600, 100

@@ -36,7 +36,7 @@ from scipy import stats
 from opt import minimize
 from problems.masks import Masks
 from problems.networks.masks.training import train_mask
-from problems.networks.schedule import Schedule
+from problems.networks.training.schedule import Schedule
 
 DATA = "fashion-mnist"
 COLD = {"n_chains": 1, "start_temperature": 0.003, "end_ratio": 0.03}

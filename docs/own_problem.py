@@ -8,7 +8,7 @@ import torch
 from opt import CompressionProblem, Objective, minimise
 from problems.data.data import load_dataset
 from problems.networks.parents import trained_parent
-from problems.networks.training import evaluate
+from problems.networks.training.training import evaluate
 
 
 class BitWidths(CompressionProblem):

@@ -29,8 +29,8 @@ from problems.networks.lowrank.rivals import Rival, rival_curves
 from problems.networks.lowrank.spectra import Measure
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.reference_networks import build_network, default_schedule, trained_network
-from problems.networks.sgd import Precision
-from problems.networks.training import evaluate
+from problems.networks.training.sgd import Precision
+from problems.networks.training.training import evaluate
 
 Goal = Literal["bound", "accuracy", "loss", "both"]
 

@@ -42,7 +42,7 @@ from problems.networks.batch import (
 )
 from problems.networks.cost import count
 from problems.networks.parents import trained_parent
-from problems.networks.training import train
+from problems.networks.training.training import train
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]

@@ -41,9 +41,9 @@ from problems.networks.masks.training import briefly_trained
 from problems.networks.masks.trajectories import trained_states
 from problems.networks.own_model import build_own_model, check_answers
 from problems.networks.prunable import select_layers
-from problems.networks.schedule import Schedule
 from problems.networks.sparse import SUFFIX
-from problems.networks.training import evaluate
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.training import evaluate
 
 Level = Literal["weights", "filters"]
 Size = Literal["kept", "parameters", "macs"]

@@ -29,7 +29,7 @@ from problems.networks.masks.criterion_masks import check_criterion
 from problems.networks.masks.runs import NamedMask, masks_of
 from problems.networks.masks.sgd import Dropped
 from problems.networks.masks.training import Kept, train_mask
-from problems.networks.schedule import Schedule
+from problems.networks.training.schedule import Schedule
 
 CRITERIA = "random,magnitude,magsign"
 DASHES = ("-", "--", ":", "-.")

@@ -13,7 +13,7 @@ from problems.data.data import Dataset
 from problems.networks.architectures.snowfall import Snowfall
 from problems.networks.checkpoints import load_weights
 from problems.networks.parents import trained_snowfall
-from problems.networks.training import train
+from problems.networks.training.training import train
 
 
 def build_own_model(target: str, *, seed: int) -> nn.Module:

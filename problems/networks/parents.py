@@ -21,7 +21,7 @@ from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.architectures.snowfall import Snowfall
 from problems.networks.checkpoints import load_metadata, load_weights, save_network
 from problems.networks.quantised import train_quantised
-from problems.networks.training import History, evaluate, train
+from problems.networks.training.training import History, evaluate, train
 
 Network = TypeVar("Network", bound=nn.Module)
 

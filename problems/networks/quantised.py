@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from problems.data.data import Split
 from problems.networks.prunable import prunable_layers
-from problems.networks.training import History, train
+from problems.networks.training.training import History, train
 
 LARGEST = 127
 """Codes run from -127 to 127: symmetric, so that zero is exact and no code has no negative."""

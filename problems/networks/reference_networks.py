@@ -17,8 +17,8 @@ from problems.networks.architectures.resnet import ResNet
 from problems.networks.architectures.vgg import SmallVGG
 from problems.networks.checkpoints import save_network
 from problems.networks.parents import kept_network
-from problems.networks.schedule import Schedule
-from problems.networks.sgd import Precision, train_sgd
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.sgd import Precision, train_sgd
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}
 """Classes by the name on the command line."""

@@ -25,9 +25,9 @@ from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import keep_ratios, largest_reductions
 from problems.networks.lowrank.rivals import decomposed_rival, decomposition_allocators
 from problems.networks.reference_networks import NETWORKS, build_network, trained_network
-from problems.networks.schedule import Schedule
-from problems.networks.sgd import train_sgd
-from problems.networks.training import evaluate
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.sgd import train_sgd
+from problems.networks.training.training import evaluate
 
 
 @pytest.fixture(scope="module", autouse=True)

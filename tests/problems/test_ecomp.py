@@ -15,7 +15,7 @@ from problems.networks.architectures.fully_connected import FullyConnected, save
 from problems.networks.batch import greedy_rankings
 from problems.networks.refit import SequentialRefit
 from problems.networks.similarity import GaussianSimilarity
-from problems.networks.training import evaluate, train
+from problems.networks.training.training import evaluate, train
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ from problems.data.data import load_dataset
 from problems.figures import threshold as figures
 from problems.networks.checkpoints import save_network
 from problems.networks.prunable import run_layer
-from problems.networks.training import evaluate
+from problems.networks.training.training import evaluate
 from problems.threshold import UNPRUNED, Threshold, published_fitness
 
 

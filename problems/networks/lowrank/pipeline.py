@@ -20,9 +20,9 @@ from problems.networks.lowrank.materialise import taken_together
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.retraining import Retraining
 from problems.networks.lowrank.rivals import RIVALS, decomposition_allocators
-from problems.networks.schedule import Schedule
-from problems.networks.sgd import Precision
-from problems.networks.training import evaluate
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.sgd import Precision
+from problems.networks.training.training import evaluate
 
 Allocation = Literal[
     "alds", "exact", "data-max", "data-sum", "pca", "l-rank", "uniform", "frobenius", "nuclear", "spectral"

@@ -43,9 +43,9 @@ from problems.networks.lowrank.pipeline import (
 )
 from problems.networks.lowrank.pipeline_results import Results, in_words, reductions_in_words, trade_off
 from problems.networks.reference_networks import NETWORKS, build_network, default_schedule, trained_network
-from problems.networks.schedule import PUBLISHED_CIFAR, Schedule
-from problems.networks.sgd import Precision
-from problems.networks.training import evaluate
+from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
+from problems.networks.training.sgd import Precision
+from problems.networks.training.training import evaluate
 
 _N_CALIBRATION = 512
 _RANGES = {

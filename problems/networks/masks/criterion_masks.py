@@ -23,7 +23,7 @@ from problems.networks.masks.sensitivity import grasp_scores, snip_scores, synfl
 from problems.networks.masks.sgd import train_masked
 from problems.networks.masks.space import MaskSpace, WeightSpace
 from problems.networks.masks.trajectories import digest_of, trained_states
-from problems.networks.schedule import Schedule
+from problems.networks.training.schedule import Schedule
 
 ALIASES = {"magsign": "large_final_same_sign", "magnitude": "large_final"}
 CRITERIA = ("random", *MASK_CRITERIA, "magsign", "magnitude", "lth", "snip", "grasp", "synflow")

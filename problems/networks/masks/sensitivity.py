@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from problems.networks.prunable import prunable_layers
-from problems.networks.training import one_thread
+from problems.networks.training.training import one_thread
 
 GRASP_TEMPERATURE = 200.0
 """By which GraSP divides the logits. Source: Wang et al. 2020, arXiv:2002.07376, the authors' setting."""

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.networks.checkpoints import read_safetensors, write_whole
-from problems.networks.schedule import Schedule
-from problems.networks.training import evaluate, one_thread
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.training import evaluate, one_thread
 
 Dropped = Literal["zero", "frozen"]
 

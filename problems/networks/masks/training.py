@@ -17,7 +17,7 @@ from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.sgd import Dropped, Trained, train_masked
 from problems.networks.masks.space import MaskSpace, with_masks, with_signed_constants
 from problems.networks.prunable import prunable_layers
-from problems.networks.schedule import Schedule
+from problems.networks.training.schedule import Schedule
 
 Kept = Literal["rewind", "signed", "reshuffle", "reinit"]
 """What kept weights begin with: their initial values, sign times the layer's standard deviation, the initial

@@ -101,7 +101,7 @@ def test_training_sees_the_rounded_weights():
             if is_aware:
                 train_quantised(model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False)
             else:
-                from problems.networks.training import train
+                from problems.networks.training.training import train
 
                 train(model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False)
             put_back(model, int8_weights(model), {})

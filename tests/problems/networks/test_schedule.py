@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from problems.networks.schedule import PUBLISHED_CIFAR, Schedule
+from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
 
 
 def test_schedule_in_thirds_is_the_published_one_at_90_epochs():

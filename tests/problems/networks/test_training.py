@@ -4,7 +4,7 @@ import torch
 from problems.data.data import load_dataset
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
 from problems.networks.parents import trained_parent
-from problems.networks.training import evaluate, train
+from problems.networks.training.training import evaluate, train
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from problems.networks.masks.criterion_masks import CRITERIA, CriterionMasks
 from problems.networks.masks.selection import keep_highest, lottery_keep_counts
 from problems.networks.masks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
 from problems.networks.masks.space import WeightSpace
-from problems.networks.schedule import Schedule
+from problems.networks.training.schedule import Schedule
 
 W_I = np.array([1.0, -1.0, 2.0, -0.5])
 W_F = np.array([3.0, 2.0, -1.0, -0.5])

@@ -14,7 +14,7 @@ from problems.networks.masks.sgd import train_masked
 from problems.networks.masks.space import WeightSpace, with_signed_constants
 from problems.networks.masks.training import beginning, train_mask
 from problems.networks.masks.trajectories import trained_states
-from problems.networks.schedule import Schedule
+from problems.networks.training.schedule import Schedule
 
 DATA = load_dataset("digits")
 SHORT = Schedule(epochs=4, lr=0.05, batch_size=50, milestones=(2,))

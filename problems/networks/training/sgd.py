@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from problems.data.data import Split
-from problems.networks.schedule import Schedule
-from problems.networks.training import Epoch, one_thread
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.training import Epoch, one_thread
 
 Precision = Literal["float32", "bfloat16"]
 

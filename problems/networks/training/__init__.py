@@ -1,0 +1,1 @@
+"""Training by SGD, its schedules, accuracy on the way."""
