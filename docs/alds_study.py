@@ -28,7 +28,6 @@ import opt
 from problems.alds import ALDS
 from problems.data.data import Dataset, load_dataset
 from problems.figures.alds import differences_table, draw_amounts, draw_trade_off, results_table
-from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Size
 from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
@@ -40,6 +39,7 @@ from problems.networks.lowrank.pipeline import Method, PruneRetrain, retrained
 from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.lowrank.rivals import decomposition_allocators
 from problems.networks.reference_networks import build_network, default_schedule, trained_network
+from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.training import evaluate
 
 BUDGETS = (0.5, 0.3, 0.2, 0.1)

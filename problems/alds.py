@@ -16,7 +16,6 @@ from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split, load_dataset
-from problems.networks.checkpoints import load_weights
 from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
@@ -29,6 +28,7 @@ from problems.networks.lowrank.rivals import Rival, rival_curves
 from problems.networks.lowrank.spectra import Measure
 from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.reference_networks import build_network, default_schedule, trained_network
+from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate
 

@@ -24,11 +24,11 @@ from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
 from problems.figures.masks import DPI, write_files
 from problems.masks import Masks
-from problems.networks.checkpoints import save_network
 from problems.networks.masks.criterion_masks import check_criterion
 from problems.networks.masks.runs import NamedMask, masks_of
 from problems.networks.masks.sgd import Dropped
 from problems.networks.masks.training import Kept, train_mask
+from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.schedule import Schedule
 
 CRITERIA = "random,magnitude,magsign"

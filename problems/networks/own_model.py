@@ -11,8 +11,8 @@ from opt.console.errors import UsageError
 from opt.problem.loading import load_object
 from problems.data.data import Dataset
 from problems.networks.architectures.snowfall import Snowfall
-from problems.networks.checkpoints import load_weights
 from problems.networks.parents import trained_snowfall
+from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.training import train
 
 

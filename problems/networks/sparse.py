@@ -14,7 +14,7 @@ from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.terminal import tell
-from problems.networks.checkpoints import as_arrays, read_safetensors, write_whole
+from problems.networks.storage.checkpoints import as_arrays, read_safetensors, write_whole
 
 SUFFIX = "_mask"
 """What a solution's file adds to a tensor's name for its mask."""

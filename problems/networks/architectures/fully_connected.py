@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from problems.networks.checkpoints import as_arrays, read_safetensors, save_network
+from problems.networks.storage.checkpoints import as_arrays, read_safetensors, save_network
 
 
 class FullyConnected(nn.Module):

@@ -12,8 +12,8 @@ import pandas as pd
 
 from opt.console.errors import UsageError
 from opt.files import atomic
-from problems.networks.checkpoints import load_metadata
 from problems.networks.lowrank.pipeline import largest_reductions
+from problems.networks.storage.checkpoints import load_metadata
 
 Row = dict[str, Any]
 

@@ -27,7 +27,6 @@ from opt.console.ranges import COUNT, SEED, Range
 from opt.console.terminal import tell
 from problems.data.data import Dataset, Split, load_dataset
 from problems.figures.alds import draw_trade_off
-from problems.networks.checkpoints import load_weights, save_network
 from problems.networks.lowrank.calibration import Compensation
 from problems.networks.lowrank.choices import SIZES
 from problems.networks.lowrank.materialise import load_reference
@@ -43,6 +42,7 @@ from problems.networks.lowrank.pipeline import (
 )
 from problems.networks.lowrank.pipeline_results import Results, in_words, reductions_in_words, trade_off
 from problems.networks.reference_networks import NETWORKS, build_network, default_schedule, trained_network
+from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
 from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from problems.data.data import Split
-from problems.networks.checkpoints import read_safetensors, write_whole
+from problems.networks.storage.checkpoints import read_safetensors, write_whole
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate, one_thread
 

@@ -5,7 +5,7 @@ import torch
 
 from opt.console.errors import UsageError
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected, save_fully_connected
-from problems.networks.checkpoints import load_metadata
+from problems.networks.storage.checkpoints import load_metadata
 
 
 def test_fully_connected_has_the_published_names_and_shapes():

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from opt import UsageError
 from opt.runs.run import read_arrays
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
-from problems.networks.checkpoints import as_arrays, load_metadata, load_weights, read_safetensors, save_network
 from problems.networks.lowrank.materialise import load_decomposed, load_reference
 from problems.networks.sparse import load_sparse
 from problems.networks.sparse import main as sparse_main
+from problems.networks.storage.checkpoints import as_arrays, load_metadata, load_weights, read_safetensors, save_network
 
 
 def packed(header: object, data: bytes = b"", *, n: int | None = None) -> bytes:

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from opt.console.errors import UsageError
-from problems.networks.checkpoints import save_network
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.composed import to_composed, to_pairs
 from problems.networks.lowrank.layers import decomposable_layers
@@ -23,6 +22,7 @@ from problems.networks.lowrank.materialise import (
     projected_weight,
     taken_together,
 )
+from problems.networks.storage.checkpoints import save_network
 
 KINDS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 

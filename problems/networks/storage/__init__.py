@@ -1,0 +1,1 @@
+"""Networks and tables saved as safetensors; what is made once is kept."""
