@@ -34,7 +34,7 @@ from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import TaskName, build_task
 from problems.data.data import Dataset, load_dataset
 from problems.networks.classification import classification
-from problems.networks.quantised import int8_weights, put_back
+from problems.networks.layers.quantised import int8_weights, put_back
 
 ErrorName = Literal["se", "mse", "ae", "mae"]
 LOADED = "int8 network, weights loaded"

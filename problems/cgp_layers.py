@@ -22,8 +22,8 @@ from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_
 from problems.circuits.network import NetworkName, int8_network
 from problems.data.data import Dataset, load_dataset
 from problems.networks.classification import classification
-from problems.networks.prunable import prunable_layers, select_layers
-from problems.networks.quantised import int8_weights, put_back
+from problems.networks.layers.prunable import prunable_layers, select_layers
+from problems.networks.layers.quantised import int8_weights, put_back
 from problems.networks.staged import StagedNetwork
 
 LOADED = "all weights loaded"

@@ -29,6 +29,8 @@ from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split, load_dataset
 from problems.networks.architectures.lottery_networks import Init, build_architecture
+from problems.networks.layers.prunable import select_layers
+from problems.networks.layers.sparse import SUFFIX
 from problems.networks.masks.channels import ChannelSpace
 from problems.networks.masks.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
 from problems.networks.masks.dense import MaskedDense, dense_layers
@@ -39,8 +41,6 @@ from problems.networks.masks.space import MaskSpace, WeightSpace, with_masks, wi
 from problems.networks.masks.training import briefly_trained
 from problems.networks.masks.trajectories import trained_states
 from problems.networks.own_model import build_own_model, check_answers
-from problems.networks.prunable import select_layers
-from problems.networks.sparse import SUFFIX
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate

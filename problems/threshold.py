@@ -37,9 +37,9 @@ from opt.problem import (
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split, load_dataset
+from problems.networks.layers.prunable import prunable_layers, select_layers
+from problems.networks.layers.sparse import SUFFIX, sparse_bytes
 from problems.networks.own_model import check_answers, network_of_choice
-from problems.networks.prunable import prunable_layers, select_layers
-from problems.networks.sparse import SUFFIX, sparse_bytes
 from problems.networks.staged import StagedNetwork
 from problems.networks.thresholds.masking import Scope, ThresholdMasks
 from problems.networks.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy

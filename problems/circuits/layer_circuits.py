@@ -17,7 +17,7 @@ from problems.circuits.collapse import CollapsedTask
 from problems.circuits.grid import circuit_grid
 from problems.circuits.tasks import N_FIRST, Task, build_task
 from problems.data.sources import cache_folder
-from problems.networks.quantised import Int8Weight
+from problems.networks.layers.quantised import Int8Weight
 from problems.networks.storage.checkpoints import write_whole
 
 # Part of the key of every kept circuit: raise it when the search changes what it finds.

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from opt.console.errors import UsageError, nearest
-from problems.networks.quantised import Int8Weight
+from problems.networks.layers.quantised import Int8Weight
 
 TaskName = Literal[
     "single_filter",

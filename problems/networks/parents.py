@@ -19,7 +19,7 @@ from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.architectures.snowfall import Snowfall
-from problems.networks.quantised import train_quantised
+from problems.networks.layers.quantised import train_quantised
 from problems.networks.storage.checkpoints import load_metadata, load_weights, save_network
 from problems.networks.training.training import History, evaluate, train
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from problems.networks.accuracy import LabelBlocks
-from problems.networks.prunable import prunable_layers, run_layer
+from problems.networks.layers.prunable import prunable_layers, run_layer
 
 Pruned = Callable[[int, np.ndarray], tuple[Tensor, Tensor | None]]
 """`(layer, counts) -> (weight, bias)`: a layer's tensors for one candidate's removed weights in its groups."""

@@ -29,7 +29,7 @@ COMMANDS = (
     "problems.figures.masks",
     "problems.figures.mask_training",
     "problems.figures.cgp",
-    "problems.networks.sparse",
+    "problems.networks.layers.sparse",
     "problems.networks.lowrank.prune_retrain",
 )
 SAMPLES = ("Bowl", "Slope", "Steps", "Switches", "Tour", "Words", "Fenced", "Drifting", "Parts")

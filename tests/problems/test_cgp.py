@@ -29,7 +29,7 @@ from problems.circuits.saved import saved_genome
 from problems.circuits.strategy import _is_kept
 from problems.circuits.tasks import Place, WeightData
 from problems.networks.architectures.mobilenet import MobileNetV2
-from problems.networks.quantised import int8_weights
+from problems.networks.layers.quantised import int8_weights
 from problems.networks.storage.checkpoints import save_network
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from opt.fronts.archive import hypervolume, nondominated
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import load_dataset
 from problems.figures import threshold as figures
-from problems.networks.prunable import run_layer
+from problems.networks.layers.prunable import run_layer
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.training import evaluate
 from problems.threshold import UNPRUNED, Threshold, published_fitness

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from problems.networks.layers.prunable import hooked, prunable_layers
 from problems.networks.lowrank.layers import Layer
 from problems.networks.lowrank.moments import sampled_positions
-from problems.networks.prunable import hooked, prunable_layers
 
 Compensation = Literal["none", "batch-norm", "refit"]
 

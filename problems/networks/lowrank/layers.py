@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from problems.networks.prunable import Prunable, prunable_layers, select_layers
+from problems.networks.layers.prunable import Prunable, prunable_layers, select_layers
 
 Scheme = Literal[0, 1, 2, 3]
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.networks.layers.prunable import Prunable, prunable_layers
 from problems.networks.lowrank.choices import Choice
 from problems.networks.lowrank.factors import Factors
 from problems.networks.lowrank.layers import Layer, Scheme, in_encoder
-from problems.networks.prunable import Prunable, prunable_layers
 from problems.networks.storage.checkpoints import load_metadata, load_weights, read_safetensors
 
 _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.networks.layers.prunable import Prunable, hooked, padded, prunable_layers
 from problems.networks.lowrank.layers import Layer
-from problems.networks.prunable import Prunable, hooked, padded, prunable_layers
 
 _CHUNK = 64
 

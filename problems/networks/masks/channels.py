@@ -12,7 +12,7 @@ import torch_pruning
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from problems.networks.prunable import hooked, output_positions, prunable_layers, select_layers
+from problems.networks.layers.prunable import hooked, output_positions, prunable_layers, select_layers
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # Largest difference between the outputs of the masked and of the pruned network, relative to the largest output.

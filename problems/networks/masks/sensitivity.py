@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from problems.networks.prunable import prunable_layers
+from problems.networks.layers.prunable import prunable_layers
 from problems.networks.training.training import one_thread
 
 GRASP_TEMPERATURE = 200.0

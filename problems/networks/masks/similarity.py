@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
-from problems.networks.prunable import prunable_layers
+from problems.networks.layers.prunable import prunable_layers
 
 
 def cosine_matrix(masks: Sequence[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from problems.networks.prunable import Prunable, hooked, kernel_windows, output_positions, prunable_layers
+from problems.networks.layers.prunable import Prunable, hooked, kernel_windows, output_positions, prunable_layers
 
 ScoreName = Literal["magnitude", "rms", "std"]
 

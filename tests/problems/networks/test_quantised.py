@@ -11,9 +11,8 @@ from problems.data.data import load_dataset
 from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.classification import classification
-from problems.networks.parents import trained_lenet5
-from problems.networks.prunable import prunable_layers
-from problems.networks.quantised import (
+from problems.networks.layers.prunable import prunable_layers
+from problems.networks.layers.quantised import (
     FakeQuantised,
     Int8Weight,
     fake_quantised,
@@ -21,6 +20,7 @@ from problems.networks.quantised import (
     put_back,
     train_quantised,
 )
+from problems.networks.parents import trained_lenet5
 
 
 def random_weight(*shape, seed=0):
@@ -97,7 +97,7 @@ def test_training_sees_the_rounded_weights():
                 p.uniform_(-0.2, 0.2, generator=generator)
         # 1-bit weights, sign times scale, make the effect plain
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("problems.networks.quantised.LARGEST", 1)
+            patch.setattr("problems.networks.layers.quantised.LARGEST", 1)
             if is_aware:
                 train_quantised(model, digits.train, seed=0, epochs=10, batch_size=20, validation=0.0, progress=False)
             else:

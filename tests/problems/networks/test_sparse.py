@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from opt.console.errors import UsageError
-from problems.networks.sparse import decode, encode, load_sparse, main, save_sparse, sparse_bytes
+from problems.networks.layers.sparse import decode, encode, load_sparse, main, save_sparse, sparse_bytes
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from problems.data.data import Split
-from problems.networks.prunable import prunable_layers
+from problems.networks.layers.prunable import prunable_layers
 from problems.networks.training.training import History, train
 
 LARGEST = 127

@@ -117,7 +117,7 @@ def load_sparse(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
 def main(argv: Sequence[str]) -> int:
     """The command: a solution of a threshold run, sparse."""
     parser = OptionParser(
-        prog="python -m problems.networks.sparse", description="Store a solution of a threshold run sparsely."
+        prog="python -m problems.networks.layers.sparse", description="Store a solution of a threshold run sparsely."
     )
     parser.add_argument("solution", metavar="SOLUTION.safetensors", help="from the folder solutions/ of a run")
     parser.add_argument("--out", metavar="FILE", required=True, help="safetensors file to write")

@@ -1,0 +1,1 @@
+"""What can be done to a layer: masked, stored sparse, rounded to int8."""
