@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from opt.problem.provenance import versions
-from problems.networks.staged import StagedNetwork
+from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.training.training import evaluate
 from problems.threshold import Threshold
 

@@ -33,7 +33,7 @@ from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import TaskName, build_task
 from problems.data.data import Dataset, load_dataset
-from problems.networks.classification import classification
+from problems.networks.evaluation.classification import classification
 from problems.networks.layers.quantised import int8_weights, put_back
 
 ErrorName = Literal["se", "mse", "ae", "mae"]

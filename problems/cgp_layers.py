@@ -21,10 +21,10 @@ from problems.circuits.grid import GRID_SIDE, WEIGHT_ERROR, cost_table, function
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
 from problems.circuits.network import NetworkName, int8_network
 from problems.data.data import Dataset, load_dataset
-from problems.networks.classification import classification
+from problems.networks.evaluation.classification import classification
+from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.quantised import int8_weights, put_back
-from problems.networks.staged import StagedNetwork
 
 LOADED = "all weights loaded"
 

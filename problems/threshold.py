@@ -37,10 +37,10 @@ from opt.problem import (
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split, load_dataset
+from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
 from problems.networks.own_model import check_answers, network_of_choice
-from problems.networks.staged import StagedNetwork
 from problems.networks.thresholds.masking import Scope, ThresholdMasks
 from problems.networks.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
 from problems.networks.thresholds.scores import ScoreName, input_statistics, weight_scores

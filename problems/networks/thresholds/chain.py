@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from problems.networks.accuracy import LabelBlocks
+from problems.networks.evaluation.accuracy import LabelBlocks
 
 
 class RemovalChain:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import Prunable
-from problems.networks.staged import StagedNetwork
 from problems.networks.thresholds.chain import RemovalChain
 from problems.networks.thresholds.masking import ThresholdMasks
 

@@ -10,7 +10,7 @@ from torch import nn
 from problems.data.data import load_dataset
 from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
-from problems.networks.classification import classification
+from problems.networks.evaluation.classification import classification
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.layers.quantised import (
     FakeQuantised,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from problems.networks.accuracy import LabelBlocks
-from problems.networks.staged import StagedNetwork
+from problems.networks.evaluation.accuracy import LabelBlocks
+from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.thresholds.chain import RemovalChain
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from problems.networks.accuracy import LabelBlocks
+from problems.networks.evaluation.accuracy import LabelBlocks
 from problems.networks.layers.prunable import prunable_layers, run_layer
 
 Pruned = Callable[[int, np.ndarray], tuple[Tensor, Tensor | None]]

@@ -1,0 +1,1 @@
+"""How good many networks are at once: accuracy, loss, shared prefixes of layers."""
