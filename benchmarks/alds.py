@@ -30,7 +30,7 @@ from problems.networks.lowrank.ladder import Ladder
 from problems.networks.lowrank.layers import Layer, sliced, unfold
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.spectra import option_key
-from problems.networks.reference_networks import NETWORKS
+from problems.workloads.reference_networks import NETWORKS
 
 FASHION: dict[str, Any] = {"mean": (0.2860,), "std": (0.3530,)}
 

@@ -38,9 +38,9 @@ from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import Method, PruneRetrain, retrained
 from problems.networks.lowrank.pruned_network import pruned_sizes
 from problems.networks.lowrank.rivals import decomposition_allocators
-from problems.networks.reference_networks import build_network, default_schedule, trained_network
 from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.training import evaluate
+from problems.workloads.reference_networks import build_network, default_schedule, trained_network
 
 BUDGETS = (0.5, 0.3, 0.2, 0.1)
 PRECISION: dict[str, Any] = {"lenet5": "float32", "resnet20": "bfloat16", "vgg": "bfloat16"}

@@ -7,8 +7,8 @@ import torch
 
 from opt import CompressionProblem, Objective, minimise
 from problems.data.data import load_dataset
-from problems.networks.parents import trained_parent
 from problems.networks.training.training import evaluate
+from problems.workloads.parents import trained_parent
 
 
 class BitWidths(CompressionProblem):

@@ -26,11 +26,11 @@ from problems.networks.lowrank.pruned_network import layer_errors, output_errors
 from problems.networks.lowrank.retraining import OWN_SCHEDULE, Retrained, Retraining
 from problems.networks.lowrank.rivals import Rival, rival_curves
 from problems.networks.lowrank.spectra import Measure
-from problems.networks.own_model import check_answers, network_of_choice
-from problems.networks.reference_networks import build_network, default_schedule, trained_network
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate
+from problems.workloads.own_network import check_answers, network_of_choice
+from problems.workloads.reference_networks import build_network, default_schedule, trained_network
 
 Goal = Literal["bound", "accuracy", "loss", "both"]
 

@@ -41,8 +41,8 @@ from problems.networks.batch import (
     inherited,
 )
 from problems.networks.cost import count
-from problems.networks.parents import trained_parent
 from problems.networks.training.training import train
+from problems.workloads.parents import trained_parent
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]

@@ -40,10 +40,10 @@ from problems.networks.masks.selection import MaskScope
 from problems.networks.masks.space import MaskSpace, WeightSpace, with_masks, with_signed_constants
 from problems.networks.masks.training import briefly_trained
 from problems.networks.masks.trajectories import trained_states
-from problems.networks.own_model import build_own_model, check_answers
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate
+from problems.workloads.own_network import build_own_model, check_answers
 
 Level = Literal["weights", "filters"]
 Size = Literal["kept", "parameters", "macs"]

@@ -40,10 +40,10 @@ from problems.data.data import Dataset, Split, load_dataset
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
-from problems.networks.own_model import check_answers, network_of_choice
 from problems.networks.thresholds.masking import Scope, ThresholdMasks
 from problems.networks.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
 from problems.networks.thresholds.scores import ScoreName, input_statistics, weight_scores
+from problems.workloads.own_network import check_answers, network_of_choice
 
 Size = Literal["weights", "macs", "both"]
 Scale = Literal["share", "threshold"]

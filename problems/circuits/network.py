@@ -13,9 +13,9 @@ from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.layers.quantised import int8_weights, put_back, train_quantised
-from problems.networks.own_model import build_own_model, check_answers
-from problems.networks.parents import trained_lenet5, trained_mobilenet
 from problems.networks.storage.checkpoints import load_weights
+from problems.workloads.own_network import build_own_model, check_answers
+from problems.workloads.parents import trained_lenet5, trained_mobilenet
 
 NetworkName = Literal["lenet5", "mobilenetv2"]
 

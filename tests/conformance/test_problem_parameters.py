@@ -49,7 +49,7 @@ def no_training(monkeypatch):
         raise AssertionError("work began before the number was looked at")
 
     for name in (
-        "problems.networks.parents.kept_network",
+        "problems.workloads.parents.kept_network",
         "problems.networks.architectures.lottery_networks.build_architecture",
     ):
         monkeypatch.setattr(name, refuse)

@@ -24,10 +24,10 @@ from problems.networks.lowrank.materialise import load_decomposed, load_referenc
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.pipeline import keep_ratios, largest_reductions
 from problems.networks.lowrank.rivals import decomposed_rival, decomposition_allocators
-from problems.networks.reference_networks import NETWORKS, build_network, trained_network
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import train_sgd
 from problems.networks.training.training import evaluate
+from problems.workloads.reference_networks import NETWORKS, build_network, trained_network
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -33,7 +33,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, one_thread):
     """Snowfall, trained for a moment on the digits."""
-    from problems.networks.parents import trained_snowfall
+    from problems.workloads.parents import trained_snowfall
 
     folder = tmp_path_factory.mktemp("snowfall")
     model, _ = trained_snowfall(load_dataset("digits"), epochs=6, batch_size=16, cache_dir=folder, progress=False)

@@ -189,7 +189,7 @@ def load_reference(path: str | os.PathLike[str]) -> nn.Module:
     Raises:
         UsageError: The file does not say which network it is; `load_decomposed` takes a network beside it.
     """
-    from problems.networks.reference_networks import NETWORKS
+    from problems.workloads.reference_networks import NETWORKS
 
     info = load_metadata(path)
     if info.get("network") not in NETWORKS:

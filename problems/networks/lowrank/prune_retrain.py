@@ -41,11 +41,11 @@ from problems.networks.lowrank.pipeline import (
     run_pipeline,
 )
 from problems.networks.lowrank.pipeline_results import Results, in_words, reductions_in_words, trade_off
-from problems.networks.reference_networks import NETWORKS, build_network, default_schedule, trained_network
 from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
 from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate
+from problems.workloads.reference_networks import NETWORKS, build_network, default_schedule, trained_network
 
 _N_CALIBRATION = 512
 _RANGES = {

@@ -4,7 +4,7 @@ import pytest
 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
-from problems.networks.parents import trained_parent
+from problems.workloads.parents import trained_parent
 
 
 @pytest.fixture(scope="module")

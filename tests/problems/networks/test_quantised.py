@@ -20,7 +20,7 @@ from problems.networks.layers.quantised import (
     put_back,
     train_quantised,
 )
-from problems.networks.parents import trained_lenet5
+from problems.workloads.parents import trained_lenet5
 
 
 def random_weight(*shape, seed=0):

@@ -7,7 +7,7 @@ import torch
 
 from problems.data.data import load_dataset
 from problems.networks.architectures.snowfall import Snowfall
-from problems.networks.parents import trained_snowfall
+from problems.workloads.parents import trained_snowfall
 
 
 def n_parameters(model):

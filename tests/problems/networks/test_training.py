@@ -3,8 +3,8 @@ import torch
 
 from problems.data.data import load_dataset
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
-from problems.networks.parents import trained_parent
 from problems.networks.training.training import evaluate, train
+from problems.workloads.parents import trained_parent
 
 
 @pytest.fixture(scope="module")

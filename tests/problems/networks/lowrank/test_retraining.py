@@ -11,9 +11,9 @@ from problems.networks.lowrank.composed import to_composed
 from problems.networks.lowrank.filters import filter_thresholding
 from problems.networks.lowrank.network import DecomposableNetwork
 from problems.networks.lowrank.retraining import Retraining
-from problems.networks.reference_networks import build_network
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate
+from problems.workloads.reference_networks import build_network
 
 
 def compressible():

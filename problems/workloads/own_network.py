@@ -11,9 +11,9 @@ from opt.console.errors import UsageError
 from opt.problem.loading import load_object
 from problems.data.data import Dataset
 from problems.networks.architectures.snowfall import Snowfall
-from problems.networks.parents import trained_snowfall
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.training import train
+from problems.workloads.parents import trained_snowfall
 
 
 def build_own_model(target: str, *, seed: int) -> nn.Module:

@@ -15,10 +15,10 @@ from problems.data.preparation import channel_statistics
 from problems.networks.architectures.lenet_padded import PaddedLeNet5
 from problems.networks.architectures.resnet import ResNet
 from problems.networks.architectures.vgg import SmallVGG
-from problems.networks.parents import kept_network
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import Precision, train_sgd
+from problems.workloads.parents import kept_network
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}
 """Classes by the name on the command line."""

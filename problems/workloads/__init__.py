@@ -1,0 +1,1 @@
+"""What is compressed: trained networks by name, the user's own."""
