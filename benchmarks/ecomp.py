@@ -40,7 +40,7 @@ from torch import nn
 
 from operators.networks import BlockCrossover, L1Sampling, NetworkGenome, ParentNetwork, WeightNoise
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.batch import ImageTable, Measurement, inherited
+from problems.similarity.batch import ImageTable, Measurement, inherited
 
 POP_SIZE, BATCH_SIZE, HIDDEN, PERPLEXITY = 100, 100, 256, 30.0
 W_DISSIMILARITY, W_SIZE = 2.0, 1.0

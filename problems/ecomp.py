@@ -28,7 +28,8 @@ from opt.problem import CompressionProblem, Objective, Operators, Reference, Sam
 from problems.data.data import Dataset, Split, load_dataset
 from problems.data.sources import in_home
 from problems.networks.architectures.fully_connected import FullyConnected, layer_names, load_fully_connected
-from problems.networks.batch import (
+from problems.networks.training.training import train
+from problems.similarity.batch import (
     ImageTable,
     LeastSquaresRefit,
     Measurement,
@@ -40,8 +41,7 @@ from problems.networks.batch import (
     greedy_rankings,
     inherited,
 )
-from problems.networks.cost import count
-from problems.networks.training.training import train
+from problems.similarity.cost import count
 from problems.workloads.parents import trained_parent
 
 Size = Literal["parameters", "width", "macs", "bytes"]

@@ -12,10 +12,10 @@ from opt.console.errors import UsageError
 from problems.data.data import load_dataset
 from problems.ecomp import EComp
 from problems.networks.architectures.fully_connected import FullyConnected, save_fully_connected
-from problems.networks.batch import greedy_rankings
-from problems.networks.refit import SequentialRefit
-from problems.networks.similarity import GaussianSimilarity
 from problems.networks.training.training import evaluate, train
+from problems.similarity.batch import greedy_rankings
+from problems.similarity.objectives import GaussianSimilarity
+from problems.similarity.refit import SequentialRefit
 
 
 @pytest.fixture(scope="module", autouse=True)

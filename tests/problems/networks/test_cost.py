@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.cost import count
+from problems.similarity.cost import count
 
 
 def test_count_agrees_with_the_network_itself():

@@ -4,7 +4,7 @@ import torch
 
 from opt.console.errors import UsageError
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
+from problems.similarity.pruning import SCORES, keep_top, neuron_scores, prune, prune_arrays
 
 
 @pytest.fixture

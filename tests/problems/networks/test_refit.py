@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.pruning import prune
-from problems.networks.refit import SequentialRefit, accumulate_moments, solve, solve_many
+from problems.similarity.pruning import prune
+from problems.similarity.refit import SequentialRefit, accumulate_moments, solve, solve_many
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.networks import blockwise
-from problems.networks.affinities import (
+from problems.similarity import blockwise
+from problems.similarity.affinities import (
     MACHINE_EPSILON,
     bandwidths,
     check_perplexity,

@@ -16,8 +16,8 @@ import torch
 
 from operators.networks import NetworkGenome, ParentNetwork
 from operators.networks.genome import inherited_corner
-from problems.networks.refit import Moments, solve
-from problems.networks.similarity import SIMILARITIES, Similarity
+from problems.similarity.objectives import SIMILARITIES, Similarity
+from problems.similarity.refit import Moments, solve
 
 SimilarityName = Literal["gaussian", "student", "distance", "pair-distance"]
 RefitTarget = Literal["mixture", "logits", "labels"]

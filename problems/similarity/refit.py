@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.pruning import prune_arrays
+from problems.similarity.pruning import prune_arrays
 
 
 @dataclasses.dataclass(frozen=True)
