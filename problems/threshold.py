@@ -40,9 +40,9 @@ from problems.data.data import Dataset, Split, load_dataset
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
-from problems.networks.thresholds.masking import Scope, ThresholdMasks
-from problems.networks.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
-from problems.networks.thresholds.scores import ScoreName, input_statistics, weight_scores
+from problems.thresholds.masking import Scope, ThresholdMasks
+from problems.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
+from problems.thresholds.scores import ScoreName, input_statistics, weight_scores
 from problems.workloads.own_network import check_answers, network_of_choice
 
 Size = Literal["weights", "macs", "both"]

@@ -9,7 +9,7 @@ from torch import nn
 
 from problems.networks.evaluation.accuracy import LabelBlocks
 from problems.networks.evaluation.staged import StagedNetwork
-from problems.networks.thresholds.chain import RemovalChain
+from problems.thresholds.chain import RemovalChain
 
 
 @pytest.mark.parametrize("kind", ["random", "ties", "nan"])

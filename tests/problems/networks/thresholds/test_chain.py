@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from problems.networks.thresholds.chain import RemovalChain
+from problems.thresholds.chain import RemovalChain
 
 N, N_IN, N_OUT = 53, 6, 4
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from problems.networks.thresholds.scores import input_statistics, weight_scores
+from problems.thresholds.scores import input_statistics, weight_scores
 
 N = 23
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import Prunable
-from problems.networks.thresholds.chain import RemovalChain
-from problems.networks.thresholds.masking import ThresholdMasks
+from problems.thresholds.chain import RemovalChain
+from problems.thresholds.masking import ThresholdMasks
 
 LARGEST_CHAIN = 20_000
 """Most weights of a last layer whose masks are all counted by cumulative updates."""
