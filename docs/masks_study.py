@@ -34,8 +34,8 @@ import torch
 from scipy import stats
 
 from opt import minimize
+from problems.masking.mask_training import train_mask
 from problems.masks import Masks
-from problems.networks.masks.training import train_mask
 from problems.networks.training.schedule import Schedule
 
 DATA = "fashion-mnist"
@@ -132,7 +132,7 @@ def searched(problem: Masks, seed: int, runs: Path, *, algo: str = "sa", **optio
 def search_accuracy(problem: Masks, mask: np.ndarray) -> float:
     """Accuracy on the images that the search began with."""
     from operators.masks import MaskGenome
-    from problems.networks.masks.logit_losses import error_rate
+    from problems.masking.logit_losses import error_rate
 
     problem._show(problem._pool(problem._images_from).subset(slice(0, problem.n_images)))
     (logits,) = problem._network_on.logits([MaskGenome.from_mask(mask)])

@@ -28,18 +28,18 @@ from opt.console.errors import UsageError
 from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split, load_dataset
+from problems.masking.channels import ChannelSpace
+from problems.masking.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
+from problems.masking.dense import MaskedDense, dense_layers
+from problems.masking.graph import MaskedGraph, settle_norms
+from problems.masking.logit_losses import MEASURES, Loss, slope_of
+from problems.masking.mask_training import briefly_trained
+from problems.masking.selection import MaskScope
+from problems.masking.space import MaskSpace, WeightSpace, with_masks, with_signed_constants
+from problems.masking.trajectories import trained_states
 from problems.networks.architectures.lottery_networks import Init, build_architecture
 from problems.networks.layers.prunable import select_layers
 from problems.networks.layers.sparse import SUFFIX
-from problems.networks.masks.channels import ChannelSpace
-from problems.networks.masks.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
-from problems.networks.masks.dense import MaskedDense, dense_layers
-from problems.networks.masks.graph import MaskedGraph, settle_norms
-from problems.networks.masks.logit_losses import MEASURES, Loss, slope_of
-from problems.networks.masks.selection import MaskScope
-from problems.networks.masks.space import MaskSpace, WeightSpace, with_masks, with_signed_constants
-from problems.networks.masks.training import briefly_trained
-from problems.networks.masks.trajectories import trained_states
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate

@@ -22,12 +22,12 @@ from opt.files import csv_table
 from opt.plots.axes_layout import legend_below
 from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
+from problems.figures.mask_runs import NamedMask, masks_of
 from problems.figures.masks import DPI, write_files
+from problems.masking.criterion_masks import check_criterion
+from problems.masking.mask_training import Kept, train_mask
+from problems.masking.masked_sgd import Dropped
 from problems.masks import Masks
-from problems.networks.masks.criterion_masks import check_criterion
-from problems.networks.masks.runs import NamedMask, masks_of
-from problems.networks.masks.sgd import Dropped
-from problems.networks.masks.training import Kept, train_mask
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.schedule import Schedule
 

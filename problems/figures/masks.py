@@ -19,10 +19,9 @@ from opt.console.terminal import tell
 from opt.files import atomic, csv_table
 from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
-from problems.masks import Masks
-from problems.networks.masks.criterion_masks import check_criterion
-from problems.networks.masks.runs import NamedMask, masks_of
-from problems.networks.masks.similarity import (
+from problems.figures.mask_runs import NamedMask, masks_of
+from problems.masking.criterion_masks import check_criterion
+from problems.masking.mask_overlap import (
     cosine_matrix,
     excess_matrix,
     jacobian_singular_values,
@@ -31,7 +30,8 @@ from problems.networks.masks.similarity import (
     mean_orthogonality,
     orthogonality,
 )
-from problems.networks.masks.space import with_masks
+from problems.masking.space import with_masks
+from problems.masks import Masks
 
 DPI = 150
 CRITERIA = "random,magnitude,magsign,snip,synflow"

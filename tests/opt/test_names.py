@@ -132,7 +132,7 @@ def test_show_looks_at_no_run_outside_a_study(study, run, tmp_path, capsys):
 def test_masks_of_a_run_are_looked_for_in_its_folder_only(run, monkeypatch, tmp_path):
     from types import SimpleNamespace
 
-    from problems.networks.masks.runs import best_mask
+    from problems.figures.mask_runs import best_mask
 
     copied = tmp_path / "run"
     shutil.copytree(run.path, copied)

@@ -278,7 +278,7 @@ def test_functions_are_found_without_importing_them(tmp_path, monkeypatch):
 
 
 def test_masks_built_again_from_a_manifest_call_no_stranger_s_model(tmp_path, monkeypatch):
-    from problems.networks.masks.runs import problem_of
+    from problems.figures.mask_runs import problem_of
 
     marker = tmp_path / "called"
     (tmp_path / "stranger.py").write_text(SCHEDULE.format(marker=str(marker)))

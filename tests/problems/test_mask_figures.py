@@ -14,11 +14,11 @@ from torch import nn
 from opt.console.errors import UsageError
 from opt.runs.run import load_run
 from opt.solve import main as solve
+from problems.figures.mask_runs import NamedMask, best_mask, problem_of
 from problems.figures.mask_training import curves_figure
 from problems.figures.mask_training import main as train
 from problems.figures.masks import main, similarity_figure
-from problems.networks.masks.runs import NamedMask, best_mask, problem_of
-from problems.networks.masks.similarity import (
+from problems.masking.mask_overlap import (
     cosine_matrix,
     excess_matrix,
     jacobian_singular_values,

@@ -14,10 +14,10 @@ import opt
 from operators.masks import MaskGenome, as_population
 from opt.console.errors import UsageError
 from opt.search.evaluation import evaluate_batch
+from problems.masking.dense import MaskedDense, dense_layers
+from problems.masking.graph import MaskedGraph
 from problems.masks import MASK_BITS, Masks
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.masks.dense import MaskedDense, dense_layers
-from problems.networks.masks.graph import MaskedGraph
 
 SMALL = {"width": 0.1, "final_epochs": 2, "n_images": 150, "references": "none"}
 

@@ -10,10 +10,10 @@ from torch import nn
 from operators.masks import MaskGenome
 from opt.console.errors import UsageError
 from problems.data.data import Split
+from problems.masking.channels import ChannelSpace
+from problems.masking.graph import MaskedGraph, settle_norms
+from problems.masking.space import WeightSpace, with_masks
 from problems.networks.architectures.lottery_networks import ARCHITECTURES, build_architecture
-from problems.networks.masks.channels import ChannelSpace
-from problems.networks.masks.graph import MaskedGraph, settle_norms
-from problems.networks.masks.space import WeightSpace, with_masks
 
 SHAPE = (2, 12, 12)
 

@@ -11,13 +11,13 @@ from torch import nn
 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
+from problems.masking.channels import ChannelSpace
+from problems.masking.criteria import MASK_CRITERIA, filter_scores
+from problems.masking.criterion_masks import CRITERIA, CriterionMasks
+from problems.masking.selection import keep_highest, lottery_keep_counts
+from problems.masking.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
+from problems.masking.space import WeightSpace
 from problems.networks.architectures.lottery_networks import build_architecture
-from problems.networks.masks.channels import ChannelSpace
-from problems.networks.masks.criteria import MASK_CRITERIA, filter_scores
-from problems.networks.masks.criterion_masks import CRITERIA, CriterionMasks
-from problems.networks.masks.selection import keep_highest, lottery_keep_counts
-from problems.networks.masks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
-from problems.networks.masks.space import WeightSpace
 from problems.networks.training.schedule import Schedule
 
 W_I = np.array([1.0, -1.0, 2.0, -0.5])

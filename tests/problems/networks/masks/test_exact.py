@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from operators.masks import MaskGenome
-from problems.networks.masks.exact import ExactNetwork
-from problems.networks.masks.logit_losses import (
+from problems.masking.exact import ExactNetwork
+from problems.masking.logit_losses import (
     cross_entropy,
     cross_entropy_slope,
     error_rate,

@@ -8,12 +8,12 @@ import torch
 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
+from problems.masking.channels import ChannelSpace
+from problems.masking.mask_training import beginning, train_mask
+from problems.masking.masked_sgd import train_masked
+from problems.masking.space import WeightSpace, with_signed_constants
+from problems.masking.trajectories import trained_states
 from problems.networks.architectures.lottery_networks import build_architecture
-from problems.networks.masks.channels import ChannelSpace
-from problems.networks.masks.sgd import train_masked
-from problems.networks.masks.space import WeightSpace, with_signed_constants
-from problems.networks.masks.training import beginning, train_mask
-from problems.networks.masks.trajectories import trained_states
 from problems.networks.training.schedule import Schedule
 
 DATA = load_dataset("digits")
@@ -90,7 +90,7 @@ def test_trajectory_is_trained_once_and_kept(tmp_path, monkeypatch):
     np.testing.assert_array_equal(flat(model), first)
     files = sorted((tmp_path / "trajectories").iterdir())
     assert len(files) == 2 and set(states) == {0, 2, 4}
-    monkeypatch.setattr("problems.networks.masks.trajectories.train_masked", None)  # would fail if it trained again
+    monkeypatch.setattr("problems.masking.trajectories.train_masked", None)  # would fail if it trained again
     again = trained_states(model, DATA, **options)
     assert all(torch.equal(again[e][k], states[e][k]) for e in states for k in states[e])
     monkeypatch.undo()

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from problems.data.data import Dataset, Split
+from problems.masking.channels import ChannelSpace
+from problems.masking.masked_sgd import Dropped, Trained, train_masked
+from problems.masking.space import MaskSpace, with_masks, with_signed_constants
 from problems.networks.architectures.lottery_networks import draw_weights
 from problems.networks.layers.prunable import prunable_layers
-from problems.networks.masks.channels import ChannelSpace
-from problems.networks.masks.sgd import Dropped, Trained, train_masked
-from problems.networks.masks.space import MaskSpace, with_masks, with_signed_constants
 from problems.networks.training.schedule import Schedule
 
 Kept = Literal["rewind", "signed", "reshuffle", "reinit"]

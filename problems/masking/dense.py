@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from operators.masks.genome import MaskGenome
 from problems.data.data import Split
+from problems.masking.exact import Derivative, ExactNetwork
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.masks.exact import Derivative, ExactNetwork
 
 
 def dense_layers(model: nn.Module) -> list[str] | None:

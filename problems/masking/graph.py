@@ -15,10 +15,10 @@ from torch.func import functional_call
 
 from operators.masks.genome import MaskGenome
 from problems.data.data import Split
+from problems.masking.channels import ChannelSpace
+from problems.masking.exact import Derivative
+from problems.masking.space import MaskSpace, with_masks
 from problems.networks.layers.prunable import prunable_layers, run_layer
-from problems.networks.masks.channels import ChannelSpace
-from problems.networks.masks.exact import Derivative
-from problems.networks.masks.space import MaskSpace, with_masks
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

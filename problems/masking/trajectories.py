@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from problems.data.data import Dataset
 from problems.data.sources import cache_folder
-from problems.networks.masks.sgd import train_masked
+from problems.masking.masked_sgd import train_masked
 from problems.networks.storage.checkpoints import read_safetensors, write_whole
 from problems.networks.training.schedule import Schedule
 

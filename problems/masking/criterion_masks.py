@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError, nearest
 from problems.data.data import Dataset
 from problems.data.sources import cache_folder
-from problems.networks.masks.criteria import MASK_CRITERIA, filter_scores
-from problems.networks.masks.selection import MaskScope, keep_highest, lottery_keep_counts
-from problems.networks.masks.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
-from problems.networks.masks.sgd import train_masked
-from problems.networks.masks.space import MaskSpace, WeightSpace
-from problems.networks.masks.trajectories import digest_of, trained_states
+from problems.masking.criteria import MASK_CRITERIA, filter_scores
+from problems.masking.masked_sgd import train_masked
+from problems.masking.selection import MaskScope, keep_highest, lottery_keep_counts
+from problems.masking.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
+from problems.masking.space import MaskSpace, WeightSpace
+from problems.masking.trajectories import digest_of, trained_states
 from problems.networks.storage.checkpoints import read_safetensors, write_whole
 from problems.networks.training.schedule import Schedule
 
