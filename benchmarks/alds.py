@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from opt.problem.provenance import versions
-from problems.networks.lowrank.choices import ChoiceTable
-from problems.networks.lowrank.heuristic import PublishedHeuristic
-from problems.networks.lowrank.ladder import Ladder
-from problems.networks.lowrank.layers import Layer, sliced, unfold
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.spectra import option_key
+from problems.lowrank.choices import ChoiceTable
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.heuristic import PublishedHeuristic
+from problems.lowrank.ladder import Ladder
+from problems.lowrank.layer_matrices import Layer, sliced, unfold
+from problems.lowrank.spectra import option_key
 from problems.workloads.reference_networks import NETWORKS
 
 FASHION: dict[str, Any] = {"mean": (0.2860,), "std": (0.3530,)}

@@ -27,17 +27,17 @@ from torch import nn
 import opt
 from problems.alds import ALDS
 from problems.data.data import Dataset, load_dataset
-from problems.figures.alds import differences_table, draw_amounts, draw_trade_off, results_table
-from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import SIZES, Size
-from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
-from problems.networks.lowrank.heuristic import PublishedHeuristic
-from problems.networks.lowrank.ladder import Ladder
-from problems.networks.lowrank.materialise import load_decomposed, taken_together
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.pipeline import Method, PruneRetrain, retrained
-from problems.networks.lowrank.pruned_network import pruned_sizes
-from problems.networks.lowrank.rivals import decomposition_allocators
+from problems.lowrank.calibration import Compensation
+from problems.lowrank.choices import SIZES, Size
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.heuristic import PublishedHeuristic
+from problems.lowrank.ladder import Ladder
+from problems.lowrank.materialise import load_decomposed, taken_together
+from problems.lowrank.retraining.pipeline import Method, PruneRetrain, retrained
+from problems.lowrank.retraining.retraining_plot import differences_table, draw_amounts, draw_trade_off, results_table
+from problems.lowrank.rivals.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
+from problems.lowrank.rivals.pruned_network import pruned_sizes
+from problems.lowrank.rivals.rivals import decomposition_allocators
 from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.training import evaluate
 from problems.workloads.reference_networks import build_network, default_schedule, trained_network

@@ -16,16 +16,16 @@ from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split, load_dataset
-from problems.networks.lowrank.algorithms import OWN_ALGORITHMS, rounded_up
-from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
-from problems.networks.lowrank.ladder import Aggregate, Ladder
-from problems.networks.lowrank.layers import Scheme
-from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
-from problems.networks.lowrank.pruned_network import layer_errors, output_errors
-from problems.networks.lowrank.retraining import OWN_SCHEDULE, Retrained, Retraining
-from problems.networks.lowrank.rivals import Rival, rival_curves
-from problems.networks.lowrank.spectra import Measure
+from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
+from problems.lowrank.calibration import Compensation
+from problems.lowrank.choices import SIZES, Choice, ChoiceTable, Size
+from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
+from problems.lowrank.ladder import Aggregate, Ladder
+from problems.lowrank.layer_matrices import Scheme
+from problems.lowrank.retraining.retraining import OWN_SCHEDULE, Retrained, Retraining
+from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
+from problems.lowrank.rivals.rivals import Rival, rival_curves
+from problems.lowrank.spectra import Measure
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate

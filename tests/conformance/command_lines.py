@@ -30,7 +30,7 @@ COMMANDS = (
     "problems.figures.mask_training",
     "problems.figures.cgp",
     "problems.networks.layers.sparse",
-    "problems.networks.lowrank.prune_retrain",
+    "problems.lowrank.retraining.prune_retrain",
 )
 SAMPLES = ("Bowl", "Slope", "Steps", "Switches", "Tour", "Words", "Fenced", "Drifting", "Parts")
 

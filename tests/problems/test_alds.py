@@ -18,12 +18,12 @@ from problems.alds import ALDS, UNCOMPRESSED
 from problems.data.cifar import FOLDER as CIFAR_FOLDER
 from problems.data.cifar import TEST_FILES, TRAIN_FILES
 from problems.data.data import load_dataset
-from problems.networks.lowrank import prune_retrain
-from problems.networks.lowrank.algorithms import read_budgets
-from problems.networks.lowrank.materialise import load_decomposed, load_reference, n_parameters
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.pipeline import keep_ratios, largest_reductions
-from problems.networks.lowrank.rivals import decomposed_rival, decomposition_allocators
+from problems.lowrank.algorithms.alds import read_budgets
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.materialise import load_decomposed, load_reference, n_parameters
+from problems.lowrank.retraining import prune_retrain
+from problems.lowrank.retraining.pipeline import keep_ratios, largest_reductions
+from problems.lowrank.rivals.rivals import decomposed_rival, decomposition_allocators
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import train_sgd
 from problems.networks.training.training import evaluate

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from problems.figures.alds import differences_table, draw_amounts, draw_trade_off, interval, results_table
+from problems.lowrank.retraining.retraining_plot import (
+    differences_table,
+    draw_amounts,
+    draw_trade_off,
+    interval,
+    results_table,
+)
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from opt import UsageError
 from opt.runs.run import read_arrays
+from problems.lowrank.materialise import load_decomposed, load_reference
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
 from problems.networks.layers.sparse import load_sparse
 from problems.networks.layers.sparse import main as sparse_main
-from problems.networks.lowrank.materialise import load_decomposed, load_reference
 from problems.networks.storage.checkpoints import as_arrays, load_metadata, load_weights, read_safetensors, save_network
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from problems.lowrank.decomposed_network import DecomposableNetwork
 from problems.networks.architectures.initial_weights import draw_weights
-from problems.networks.lowrank.network import DecomposableNetwork
 
 
 class Mixed(nn.Module):

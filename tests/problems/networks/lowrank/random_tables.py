@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 
-from problems.networks.lowrank.choices import ChoiceTable
-from problems.networks.lowrank.layers import Layer, Whole
-from problems.networks.lowrank.spectra import option_key
+from problems.lowrank.choices import ChoiceTable
+from problems.lowrank.layer_matrices import Layer, Whole
+from problems.lowrank.spectra import option_key
 
 LAYERS = [
     Layer("a", 6, 4, 1, (3, 3), (5, 5), (5, 5), True, True),

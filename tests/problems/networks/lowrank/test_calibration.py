@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch.nn import functional
 
-from problems.networks.lowrank.calibration import refitted, run_calibrated
-from problems.networks.lowrank.choices import Choice
-from problems.networks.lowrank.filters import (
+from problems.lowrank.calibration import refitted, run_calibrated
+from problems.lowrank.choices import Choice
+from problems.lowrank.moments import input_moments, patches
+from problems.lowrank.rivals.filters import (
     channel_sensitivities,
     filter_thresholding,
     magnitude_pruning,
     provable_filter_pruning,
     without_filters,
 )
-from problems.networks.lowrank.moments import input_moments, patches
-from problems.networks.lowrank.pruned_network import layer_errors, live_weights, pruned_sizes
-from problems.networks.lowrank.rivals import decomposition_allocators, rival_curves
+from problems.lowrank.rivals.pruned_network import layer_errors, live_weights, pruned_sizes
+from problems.lowrank.rivals.rivals import decomposition_allocators, rival_curves
 
 
 def test_patches_are_what_the_weights_meet(mixed, images):

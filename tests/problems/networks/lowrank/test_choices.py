@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from random_tables import LAYERS, random_errors, random_table
 
-from problems.networks.lowrank.choices import Choice
-from problems.networks.lowrank.layers import Layer
-from problems.networks.lowrank.spectra import option_key
+from problems.lowrank.choices import Choice
+from problems.lowrank.layer_matrices import Layer
+from problems.lowrank.spectra import option_key
 
 MORE = [
     *LAYERS,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from random_tables import LAYERS, random_table
 
-from problems.networks.lowrank.heuristic import PublishedHeuristic
-from problems.networks.lowrank.ladder import Ladder
-from problems.networks.lowrank.layers import Layer
+from problems.lowrank.heuristic import PublishedHeuristic
+from problems.lowrank.ladder import Ladder
+from problems.lowrank.layer_matrices import Layer
 
 ODD = [
     Layer("d", 20, 15, 1, (), (), (), True, True),  # half of its 5 slices lies between 1 and 3

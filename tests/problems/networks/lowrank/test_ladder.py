@@ -9,7 +9,7 @@ import pytest
 from random_tables import LAYERS, everything, random_table
 from scipy.spatial import ConvexHull
 
-from problems.networks.lowrank.ladder import Ladder
+from problems.lowrank.ladder import Ladder
 
 
 @pytest.mark.parametrize("size", ["parameters", "macs"])

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from opt.console.errors import UsageError
-from problems.networks.lowrank.choices import Choice
-from problems.networks.lowrank.composed import to_composed, to_pairs
-from problems.networks.lowrank.layers import decomposable_layers
-from problems.networks.lowrank.materialise import (
+from problems.lowrank.choices import Choice
+from problems.lowrank.composed import to_composed, to_pairs
+from problems.lowrank.layer_matrices import decomposable_layers
+from problems.lowrank.materialise import (
     choice_of_shape,
     choices_of,
     empty_pair,

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from problems.networks.lowrank.choices import ChoiceTable
-from problems.networks.lowrank.heuristic import PublishedHeuristic
-from problems.networks.lowrank.ladder import Ladder
-from problems.networks.lowrank.layers import Layer, Whole
-from problems.networks.lowrank.spectra import error_tables, option_key
+from problems.lowrank.choices import ChoiceTable
+from problems.lowrank.heuristic import PublishedHeuristic
+from problems.lowrank.ladder import Ladder
+from problems.lowrank.layer_matrices import Layer, Whole
+from problems.lowrank.spectra import error_tables, option_key
 
 LAYERS = [
     Layer("conv1", 6, 1, 1, (3, 3), (32, 32), (30, 30), True, True),

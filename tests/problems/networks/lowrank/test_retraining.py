@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from problems.data.data import load_dataset
-from problems.networks.lowrank.choices import Choice
-from problems.networks.lowrank.composed import to_composed
-from problems.networks.lowrank.filters import filter_thresholding
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.retraining import Retraining
+from problems.lowrank.choices import Choice
+from problems.lowrank.composed import to_composed
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.retraining.retraining import Retraining
+from problems.lowrank.rivals.filters import filter_thresholding
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate
 from problems.workloads.reference_networks import build_network

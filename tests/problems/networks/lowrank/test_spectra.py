@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from problems.networks.lowrank.layers import sliced, unfold
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.spectra import WEIGHT_MEASURES, option_key
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.layer_matrices import sliced, unfold
+from problems.lowrank.spectra import WEIGHT_MEASURES, option_key
 
 
 def truncated(block, j):
@@ -97,7 +97,7 @@ def test_solved_decoder_is_never_worse_than_each_slice_alone(network):
 
 
 def test_tables_are_kept_by_the_weights_and_damage_is_mended(mixed, images, tmp_path, monkeypatch):
-    import problems.networks.lowrank.spectra as spectra
+    import problems.lowrank.spectra as spectra
 
     def fresh():
         return DecomposableNetwork(mixed, images, cache_dir=tmp_path)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.lowrank.choices import BYTES, Size
+from problems.lowrank.decomposed_network import DecomposableNetwork
 from problems.networks.layers.prunable import Prunable, prunable_layers
-from problems.networks.lowrank.choices import BYTES, Size
-from problems.networks.lowrank.network import DecomposableNetwork
 
 _PROBES = 64
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from problems.networks.lowrank.choices import ChoiceTable, Size
+from problems.lowrank.choices import ChoiceTable, Size
 
 Aggregate = Literal["max", "sum"]
 

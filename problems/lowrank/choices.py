@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from problems.networks.lowrank.layers import BYTES, Layer, Scheme, Whole
-from problems.networks.lowrank.spectra import option_key
+from problems.lowrank.layer_matrices import BYTES, Layer, Scheme, Whole
+from problems.lowrank.spectra import option_key
 
 Size = Literal["parameters", "macs", "bytes"]
 SIZES: tuple[Size, ...] = ("parameters", "macs", "bytes")

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.lowrank.choices import BYTES, Size
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.layer_matrices import Layer
+from problems.lowrank.moments import patches, sampled_positions
+from problems.lowrank.rivals.pruned_network import pruned_sizes
 from problems.networks.layers.prunable import hooked, prunable_layers
-from problems.networks.lowrank.choices import BYTES, Size
-from problems.networks.lowrank.layers import Layer
-from problems.networks.lowrank.moments import patches, sampled_positions
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.pruned_network import pruned_sizes
 
 _BISECTIONS = 18
 _SENSITIVITY_IMAGES = 128

@@ -12,10 +12,10 @@ from pymoo.core.population import Population
 from opt.algorithms.interface.registry import AlgorithmSpec
 from opt.console.errors import UsageError, nearest
 from opt.problem import CompressionProblem
-from problems.networks.lowrank.choices import ChoiceTable, Size
-from problems.networks.lowrank.heuristic import N_ITERATIONS, N_STARTS, PublishedHeuristic
-from problems.networks.lowrank.ladder import Aggregate, Ladder
-from problems.networks.lowrank.rivals import RIVALS, decomposition_allocators
+from problems.lowrank.choices import ChoiceTable, Size
+from problems.lowrank.heuristic import N_ITERATIONS, N_STARTS, PublishedHeuristic
+from problems.lowrank.ladder import Aggregate, Ladder
+from problems.lowrank.rivals.rivals import RIVALS, decomposition_allocators
 
 _LOW, _HIGH, _N = 0.05, 0.95, 19
 

@@ -1,6 +1,6 @@
 """Compress a network to a schedule of sizes, retrain each, and say what was lost.
 
-    python -m problems.networks.lowrank.prune_retrain --network lenet5 --data fashion-mnist --method alds,pca
+    python -m problems.lowrank.retraining.prune_retrain --network lenet5 --data fashion-mnist --method alds,pca
 
 Writes results.csv, a picture of accuracy over parameters and multiply-adds, and a checkpoint for each network, which
 `load_reference(path)` makes a network of again. The same command again goes on where it was stopped.
@@ -26,12 +26,11 @@ from opt.console.options import OptionParser
 from opt.console.ranges import COUNT, SEED, Range
 from opt.console.terminal import tell
 from problems.data.data import Dataset, Split, load_dataset
-from problems.figures.alds import draw_trade_off
-from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import SIZES
-from problems.networks.lowrank.materialise import load_reference
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.pipeline import (
+from problems.lowrank.calibration import Compensation
+from problems.lowrank.choices import SIZES
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.materialise import load_reference
+from problems.lowrank.retraining.pipeline import (
     Allocation,
     Method,
     Mode,
@@ -40,7 +39,8 @@ from problems.networks.lowrank.pipeline import (
     keep_ratios,
     run_pipeline,
 )
-from problems.networks.lowrank.pipeline_results import Results, in_words, reductions_in_words, trade_off
+from problems.lowrank.retraining.pipeline_results import Results, in_words, reductions_in_words, trade_off
+from problems.lowrank.retraining.retraining_plot import draw_trade_off
 from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
 from problems.networks.training.sgd import Precision
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> OptionParser:
     p = OptionParser(
-        prog="python -m problems.networks.lowrank.prune_retrain",
+        prog="python -m problems.lowrank.retraining.prune_retrain",
         description="Compress a network to a schedule of sizes, retrain each, and say what was lost.",
     )
     p.add_argument("--network", default="lenet5", choices=tuple(NETWORKS), help="network to compress")

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.lowrank.choices import Choice
+from problems.lowrank.factors import Factors
+from problems.lowrank.layer_matrices import Layer, Scheme, in_encoder
 from problems.networks.layers.prunable import Prunable, prunable_layers
-from problems.networks.lowrank.choices import Choice
-from problems.networks.lowrank.factors import Factors
-from problems.networks.lowrank.layers import Layer, Scheme, in_encoder
 from problems.networks.storage.checkpoints import load_metadata, load_weights, read_safetensors
 
 _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -165,7 +165,7 @@ def load_decomposed(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module
 
     Args:
         model: The original network, trained or not; left alone.
-        path: A solution of a run, or a checkpoint of `problems.networks.lowrank.pipeline`.
+        path: A solution of a run, or a checkpoint of `problems.lowrank.retraining.pipeline`.
 
     Returns:
         The network in evaluation mode.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from problems.data.data import Split
-from problems.networks.lowrank.composed import to_composed, to_pairs
-from problems.networks.lowrank.network import Decomposition
+from problems.lowrank.composed import to_composed, to_pairs
+from problems.lowrank.decomposed_network import Decomposition
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import Precision, train_sgd
 

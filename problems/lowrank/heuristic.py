@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from problems.networks.lowrank.choices import ChoiceTable, Size
+from problems.lowrank.choices import ChoiceTable, Size
 
 N_STARTS = 15
 N_ITERATIONS = 4

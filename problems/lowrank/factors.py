@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from problems.networks.lowrank.layers import Layer, Scheme, sliced, unfold
+from problems.lowrank.layer_matrices import Layer, Scheme, sliced, unfold
 
 _TINY = 1e-9
 

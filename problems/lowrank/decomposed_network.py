@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.lowrank.calibration import Compensation, Targets, refitted, run_calibrated
+from problems.lowrank.choices import Choice, ChoiceTable
+from problems.lowrank.factors import DataFactors, Factors, spread, svd_factors
+from problems.lowrank.layer_matrices import Layer, Scheme, Whole, decomposable_layers
+from problems.lowrank.materialise import empty_pair, fill_pair, projected_weight, replace_module
+from problems.lowrank.moments import InputMoments, input_moments, metrics, patches, takes_mean
+from problems.lowrank.spectra import Measure, Tables, error_tables, kept_tables, option_key, weights_digest
 from problems.networks.layers.prunable import prunable_layers
-from problems.networks.lowrank.calibration import Compensation, Targets, refitted, run_calibrated
-from problems.networks.lowrank.choices import Choice, ChoiceTable
-from problems.networks.lowrank.factors import DataFactors, Factors, spread, svd_factors
-from problems.networks.lowrank.layers import Layer, Scheme, Whole, decomposable_layers
-from problems.networks.lowrank.materialise import empty_pair, fill_pair, projected_weight, replace_module
-from problems.networks.lowrank.moments import InputMoments, input_moments, metrics, patches, takes_mean
-from problems.networks.lowrank.spectra import Measure, Tables, error_tables, kept_tables, option_key, weights_digest
 
 
 class DecomposableNetwork:

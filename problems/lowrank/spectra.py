@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 
 from opt.console.errors import UsageError
 from problems.data.sources import cache_folder
-from problems.networks.lowrank.layers import Layer, Scheme, sliced, unfold
+from problems.lowrank.layer_matrices import Layer, Scheme, sliced, unfold
 from problems.networks.storage.checkpoints import write_whole
 
 Measure = Literal["spectral", "spectral-sqrt", "residual", "frobenius", "nuclear", "data"]

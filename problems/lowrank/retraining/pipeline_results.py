@@ -12,7 +12,7 @@ import pandas as pd
 
 from opt.console.errors import UsageError
 from opt.files import atomic
-from problems.networks.lowrank.pipeline import largest_reductions
+from problems.lowrank.retraining.pipeline import largest_reductions
 from problems.networks.storage.checkpoints import load_metadata
 
 Row = dict[str, Any]

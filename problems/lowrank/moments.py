@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.lowrank.layer_matrices import Layer
 from problems.networks.layers.prunable import Prunable, hooked, padded, prunable_layers
-from problems.networks.lowrank.layers import Layer
 
 _CHUNK = 64
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from problems.lowrank.layer_matrices import Layer
+from problems.lowrank.moments import sampled_positions
 from problems.networks.layers.prunable import hooked, prunable_layers
-from problems.networks.lowrank.layers import Layer
-from problems.networks.lowrank.moments import sampled_positions
 
 Compensation = Literal["none", "batch-norm", "refit"]
 

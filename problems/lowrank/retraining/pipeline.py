@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from problems.data.data import Split
-from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import SIZES, Choice, Size
-from problems.networks.lowrank.heuristic import PublishedHeuristic
-from problems.networks.lowrank.ladder import Ladder
-from problems.networks.lowrank.materialise import taken_together
-from problems.networks.lowrank.network import DecomposableNetwork
-from problems.networks.lowrank.retraining import Retraining
-from problems.networks.lowrank.rivals import RIVALS, decomposition_allocators
+from problems.lowrank.calibration import Compensation
+from problems.lowrank.choices import SIZES, Choice, Size
+from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.heuristic import PublishedHeuristic
+from problems.lowrank.ladder import Ladder
+from problems.lowrank.materialise import taken_together
+from problems.lowrank.retraining.retraining import Retraining
+from problems.lowrank.rivals.rivals import RIVALS, decomposition_allocators
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import nn
 
-from problems.networks.lowrank.calibration import Compensation
-from problems.networks.lowrank.choices import SIZES, Choice, ChoiceTable, Size
-from problems.networks.lowrank.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
-from problems.networks.lowrank.ladder import Ladder
-from problems.networks.lowrank.layers import Layer
-from problems.networks.lowrank.network import DecomposableNetwork, Decomposition
-from problems.networks.lowrank.pruned_network import pruned_sizes
-from problems.networks.lowrank.spectra import option_key, singular_values
+from problems.lowrank.calibration import Compensation
+from problems.lowrank.choices import SIZES, Choice, ChoiceTable, Size
+from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
+from problems.lowrank.ladder import Ladder
+from problems.lowrank.layer_matrices import Layer
+from problems.lowrank.rivals.filters import filter_thresholding, magnitude_pruning, provable_filter_pruning
+from problems.lowrank.rivals.pruned_network import pruned_sizes
+from problems.lowrank.spectra import option_key, singular_values
 
 Choices = dict[str, Choice | None]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from problems.lowrank.choices import Choice
+from problems.lowrank.materialise import choice_of_shape, choices_of, empty_pair, multiplied, replace_module
 from problems.networks.layers.prunable import Prunable, prunable_layers
-from problems.networks.lowrank.choices import Choice
-from problems.networks.lowrank.materialise import choice_of_shape, choices_of, empty_pair, multiplied, replace_module
 
 
 class ComposedPair(nn.Module):

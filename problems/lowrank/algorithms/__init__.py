@@ -1,0 +1,1 @@
+"""ALDS as search algorithms: the published heuristic, and the exact front."""

@@ -1,0 +1,1 @@
+"""Prune, retrain, repeat: the published experiment of ALDS."""
