@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from operators.allocations import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
+from operators.ranks import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
 from opt.console.errors import UsageError
 from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
 from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise

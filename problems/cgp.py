@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from native.cgp import CostTable, Genome, Problem, Strategy
-from operators.cgp import (
+from operators.circuits import (
     ActiveMutation,
     GateBlockCrossover,
     OnePointCrossover,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from native.cgp import CostTable, FunctionSet, Grid
-from operators.cgp import GridLayout
+from operators.circuits import GridLayout
 from opt.console.errors import UsageError
 from opt.console.ranges import Range
 

@@ -10,7 +10,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from native.cgp import Strategy
-from operators.cgp import GridLayout
+from operators.circuits import GridLayout
 from opt.algorithms import AlgorithmSpec
 from opt.console.errors import UsageError
 

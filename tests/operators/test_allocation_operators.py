@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operators.allocations import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
+from operators.ranks import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
 
 TOP = np.array([[9, 5, 1], [21, 11, 6], [4, 1, 1]])
 RANK = np.array([[10, 17, 1], [5, 9, 16], [30, 1, 1]])

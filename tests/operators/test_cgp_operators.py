@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operators.cgp import (
+from operators.circuits import (
     ActiveMutation,
     GateBlockCrossover,
     GridLayout,

@@ -18,7 +18,7 @@ import torch
 
 import opt
 from native.cgp import CostTable, Genome
-from operators.cgp import UniformGenomeSampling
+from operators.circuits import UniformGenomeSampling
 from opt.console.command import execute
 from opt.problem.loading import load_problem_class
 from opt.runs.run import load_run

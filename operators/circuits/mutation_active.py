@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.cgp.layout import GridLayout
+from operators.circuits.layout import GridLayout
 
 
 @dataclass(frozen=True)
