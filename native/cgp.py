@@ -6,19 +6,30 @@ best = evolve(Grid(9, 16, 10, 10), FunctionSet.int8(), DataSet(inputs, outputs),
 print(best.score)
 """
 
-from native.chromo import read_chromo, read_data, write_chromo, write_data
-from native.costs import CostTable
-from native.data import DataSet, deduplicate
-from native.expression import to_expression, to_latex
-from native.functions import FunctionSet, function_names, function_value
-from native.genome import Gate, Genome
-from native.graph import draw, to_dot
-from native.grid import Grid
-from native.problem import ERRORS, MUTATIONS, Problem, Scores, active, bounds, evaluate, mutate, outputs, random_genomes
-from native.runs import Runs, repeat
-from native.source import to_c, to_python, to_verilog
-from native.strategy import Counts, Strategy, Targets, evolve
-from native.text import from_text, read_genome, to_text
+from native.circuits.costs import CostTable
+from native.circuits.data import DataSet, deduplicate
+from native.circuits.functions import FunctionSet, function_names, function_value
+from native.circuits.genome import Gate, Genome
+from native.circuits.grid import Grid
+from native.formats.chromo import read_chromo, read_data, write_chromo, write_data
+from native.formats.expression import to_expression, to_latex
+from native.formats.graph import draw, to_dot
+from native.formats.source import to_c, to_python, to_verilog
+from native.formats.text import from_text, read_genome, to_text
+from native.search.problem import (
+    ERRORS,
+    MUTATIONS,
+    Problem,
+    Scores,
+    active,
+    bounds,
+    evaluate,
+    mutate,
+    outputs,
+    random_genomes,
+)
+from native.search.runs import Runs, repeat
+from native.search.strategy import Counts, Strategy, Targets, evolve
 
 __all__ = [
     "ERRORS",

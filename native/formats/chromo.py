@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from native.data import DataSet
-from native.functions import FunctionSet
-from native.genome import Genome
-from native.grid import Grid
+from native.circuits.data import DataSet
+from native.circuits.functions import FunctionSet
+from native.circuits.genome import Genome
+from native.circuits.grid import Grid
 
 # read the weighted sum of all inputs there, their first input here: the same where its weight is 1 and the others 0
 NEURONS = ("sig", "gauss", "step", "softsign", "tanh")

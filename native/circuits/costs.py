@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from native.functions import function_names
+from native.circuits.functions import function_names
 
 ADD_PJ, MUL_PJ = 0.03, 0.2
 

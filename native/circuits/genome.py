@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from native.functions import FunctionSet
-from native.grid import Grid
-from native.problem import Problem
+from native.circuits.functions import FunctionSet
+from native.circuits.grid import Grid
+from native.search.problem import Problem
 
 if TYPE_CHECKING:
-    from native.strategy import Counts
+    from native.search.strategy import Counts
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Genome:
         return self._problem().outputs(self.genes, inputs)[0]
 
     def __str__(self) -> str:
-        from native.expression import to_expression
+        from native.formats.expression import to_expression
 
         return to_expression(self)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from native._cgp import ffi, lib
-from native.costs import CostTable
-from native.data import DataSet
-from native.functions import FunctionSet
-from native.genome import Genome
-from native.grid import Grid
-from native.problem import MUTATIONS, Problem, check, choice, output, pointer, rng_words
+from native.circuits.costs import CostTable
+from native.circuits.data import DataSet
+from native.circuits.functions import FunctionSet
+from native.circuits.genome import Genome
+from native.circuits.grid import Grid
+from native.search.problem import MUTATIONS, Problem, check, choice, output, pointer, rng_words
 
 STOPS = {lib.CGP_GOES_ON: "", lib.CGP_TARGETS_REACHED: "targets", lib.CGP_OUT_OF_PATIENCE: "patience"}
 Fitness = Callable[[np.ndarray], "np.ndarray | Sequence[float]"]

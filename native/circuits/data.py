@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from native.grid import Grid
+from native.circuits.grid import Grid
 
 
 @dataclass(frozen=True)

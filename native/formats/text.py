@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from native.functions import FunctionSet
-from native.genome import Genome
-from native.grid import Grid
+from native.circuits.functions import FunctionSet
+from native.circuits.genome import Genome
+from native.circuits.grid import Grid
 
 _NUMBER = r"-?\d+"
 _HEAD = re.compile(rf"\{{\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*\}}")

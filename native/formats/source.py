@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from native.genome import Gate, Genome
+from native.circuits.genome import Gate, Genome
 
 _INT8_C = {
     "rsub127": "127 - {0}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from native.genome import Gate, Genome
+from native.circuits.genome import Gate, Genome
 
 # {0} and {1} are operands; values of int8 wrap around
 _PLAIN = {

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from native.costs import CostTable
-from native.functions import FunctionSet
-from native.grid import Grid
+from native.circuits.costs import CostTable
+from native.circuits.functions import FunctionSet
+from native.circuits.grid import Grid
 
 # on int64 arrays; the caller wraps the values around
 _INT8: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray | int]] = {

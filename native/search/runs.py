@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from native.genome import Genome
+from native.circuits.genome import Genome
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from native._cgp import ffi, lib
-from native.costs import CostTable
-from native.data import DataSet, Samples, in_domain, join
-from native.functions import DOMAINS, FunctionSet
-from native.grid import Grid
+from native.circuits.costs import CostTable
+from native.circuits.data import DataSet, Samples, in_domain, join
+from native.circuits.functions import DOMAINS, FunctionSet
+from native.circuits.grid import Grid
 
 ERRORS = {"se": lib.CGP_SE, "mse": lib.CGP_MSE, "ae": lib.CGP_AE, "mae": lib.CGP_MAE}
 MUTATIONS = {

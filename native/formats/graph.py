@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from native.genome import Genome
+from native.circuits.genome import Genome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""Circuits: functions, grid, genome, cost of gates, data words."""

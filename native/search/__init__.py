@@ -1,0 +1,1 @@
+"""Problems and strategies that the C library runs."""
