@@ -49,7 +49,7 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
     """
     from opt.compare import file_names
 
-    resources = files("opt") / "pages"
+    resources = files("opt.comparison") / "pages"
     style, script = ((resources / f"compare.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     body = ["<h1>Comparison</h1>"]
     if command:

@@ -1,6 +1,6 @@
 """Damage to the files of runs and studies, and what the commands say to it.
 
-`python tests/opt/damaged_files.py --seconds 600` tries damage drawn at random for so long, and prints every
+`python tests/opt/runs/damaged_files.py --seconds 600` tries damage drawn at random for so long, and prints every
 command that ends in another way than it may; the property test draws from the same.
 """
 
@@ -25,7 +25,7 @@ from unittest import mock
 from opt import compare, load_run, plot, show, solve
 from opt.console.command import execute
 
-SAMPLES = str(Path(__file__).parents[1] / "sample_problems.py")
+SAMPLES = str(Path(__file__).parents[2] / "sample_problems.py")
 COMMANDS: dict[str, Callable[[Path], tuple[Callable[[Sequence[str]], int | None], list[str]]]] = {
     "show": lambda path: (show.main, [str(path)]),
     "list": lambda path: (show.main, ["--runs", str(path.parent)]),

@@ -30,7 +30,7 @@ def study(tmp_path_factory):
     from opt.studies.task import Task
 
     folder = tmp_path_factory.mktemp("study") / "a" / "b" / "study"
-    target = str(Path(__file__).parents[1] / "sample_problems.py") + ":Slope"
+    target = str(Path(__file__).parents[2] / "sample_problems.py") + ":Slope"
     tasks = [Task(target=target, request=Request(seed=seed)) for seed in (1, 2)]
     asked = Study.asked(folder, tasks, [{}, {}])
     asked.save()
@@ -93,7 +93,7 @@ def test_the_names_that_a_study_gives_are_such_as_it_takes(name, tmp_path):
     from opt.studies.task import Task
 
     file = tmp_path / f"{name}.py"
-    shutil.copy(Path(__file__).parents[1] / "sample_problems.py", file)
+    shutil.copy(Path(__file__).parents[2] / "sample_problems.py", file)
     study = Study.asked(
         tmp_path / "study", [Task(target=f"{file}:Slope"), Task(target=str(file))], [{}, {"x": "é" * 99}]
     )

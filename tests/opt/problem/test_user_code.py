@@ -19,7 +19,7 @@ from opt.problem.user_code import EndAttemptedError, guarded, reason_of
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.search.evaluation import evaluate_batch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Ending(CompressionProblem):

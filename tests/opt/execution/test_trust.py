@@ -14,7 +14,7 @@ import pytest
 import opt
 from opt.execution.trust import Code, function_digests, named_functions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TASK = """
 from pathlib import Path
 Path({marker!r}).touch()

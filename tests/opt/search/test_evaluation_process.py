@@ -24,7 +24,7 @@ from opt import CompressionProblem, Objective, UsageError
 from opt.search.evaluation import evaluate_batch
 from opt.search.evaluation_process import ApartError, EvaluationTimeoutError, check_apart, run_apart
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def swallow():

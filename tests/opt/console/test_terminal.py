@@ -24,7 +24,7 @@ from opt.plot import main as plot_main
 from opt.search.progress import SearchProgress
 from tests.sample_problems import Slope
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EVIL = "x\x1b[31m\x1b]0;title\x07\r\x08\x9b2J\u202egnp.exe\u2066 [bold]b[/bold] [/x] :smile: é"
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

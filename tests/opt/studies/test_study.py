@@ -15,7 +15,7 @@ import pytest
 
 from opt import find_runs, load_run
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SWEEP = ("--algo", "nsga2,random", "--n-gen", "3", "--runs", "2")
 
 TASK = '''

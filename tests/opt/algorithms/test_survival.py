@@ -19,7 +19,7 @@ import pytest
 
 from opt.solve import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 N_GEN = 60
 OPTIONS = ["--algo", "nsga2", "--algo.pop_size", "6", "--n-gen", str(N_GEN), "--seed", "5", "--quiet"]
 PROBLEM = [f"{ROOT}/tests/sample_problems.py:Slope", "--problem.nap", "0.015"]

@@ -17,7 +17,7 @@ from opt import find_runs
 from opt.files import locking
 from opt.runs.journal import Journal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPTIONS = ("--algo.pop_size", "6", "--n-gen", "4", "--runs", "3", "--seed", "7", "--quiet")
 
 
