@@ -12,7 +12,7 @@ From Python::
 from opt.console.errors import UsageError
 from opt.minimize import minimize
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, maximise, minimise
-from opt.runs.run import Run, find_runs, list_runs, load_run
+from opt.saved_run import Run, find_runs, list_runs, load_run
 
 __all__ = [
     "CompressionProblem",

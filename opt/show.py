@@ -22,8 +22,9 @@ from opt.execution.mending import damage
 from opt.runs.damage import altered_files
 from opt.runs.front_table import make_console, number, print_front, print_front_so_far, say
 from opt.runs.journal import read
-from opt.runs.run import Run, list_runs, load_run, run_directories
+from opt.runs.run import Run, load_run
 from opt.runs.run_check import Finding, check_run
+from opt.runs.run_listing import list_runs, run_directories
 from opt.search.progress import duration
 from opt.studies.study import Study, is_study
 from opt.studies.study_check import check_study

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pandas as pd
 from kill_cases import Case, in_turn, not_among
 
-import opt.plot
+import opt.plots.run_pictures
 import opt.runs.journal
 import opt.runs.run
 from opt.console.command import execute
@@ -302,7 +302,7 @@ def main(argv: Sequence[str]) -> int:
     if unknown := set(kinds) - set(MOMENTS):
         parser.error(f"--moments must be among {', '.join(MOMENTS)}, got {', '.join(unknown)}")
     if asked.without_plots:
-        sys.modules["opt.plot"] = types.SimpleNamespace(plot_runs=lambda runs: None)  # type: ignore[assignment]
+        sys.modules["opt.plots.run_pictures"] = types.SimpleNamespace(plot_runs=lambda runs: None)  # type: ignore[assignment]
     out = asked.out or Path(tempfile.mkdtemp(prefix="killed-runs-"))
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OPT_CACHE_DIR", str(out.absolute() / "cache"))

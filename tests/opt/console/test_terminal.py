@@ -68,7 +68,7 @@ def test_consoles_show_text_and_tables_escaped_and_keep_their_styles(capsys):
 
 def test_a_terminal_s_progress_takes_any_name(monkeypatch, capsys):
     from opt.search.budget import Budget
-    from opt.search.engine import State
+    from opt.search.search_state import State
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     progress = SearchProgress([opt.Objective(EVIL)], Budget.of(n_gen=3))

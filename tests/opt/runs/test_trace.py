@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(folder) -> dict[str, Run]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         return {
             "bowl": opt.minimize(samples.Bowl(), "sa", n_eval=400, n_chains=4, restarts=1, out=folder),
             "slope": opt.minimize(samples.Slope(), "parallel-tempering", n_gen=40, n_chains=4, out=folder),
