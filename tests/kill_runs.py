@@ -36,7 +36,7 @@ from kill_cases import Case, in_turn, not_among
 
 import opt.plots.run_pictures
 import opt.runs.journal
-import opt.runs.run
+import opt.runs.run_directory
 from opt.console.command import execute
 from opt.solve import main as solve
 
@@ -177,17 +177,17 @@ def at_generation(number: int) -> Callable[[], None]:
     """Arms a fork to be killed at its `number`-th generation, replayed ones counted."""
 
     def arm() -> None:
-        history = opt.runs.run.RunDirectory.history
+        history = opt.runs.run_directory.RunDirectory.history
         n = 0
 
-        def counted(self: opt.runs.run.RunDirectory, row: Sequence[float]) -> None:
+        def counted(self: opt.runs.run_directory.RunDirectory, row: Sequence[float]) -> None:
             nonlocal n
             n += 1
             if n == number:
                 kill_oneself()
             history(self, row)
 
-        opt.runs.run.RunDirectory.history = counted  # type: ignore[method-assign]
+        opt.runs.run_directory.RunDirectory.history = counted  # type: ignore[method-assign]
 
     return arm
 
