@@ -5,30 +5,23 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from opt.comparison.compare_runs import compare
-from opt.comparison.files import write_comparison
-from opt.comparison.report import print_comparison, print_ranks
-from opt.comparison.verdict import Verdict
 from opt.console.command import execute
 from opt.console.options import OptionParser
-from opt.runs.front_table import make_console, say
-from opt.runs.run_listing import find_runs
 
-__all__ = ["Verdict", "compare", "main", "report", "write_comparison"]
+if TYPE_CHECKING:
+    from opt.comparison.verdict import Verdict
+    from opt.runs.run import Run
 
 FOLDER = "comparison"
 
 
-def report(verdict: Verdict, console: Console) -> None:
-    """Print the warnings, and the tables of each problem."""
-    for text in verdict.warnings:
-        say(console, f"warning: {text}")
-    for comparison in verdict.comparisons:
-        print_comparison(comparison, verdict.tables, console)
-    print_ranks(verdict.ranks, console)
+def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) -> Verdict:
+    """Compare runs, problem by problem; see `opt.comparison.compare_runs.compare`."""
+    from opt.comparison.compare_runs import compare as compared
+
+    return compared(runs, by=by, split=split)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,6 +43,11 @@ def main(argv: Sequence[str]) -> int:
         "--out", metavar="DIR", help=f"where tables, pictures and page go (default: {FOLDER}/ in or beside the first)"
     )
     options = parser.read(argv)
+    from opt.comparison.files import write_comparison  # --help needs none of it
+    from opt.comparison.verdict_report import report
+    from opt.runs.front_table import make_console, say
+    from opt.runs.run_listing import find_runs
+
     verdict = compare(find_runs(options.runs), by=options.by, split=options.split)
     first = Path(options.runs[0])
     beside = first.resolve().parent if (first / "manifest.json").exists() else first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from matplotlib.figure import Figure
 
 from opt.console.errors import UsageError
 from opt.console.picture import rendered
+from opt.console.terminal import tell
 from opt.files import atomic
 from opt.plots.convergence import convergence_figure
 from opt.plots.front_picture import front_figure
 from opt.plots.series import check_comparable, in_order, labels, series_of
 from opt.plots.trace import trace_figure
+from opt.runs.damage import altered_files
 from opt.runs.run import Run
 
 DPI = 130
@@ -58,6 +61,29 @@ def write_plots(runs: Sequence[Run], *, out: Path | None = None) -> list[Path]:
             files.append(convergence.with_name(stem + convergence.suffix))
             _save(trace_figure(run), files[-1])
     return files
+
+
+def begun_runs(runs: Sequence[Run]) -> list[Run]:
+    """The runs of which something is recorded; tells what is drawn of those that have not ended, or are damaged.
+
+    Raises:
+        UsageError: Nothing is recorded of any.
+    """
+    begun = []
+    for run in runs:
+        for name, reason in altered_files(run).items():
+            again = f"python -m opt.solve --resume {run.path}"
+            tell(f"warning: {run.path / name} {reason}; {again} mends what it can", file=sys.stderr)
+        if run.has_front:
+            begun.append(run)
+        elif n_gen := run.front_so_far.n_gen:
+            tell(f"{run.path} is {run.status}: its front so far, of {n_gen} generations")
+            begun.append(run)
+        else:
+            tell(f"{run.path} is {run.status}: nothing is recorded yet, left out")
+    if runs and not begun:
+        raise UsageError(f"nothing to plot: {runs[0].path} has no generation yet; wait for it or resume it")
+    return begun
 
 
 def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:

@@ -14,8 +14,8 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.compare import compare, main, write_comparison
-from opt.comparison.files import draw
+from opt.compare import compare, main
+from opt.comparison.files import draw, write_comparison
 from opt.comparison.verdict import file_names
 from opt.console.command import execute
 from opt.fronts.archive import nondominated

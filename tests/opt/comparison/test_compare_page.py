@@ -14,7 +14,8 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.compare import compare, write_comparison
+from opt.compare import compare
+from opt.comparison.files import write_comparison
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NASTY = "</script><b>&\"'é"

@@ -15,8 +15,9 @@ from rich.table import Table
 
 import opt
 from opt import show
-from opt.compare import compare, write_comparison
+from opt.compare import compare
 from opt.compare import main as compare_main
+from opt.comparison.files import write_comparison
 from opt.console.command import complain, execute
 from opt.console.terminal import SafeConsole, printable, tell
 from opt.files import csv_table

@@ -17,7 +17,7 @@ import opt
 from opt.compare import compare
 from opt.comparison.files import draw
 from opt.console.picture import rendered, without_formulas
-from opt.plot import write_plots
+from opt.plots.run_pictures import write_plots
 
 NAMES = ("$\\frac{$", "a$b$c", "$$", "{", "\\", "%s", "\u65e5\u672c")
 

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import opt
-from opt.compare import compare, write_comparison
-from opt.comparison.files import draw
+from opt.compare import compare
+from opt.comparison.files import draw, write_comparison
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, normalised
 from opt.plots.axes_layout import few_ticks
 from opt.plots.convergence import convergence_figure

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import opt
 from opt import UsageError, show
 from opt.files.row_file import RowFile
-from opt.plot import write_plots
+from opt.plots.run_pictures import write_plots
 from opt.plots.trace import trace_figure
 from opt.runs.run import Run
 

@@ -18,13 +18,13 @@ from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm,
 from opt.console.errors import UsageError, nearest
 from opt.execution.mending import mend
 from opt.execution.runner import Request, run_search
+from opt.execution.saved_run import Run, load_run
 from opt.execution.saved_start import start_from
 from opt.execution.trust import Code, check_code, recorded_by
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem
 from opt.problem.hooks import problem_name
 from opt.problem.loading import name_of
-from opt.saved_run import Run, load_run
 from opt.search.budget import Budget
 
 DEFAULT_OUT = "runs"
