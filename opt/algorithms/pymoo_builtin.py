@@ -1,25 +1,15 @@
-"""pymoo's own algorithms, built with the problem's operators and with every default stated here."""
+"""pymoo's own algorithms, built with the problem's operators and with every default stated here.
+
+Each is imported when it is built: a list of algorithms then costs none of their libraries.
+"""
 
 from __future__ import annotations
 
-import copy
 from math import comb
 from typing import Any, Literal
 
 import numpy as np
-from pymoo.algorithms.base.genetic import GeneticAlgorithm
-from pymoo.algorithms.moo.moead import ParallelMOEAD
-from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.algorithms.moo.nsga3 import NSGA3, HyperplaneNormalization
-from pymoo.algorithms.moo.sms import SMSEMOA
-from pymoo.algorithms.moo.spea2 import SPEA2, SPEA2Survival
-from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
-from pymoo.algorithms.soo.nonconvex.de import DE
-from pymoo.algorithms.soo.nonconvex.ga import GA
-from pymoo.algorithms.soo.nonconvex.pso import PSO
 from pymoo.core.algorithm import Algorithm
-from pymoo.operators.selection.tournament import TournamentSelection
-from pymoo.util.ref_dirs import get_reference_directions
 
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.pymoo_operators import (
@@ -30,7 +20,6 @@ from opt.algorithms.interface.pymoo_operators import (
     FunctionRepair,
     FunctionSampling,
 )
-from opt.algorithms.interface.random_state import IsolatedGlobalRandom
 from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.interface.warm_start import first_of_start, started
 from opt.console.errors import UsageError
@@ -58,7 +47,7 @@ def _genetic(
     return arguments
 
 
-def _filled(algorithm: GeneticAlgorithm) -> Algorithm:
+def _filled(algorithm: Any) -> Algorithm:
     """The algorithm, with a mating that is filled up from the problem's sampling."""
     algorithm.mating = FilledMating(algorithm.mating, algorithm.initialization.sampling)
     return algorithm
@@ -69,6 +58,8 @@ def reference_directions(n_obj: int, pop_size: int) -> np.ndarray:
 
     Two objectives: pop_size evenly spaced. More: the largest Das-Dennis layout of at most pop_size points.
     """
+    from pymoo.util.ref_dirs import get_reference_directions
+
     if n_obj == 1:
         return np.ones((1, 1))
     partitions = 1
@@ -98,6 +89,8 @@ def nsga2(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     return _filled(NSGA2(n_offsprings=n_offsprings, **arguments))
 
@@ -137,32 +130,14 @@ def nsga3(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.nsga3 import NSGA3
+    from pymoo.operators.selection.tournament import TournamentSelection
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     directions = reference_directions(problem.n_obj, pop_size)
     arguments["pop_size"] = max(pop_size, len(directions))
     tournament = TournamentSelection(func_comp=seeded_tournament)
     return _filled(NSGA3(ref_dirs=directions, selection=tournament, **arguments))
-
-
-class BoxNormalization(HyperplaneNormalization):
-    """Ideal and nadir of a population, one apart in an objective that is the same for all of it."""
-
-    nadir_point: Any
-
-    def update(self, F: np.ndarray, nds: Any = None) -> None:
-        """Take in a population's objectives, (n, n_obj)."""
-        super().update(F, nds)
-        self.nadir_point = np.where(self.nadir_point > self.ideal_point, self.nadir_point, self.ideal_point + 1.0)
-
-
-class SeparateSPEA2Survival(SPEA2Survival):
-    """SPEA2's survival that divides by no empty range."""
-
-    norm: Any
-
-    def _do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
-        self.norm = self.norm or BoxNormalization(pop.get("F").shape[1])
-        return super()._do(problem, pop, *args, **kwargs)
 
 
 @algorithm("spea2", objectives="several", needs=VARIATION)
@@ -176,6 +151,10 @@ def spea2(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.spea2 import SPEA2
+
+    from opt.algorithms.pymoo_variants import SeparateSPEA2Survival
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     # pymoo's default survival is one object for all of its SPEA2s, and it remembers the last run's bounds
     return _filled(SPEA2(survival=SeparateSPEA2Survival(normalize=True), **arguments))
@@ -200,6 +179,8 @@ def moead(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.moead import ParallelMOEAD
+
     arguments = _genetic(
         problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob, duplicates=False
     )
@@ -227,6 +208,8 @@ def sms_emoa(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.sms import SMSEMOA
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     return _filled(SMSEMOA(n_offsprings=n_offsprings, **arguments))
 
@@ -248,6 +231,8 @@ def ga(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.soo.nonconvex.ga import GA
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     return _filled(GA(n_offsprings=n_offsprings, **arguments))
 
@@ -274,27 +259,11 @@ def de(
         CR: Probability that a coordinate comes from the donor.
         F: Scale of the difference vector.
     """
+    from pymoo.algorithms.soo.nonconvex.de import DE
+
     if pop_size < 4:
         raise UsageError(f"de needs --algo.pop_size of at least 4, got {pop_size}")
     return DE(pop_size=pop_size, sampling=_box(problem), variant=variant, CR=CR, F=F)
-
-
-class SeededCMAES(CMAES):
-    """CMA-ES whose draws from NumPy's global generator come from a stream of its own."""
-
-    def _setup(self, problem: Any, **kwargs: Any) -> None:
-        self.isolated = IsolatedGlobalRandom(int(kwargs.get("seed", self.seed) or 0))
-        super()._setup(problem, **kwargs)
-
-    def infill(self) -> Any:
-        """Ask for the next sample."""
-        with self.isolated:
-            return super().infill()
-
-    def advance(self, infills: Any = None, **kwargs: Any) -> Any:
-        """Take in the sample's values."""
-        with self.isolated:
-            return super().advance(infills=infills, **kwargs)
 
 
 @algorithm("cma-es", objectives="one", representations=NUMERIC, min_var=2, handles_constraints=False)
@@ -308,23 +277,13 @@ def cma_es(
         sigma: Initial step size as a fraction of the box.
         restarts: Number of restarts with a doubled population (IPOP).
     """
+    from opt.algorithms.pymoo_cmaes import SeededCMAES
+
     size = pop_size if pop_size is not None else 4 + int(3 * np.log(problem.n_var))
     if size < 2 or sigma <= 0 or restarts < 0:
         wanted = "--algo.pop_size >= 2, --algo.sigma > 0 and --algo.restarts >= 0"
         raise UsageError(f"cma-es needs {wanted}, got {size}, {sigma} and {restarts}")
     return SeededCMAES(x0=first_of_start(problem), sigma=sigma, restarts=restarts, pop_size=size)
-
-
-class BoxPSO(PSO):
-    """PSO that takes a variable with equal bounds: pymoo scales distances by each side of the box."""
-
-    problem: Any
-
-    def _adapt(self) -> None:
-        box, self.problem = self.problem, copy.copy(self.problem)
-        self.problem.xu = np.where(box.xu > box.xl, box.xu, box.xl + 1)
-        super()._adapt()
-        self.problem = box
 
 
 @algorithm("pso", objectives="one", representations=NUMERIC)
@@ -339,6 +298,8 @@ def pso(
         c1: Initial pull towards a particle's own best.
         c2: Initial pull towards the swarm's best.
     """
+    from opt.algorithms.pymoo_variants import BoxPSO
+
     if pop_size < 2:
         raise UsageError(f"pso needs --algo.pop_size of at least 2, got {pop_size}")
     return BoxPSO(pop_size=pop_size, sampling=_box(problem), w=w, c1=c1, c2=c2)

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,9 @@ import pandas as pd
 from opt.comparison.comparison_plots import styles
 from opt.comparison.grouped_runs import Comparison, MeasuredRun
 from opt.comparison.report import method
+from opt.comparison.verdict import Verdict, file_names
 from opt.console.terminal import printable
 from opt.runs.front_files import spread
-
-if TYPE_CHECKING:
-    from opt.compare import Verdict
 
 MOST_POINTS = 4000
 """Most points of a problem that the page can be asked about; more are thinned out, evenly along each run's front."""
@@ -44,11 +42,9 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
 
     Args:
         verdict: What was found.
-        pictures: PNG files by name, as `opt.compare.draw` names them.
+        pictures: PNG files by name, as `opt.comparison.files.draw` names them.
         command: The command that made the page.
     """
-    from opt.compare import file_names
-
     resources = files("opt.comparison") / "pages"
     style, script = ((resources / f"compare.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     body = ["<h1>Comparison</h1>"]

@@ -30,7 +30,8 @@ from opt.problem.hooks import Complaints, HookError, exact_front_of, scalarise_o
 from opt.problem.provenance import check_unchanged, provenance
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.runs.front_files import write_front, write_references
-from opt.runs.run import Run, RunDirectory, load_run, now
+from opt.runs.run import Run, load_run
+from opt.runs.run_directory import RunDirectory, now
 from opt.search.budget import Budget
 from opt.search.engine import Search
 from opt.search.evaluation import CACHE_SIZE, EvaluationFailed

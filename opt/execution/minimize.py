@@ -18,13 +18,13 @@ from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm,
 from opt.console.errors import UsageError, nearest
 from opt.execution.mending import mend
 from opt.execution.runner import Request, run_search
+from opt.execution.saved_run import Run, load_run
 from opt.execution.saved_start import start_from
 from opt.execution.trust import Code, check_code, recorded_by
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem
 from opt.problem.hooks import problem_name
 from opt.problem.loading import name_of
-from opt.runs.run import Run, load_run
 from opt.search.budget import Budget
 
 DEFAULT_OUT = "runs"
@@ -135,7 +135,7 @@ def minimize(
         check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=force)
 
         def go_on() -> Run:
-            return run_search(
+            ended = run_search(
                 task,
                 asked,
                 resume=run,
@@ -146,6 +146,7 @@ def minimize(
                 spec=_resumed(run, spec, task),
                 **common,
             )
+            return Run.of(ended)
 
         if run.status != "finished":
             return go_on()
@@ -172,7 +173,7 @@ def minimize(
         keep=_whole("keep", keep),
         fail_fast=bool(fail_fast),
     )
-    return run_search(task, request, start=start, callback=callback, spec=spec, **common)
+    return Run.of(run_search(task, request, start=start, callback=callback, spec=spec, **common))
 
 
 def _spec(algo: Any, parameters: dict[str, Any], *, is_scalarised: bool) -> AlgorithmSpec | None:
