@@ -198,8 +198,8 @@ class CriterionMasks:
             "training": [self.lottery_epochs, self.schedule.lr, self.schedule.batch_size] if name == "lth" else None,
         }
         file = cache_file("masks", cache_key(made_by), name=name)
-        make = functools.partial(self._make, name, n_kept)
-        return kept(file, make, read=lambda path: _read_mask(path, self.n), encode=_encode_mask).value
+        read = functools.partial(_read_mask, n=self.n)
+        return kept(file, lambda: self._make(name, n_kept), read=read, encode=_encode_mask).value
 
 
 def _as_column(values: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -210,7 +210,7 @@ def _encode_mask(mask: np.ndarray) -> bytes:
     return safetensors.numpy.save({"mask": np.packbits(mask)})
 
 
-def _read_mask(file: Path, n: int) -> np.ndarray:
+def _read_mask(file: Path, *, n: int) -> np.ndarray:
     tensors, _ = read_safetensors(file)
     packed = tensors.get("mask")
     if packed is None or packed.dtype != torch.uint8 or packed.shape != ((n + 7) // 8,):
