@@ -18,13 +18,15 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec
+from opt.console.command import spelled
 from opt.console.errors import UsageError, nearest
 from opt.console.ranges import OPTIONS, SEED, check_option, check_words
 from opt.files.yaml_file import read_yaml
+from opt.problem.installed import config_file
 from opt.search.seeding import SAME_AS_RUN, is_seed, with_same_as_run
 from opt.studies.cluster import JobSettings
 
-USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
+USAGE = f"{spelled('solve')} PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
 FLAGS = (
     "--list",
     "--help",
@@ -137,7 +139,7 @@ def scan(argv: Sequence[str]) -> Scanned:
             continue
         if not has_value:
             if i == len(argv) or argv[i].startswith("--"):
-                raise UsageError(f"option {name} needs a value; python -m opt.solve --help lists the options")
+                raise UsageError(f"option {name} needs a value; {spelled('solve')} --help lists the options")
             value = argv[i]
             i += 1
         if name in FILES:
@@ -147,7 +149,7 @@ def scan(argv: Sequence[str]) -> Scanned:
             rest.append(f"{name}={value}")
     if len(positional) > 1:
         raise UsageError(f"expected one problem file, got {len(positional)}: {' '.join(positional)}")
-    config = _config_tokens(Path(values["--config"])) if "--config" in values else []
+    config = _config_tokens(config_file(values["--config"])) if "--config" in values else []
     named = [t.removeprefix("--algo=") for t in (*config, *rest) if t.startswith("--algo=")]
     return Scanned(
         problem=positional[0] if positional else None,
@@ -236,7 +238,7 @@ def parameters_of(callable_: Callable[..., Any]) -> dict[str, inspect.Parameter]
 
 def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> ArgumentParser:
     """The parser for one problem class and one algorithm."""
-    parser = ArgumentParser(prog="python -m opt.solve", usage=USAGE, exit_on_error=False, add_help=False)
+    parser = ArgumentParser(prog=spelled("solve"), usage=USAGE, exit_on_error=False, add_help=False)
     for name, kind, default, text in _GENERAL:
         parser.add_argument(f"--{name}", type=kind, default=default, help=text)
     for name, text in _SWITCHES:
@@ -297,7 +299,7 @@ def parse(parser: ArgumentParser, tokens: Sequence[str]) -> Namespace:
                 continue
             equals = value = ""
         if name not in shown:
-            raise UsageError(f"unknown option {name}{nearest(name, shown)}; python -m opt.solve --help lists them")
+            raise UsageError(f"unknown option {name}{nearest(name, shown)}; {spelled('solve')} --help lists them")
         translated.append(shown[name] + equals + value)
     try:
         values = parser.parse_args(translated)
