@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 from opt.algorithms import algorithms, find_algorithm
-from opt.console.command import execute
+from opt.console.command import execute, spelled
 from opt.console.errors import UsageError
 from opt.console.ranges import check_option
 from opt.console.terminal import tell
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
-    command = "python -m opt.solve " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
+    command = spelled("solve") + " " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
     tasks: list[Task] = []
     varying: list[dict[str, str]] = []
     for setting, own in zip(settings, options, strict=True):
@@ -224,9 +224,9 @@ def _report(run: Run) -> None:
     )
     tell(f"run: {run.path}")
     if m["status"] == "interrupted":
-        tell(f"next: python -m opt.solve --resume {shlex.quote(str(run.path))}")
+        tell(f"next: {spelled('solve')} --resume {shlex.quote(str(run.path))}")
     else:
-        tell(f"next: python -m opt.plot {shlex.quote(str(run.path))}")
+        tell(f"next: {spelled('plot')} {shlex.quote(str(run.path))}")
 
 
 def _list_algorithms(target: str | None) -> int:
@@ -239,7 +239,7 @@ def _list_algorithms(target: str | None) -> int:
         table.add_row(spec.name, spec.summary, spec.requirement)
     make_console().print(table)
     if problem_class is None:
-        tell("A problem may bring algorithms of its own: python -m opt.solve PROBLEM.py --list shows them too.")
+        tell(f"A problem may bring algorithms of its own: {spelled('solve')} PROBLEM.py --list shows them too.")
     return 0
 
 

@@ -8,6 +8,7 @@ from opt.comparison.grouped_runs import compare_runs
 from opt.comparison.tables import make_tables
 from opt.comparison.verdict import Verdict
 from opt.comparison.warnings_of_runs import check_field, doubts, same_objectives, usable_runs, value_of
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.runs.run import Run
 
@@ -28,7 +29,7 @@ def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) 
         check_field(distinct, name)
     usable, warnings = usable_runs(distinct)
     if not usable:
-        raise UsageError(f"none of the {len(distinct)} runs is finished; `python -m opt.show` lists them")
+        raise UsageError(f"none of the {len(distinct)} runs is finished; `{spelled('show')}` lists them")
     problems: dict[str, list[Run]] = {}
     for run in sorted(usable, key=lambda r: (r.manifest["seed"], str(r.path))):
         name = str(run.manifest["problem"]["name"])
