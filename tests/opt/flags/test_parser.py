@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from opt import load_run
-from opt.flags.arguments import scan
+from opt.flags.command_line import scan
 
 TASK = '''
 from __future__ import annotations
@@ -217,7 +217,9 @@ def test_help_lists_parameters_with_their_documentation(task, solve):
     text = solve(task, "--help").out
     for name, words in (("n_var", "Number of variables."), ("flip", "Whether the sign is flipped."), ("kind", "Which")):
         assert f"--problem.{name}" in text and words in text
-    assert "--algo.pop_size" in text and "Number of survivors kept each generation." in text
+    one_line = " ".join(text.split())
+    assert "--algo.pop_size POP_SIZE Number of survivors kept each generation (1 to 100,000)." in one_line
+    assert "with seeds SEED, SEED + 1, ... (1 to 10,000)." in one_line
     assert "problem_" not in text
     assert solve("--help").code == 0
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from opt import UsageError, load_run
-from opt.search.seeding import is_seed, resolved
+from opt.flags.seeding import is_seed, resolved
 from opt.solve import main
 
 TASK = '''
