@@ -1,4 +1,4 @@
-"""A comparison's files: tables, pictures and the page."""
+"""The files of a comparison: tables, pictures and the page, all written to one folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from opt.comparison.attainment_plot import attainment_figure
-from opt.comparison.comparison_plots import box_figure, growth_figure, rank_figure
-from opt.comparison.joint_front import joint_front_figure
+from opt.comparison.group_plots import box_figure, growth_figure, rank_figure
+from opt.comparison.joint_front_plot import joint_front_figure
 from opt.comparison.page import page
 from opt.comparison.verdict import Verdict, file_names
 from opt.console.errors import UsageError

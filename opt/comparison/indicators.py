@@ -1,4 +1,4 @@
-"""Runs of one problem made comparable: one normalisation, one reference point, one reference front, indicators."""
+"""Quality indicators of fronts: hypervolume, IGD+ and additive epsilon of every run of a problem on one scale."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Comparison:
         return owners
 
 
-def compare_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Comparison:
+def measure_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Comparison:
     """Measure runs of one problem on one scale.
 
     Args:
@@ -256,17 +256,17 @@ def _objectives(table: pd.DataFrame, objectives: Sequence[Objective], file: Path
 
 def _exact_front(runs: Sequence[Run], objectives: Sequence[Objective]) -> np.ndarray | None:
     """(m, n_obj) the exact front, minimised, if every run that names one names the same; else None."""
-    found: np.ndarray | None = None
+    exact: np.ndarray | None = None
     for run in runs:
         table = run.references
         rows = table[table["reference"] == EXACT_FRONT]
         if not len(rows) or any(o.name not in rows for o in objectives):
             return None
         F = _objectives(rows, objectives, run.path / "references.csv")
-        if found is not None and (F.shape != found.shape or not _is_close(F, found)):
+        if exact is not None and (F.shape != exact.shape or not _is_close(F, exact)):
             return None
-        found = F
-    return found
+        exact = F
+    return exact
 
 
 def _is_close(F: np.ndarray, other: np.ndarray) -> bool:

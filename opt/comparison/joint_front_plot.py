@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.path import Path as Outline
 
-from opt.comparison.comparison_plots import GroupStyle, pair_grid, styles
-from opt.comparison.grouped_runs import Comparison
+from opt.comparison.group_plots import GroupStyle, pair_grid, styles
+from opt.comparison.indicators import Comparison
 from opt.plots.axes_layout import helpful_scale, legend_below, wrapped
 from opt.plots.number_format import magnitude_of
 from opt.plots.stairs import draw_set

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: growth of hypervolume as bands, indicators as boxes, mean ranks."""
+"""Pictures of groups: growth of hypervolume as bands, indicators as boxes, mean ranks; and how a group looks in all."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.comparison.grouped_runs import Comparison
 from opt.comparison.growth import Trace
+from opt.comparison.indicators import Comparison
 from opt.comparison.significance import ALPHA, RankTest
 from opt.plots.axes_layout import few_ticks, legend_below
 from opt.plots.number_format import magnitude_of
