@@ -7,16 +7,13 @@ print(best.score)
 """
 
 from native.circuits.costs import CostTable
+from native.circuits.counts import Counts
 from native.circuits.data import DataSet, deduplicate
 from native.circuits.functions import FunctionSet, function_names, function_value
-from native.circuits.genome import Gate, Genome
+from native.circuits.gate import Gate
+from native.circuits.genome import Genome
 from native.circuits.grid import Grid
-from native.formats.chromo import read_chromo, read_data, write_chromo, write_data
-from native.formats.expression import to_expression, to_latex
-from native.formats.graph import draw, to_dot
-from native.formats.source import to_c, to_python, to_verilog
-from native.formats.text import from_text, read_genome, to_text
-from native.search.problem import (
+from native.circuits.problem import (
     ERRORS,
     MUTATIONS,
     Problem,
@@ -28,8 +25,13 @@ from native.search.problem import (
     outputs,
     random_genomes,
 )
+from native.formats.chromo import read_chromo, read_data, write_chromo, write_data
+from native.formats.expression import to_expression, to_latex
+from native.formats.graph import draw, to_dot
+from native.formats.source import to_c, to_python, to_verilog
+from native.formats.text import from_text, read_genome, to_text
 from native.search.runs import Runs, repeat
-from native.search.strategy import Counts, Strategy, Targets, evolve
+from native.search.strategy import Strategy, Targets, evolve
 
 __all__ = [
     "ERRORS",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from native._cgp import ffi, lib
+from native.circuits.binding import check, choice, output, pointer, rng_words
 from native.circuits.costs import CostTable
 from native.circuits.data import DataSet, Samples, in_domain, join
 from native.circuits.functions import DOMAINS, FunctionSet
@@ -22,23 +23,6 @@ MUTATIONS = {
     "single": lib.CGP_SINGLE,
     "only-active": lib.CGP_ONLY_ACTIVE,
 }
-
-
-def check(status: int) -> None:
-    """Raises what a status of the C library stands for."""
-    if status == lib.CGP_OK:
-        return
-    text = ffi.string(lib.cgp_status_text(status)).decode()
-    if status == lib.CGP_NO_MEMORY:
-        raise MemoryError(text)
-    raise ValueError(text)
-
-
-def choice(value: str, table: dict[str, int], name: str) -> int:
-    """The C library's number of a named option."""
-    if value not in table:
-        raise ValueError(f"{name} must be one of {', '.join(table)}; got {value!r}")
-    return table[value]
 
 
 @dataclass(frozen=True)
@@ -223,24 +207,6 @@ def gene_name(grid: Grid, gene: int) -> str:
     if gate >= grid.n_gates:
         return f"output {gene - grid.n_gates * (grid.arity + 1)}"
     return f"{'function' if k == grid.arity else f'connection {k}'} of gate {gate}"
-
-
-def rng_words(rng: np.random.Generator | np.random.SeedSequence | int) -> np.ndarray:
-    """(4,) uint64, a state of the C library's generator."""
-    if isinstance(rng, np.random.Generator):
-        return rng.integers(0, 2**64, size=4, dtype=np.uint64)
-    seeds = rng if isinstance(rng, np.random.SeedSequence) else np.random.SeedSequence(rng)
-    return seeds.generate_state(4, np.uint64)
-
-
-def pointer(kind: str, values: np.ndarray) -> Any:
-    """A C view of an input array; the types must agree, since cffi does not look."""
-    return ffi.from_buffer(kind, values)
-
-
-def output(kind: str, values: np.ndarray) -> Any:
-    """A C view of an output array."""
-    return ffi.from_buffer(kind, values, require_writable=True)
 
 
 def evaluate(
