@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from native.cgp import CostTable, DataSet, FunctionSet, Grid, Strategy, deduplicate, evaluate, random_genomes
-from native.search.reference import cost, interpret
+from native.circuits.reference import cost, interpret
 
 RATE, N_OFFSPRING = 0.01, 4
 

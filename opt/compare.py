@@ -43,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
         "--out", metavar="DIR", help=f"where tables, pictures and page go (default: {FOLDER}/ in or beside the first)"
     )
     options = parser.read(argv)
-    from opt.comparison.files import write_comparison  # --help needs none of it
-    from opt.comparison.verdict_report import report
+    from opt.comparison.output_files import write_comparison  # --help needs none of it
+    from opt.comparison.report import print_verdict
     from opt.runs.front_table import make_console, say
     from opt.runs.run_listing import find_runs
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     # first the files: whoever reads only the top of what is printed, as `| head` does, has them too
     written = write_comparison(verdict, out, command=f"{spelled('compare')} {shlex.join(argv)}")
     console = make_console()
-    report(verdict, console)
+    print_verdict(verdict, console)
     say(console, f"\nwrote {len(written)} files to {out}; the page: {written[0]}")
     return 0
 
