@@ -43,9 +43,7 @@ def cache(tmp_path_factory):
 @functools.cache
 def other_machine() -> str:
     different = differences(json.loads((SAVED / "probe.json").read_text()), probe("torch"))
-    return (
-        f"the network would be another one here, with other arithmetic or versions ({different})" if different else ""
-    )
+    return f"the network would be another one here, with other arithmetic or versions ({different})" if different else ""
 
 
 @pytest.fixture
@@ -81,22 +79,12 @@ def contents(run: Path) -> dict[str, object]:
     }
     found["history"] = pd.read_csv(run / "history.csv").drop(columns="seconds").to_csv()
     manifest = json.loads((run / "manifest.json").read_text())
-    names = (
-        "objectives",
-        "status",
-        "stop_reason",
-        "n_gen",
-        "n_eval",
-        "n_failed",
-        "hypervolume",
-        "ref_point",
-        "igd_plus",
-    )
+    names = ("objectives", "status", "stop_reason", "n_gen", "n_eval", "n_failed", "hypervolume", "ref_point", "igd_plus")
     return found | {name: manifest.get(name) for name in (*names, "n_solutions", "stationary", "data")}
 
 
 def test_every_task_has_a_finished_and_a_killed_run():
-    assert sorted(file.stem for file in (ROOT / "problems").glob("*.py") if not file.name.startswith("_")) == TASKS
+    assert TASKS == sorted(file.stem for file in (ROOT / "problems").glob("*.py") if not file.name.startswith("_"))
     assert {f"{task}/{kind}" for task in TASKS for kind in ("finished", "killed")} <= set(RUNS)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "conformance"))
 
-from numeric_probe import probe
+from numeric_probe import probe  # noqa: E402
 
 RUNS = {
     "ecomp": "--algo=nsga2 --algo.pop_size=8 --n-eval=56 --problem.hidden=8 --problem.parent_epochs=2 "
