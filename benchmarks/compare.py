@@ -30,7 +30,7 @@ import opt
 from opt.compare import compare
 from opt.plots.attainment import attainment_surfaces
 from opt.problem.provenance import versions
-from opt.runs.run import find_runs
+from opt.runs.run_listing import find_runs
 
 ALGORITHMS = ("nsga2", "ga", "sga", "random")
 N_GEN = 100
@@ -48,9 +48,9 @@ sys.exit(code)
 
 def make_runs(folder: Path, n_seeds: int, *, problem: str) -> None:
     """Runs of every algorithm and seed on one problem, without pictures of their own."""
-    stand_in = types.ModuleType("opt.plot")
+    stand_in = types.ModuleType("opt.plots.run_pictures")
     stand_in.plot_runs = lambda runs, *, out=None: runs[0].path  # type: ignore[attr-defined]
-    sys.modules["opt.plot"] = stand_in
+    sys.modules["opt.plots.run_pictures"] = stand_in
     for algo in ALGORITHMS:
         for seed in range(1, n_seeds + 1):
             opt.minimize(get_problem(problem), algo, seed=seed, n_gen=N_GEN, pop_size=100, out=folder)

@@ -34,7 +34,7 @@ from opt.algorithms import find_algorithm
 from opt.algorithms.pymoo_builtin import nsga2
 from opt.problem.adapt import as_compression_problem
 from opt.problem.provenance import versions
-from opt.runs.run import RunDirectory
+from opt.runs.run_directory import RunDirectory
 from opt.search.budget import Budget
 from opt.search.engine import Search
 from opt.search.scalarise import Scalariser

@@ -34,9 +34,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pandas as pd
 from kill_cases import Case, in_turn, not_among
 
-import opt.plot
+import opt.plots.run_pictures
 import opt.runs.journal
-import opt.runs.run
+import opt.runs.run_directory
 from opt.console.command import execute
 from opt.solve import main as solve
 
@@ -177,17 +177,17 @@ def at_generation(number: int) -> Callable[[], None]:
     """Arms a fork to be killed at its `number`-th generation, replayed ones counted."""
 
     def arm() -> None:
-        history = opt.runs.run.RunDirectory.history
+        history = opt.runs.run_directory.RunDirectory.history
         n = 0
 
-        def counted(self: opt.runs.run.RunDirectory, row: Sequence[float]) -> None:
+        def counted(self: opt.runs.run_directory.RunDirectory, row: Sequence[float]) -> None:
             nonlocal n
             n += 1
             if n == number:
                 kill_oneself()
             history(self, row)
 
-        opt.runs.run.RunDirectory.history = counted  # type: ignore[method-assign]
+        opt.runs.run_directory.RunDirectory.history = counted  # type: ignore[method-assign]
 
     return arm
 
@@ -302,7 +302,7 @@ def main(argv: Sequence[str]) -> int:
     if unknown := set(kinds) - set(MOMENTS):
         parser.error(f"--moments must be among {', '.join(MOMENTS)}, got {', '.join(unknown)}")
     if asked.without_plots:
-        sys.modules["opt.plot"] = types.SimpleNamespace(plot_runs=lambda runs: None)  # type: ignore[assignment]
+        sys.modules["opt.plots.run_pictures"] = types.SimpleNamespace(plot_runs=lambda runs: None)  # type: ignore[assignment]
     out = asked.out or Path(tempfile.mkdtemp(prefix="killed-runs-"))
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("OPT_CACHE_DIR", str(out.absolute() / "cache"))

@@ -2,7 +2,7 @@
 
 from opt.algorithms import (  # noqa: F401 - imported for their registration
     annealing,
-    deap_adapter,
+    deap_algorithms,
     evolution_strategy,
     generational,
     pymoo_builtin,

@@ -24,9 +24,6 @@ from pymoo.core.population import Population
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.random_state import IsolatedGlobalRandom
-from opt.algorithms.interface.registry import algorithm
-from opt.algorithms.pymoo_builtin import VARIATION
-from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
 from opt.problem.hooks import fingerprint_of
 
@@ -151,79 +148,38 @@ class DeapAlgorithm(Algorithm):
         self.opt = self.pop
 
 
-@algorithm("deap-nsga2", objectives="several", needs=VARIATION, handles_constraints=False)
-def deap_nsga2(
-    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
-) -> Algorithm:
-    """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2.
-
-    Args:
-        pop_size: Number of survivors, a multiple of four (DEAP's tournament needs it).
-        crossover_prob: Probability that a pair of parents is crossed (cxpb).
-        mutation_prob: Probability that a child is mutated (mutpb).
-    """
-    if pop_size % 4:
-        raise UsageError(f"deap-nsga2 needs --algo.pop_size to be a multiple of 4, got {pop_size}")
+def nsga2(problem: CompressionProblem, *, pop_size: int, crossover_prob: float, mutation_prob: float) -> DeapAlgorithm:
+    """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2."""
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
-        chosen = tools.selTournamentDCD(population, n)
-        return deap_algorithms.varAnd(chosen, toolbox, crossover_prob, mutation_prob)
+        parents = tools.selTournamentDCD(population, n)
+        return deap_algorithms.varAnd(parents, toolbox, crossover_prob, mutation_prob)
 
     def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return tools.selNSGA2(parents + offspring, mu)
 
-    return DeapAlgorithm(
-        problem,
-        pop_size=pop_size,
-        n_offsprings=pop_size,
-        vary=vary,
-        select=select,
-    )
+    return DeapAlgorithm(problem, pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
 
 
-@algorithm("deap-ga", objectives="one", needs=VARIATION, handles_constraints=False)
-def deap_ga(
-    problem: CompressionProblem,
-    *,
-    pop_size: int = 100,
-    tournament_size: int = 3,
-    crossover_prob: float = 0.7,
-    mutation_prob: float = 0.3,
-) -> Algorithm:
-    """DEAP's eaSimple: tournaments, varAnd, full replacement.
-
-    Args:
-        pop_size: Number of candidates a generation.
-        tournament_size: Number of rivals in a tournament.
-        crossover_prob: Probability that a pair is crossed (cxpb).
-        mutation_prob: Probability that a child is mutated (mutpb).
-    """
+def simple(
+    problem: CompressionProblem, *, pop_size: int, tournament_size: int, crossover_prob: float, mutation_prob: float
+) -> DeapAlgorithm:
+    """DEAP's eaSimple: tournaments, varAnd, full replacement."""
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
-        chosen = tools.selTournament(population, n, tournsize=tournament_size)
-        return deap_algorithms.varAnd(chosen, toolbox, crossover_prob, mutation_prob)
+        parents = tools.selTournament(population, n, tournsize=tournament_size)
+        return deap_algorithms.varAnd(parents, toolbox, crossover_prob, mutation_prob)
 
-    def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
+    def select(_: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return offspring
 
-    return DeapAlgorithm(
-        problem,
-        pop_size=pop_size,
-        n_offsprings=pop_size,
-        vary=vary,
-        select=select,
-    )
+    return DeapAlgorithm(problem, pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
 
 
-def _mu_lambda(
+def mu_lambda(
     problem: CompressionProblem, *, mu: int, lambda_: int, crossover_prob: float, mutation_prob: float, plus: bool
-) -> Algorithm:
-    if crossover_prob + mutation_prob > 1:
-        total = crossover_prob + mutation_prob
-        raise UsageError(f"--algo.crossover_prob + --algo.mutation_prob must be at most 1, got {total:g}")
-    if mu < 2 or lambda_ < 1 or (not plus and lambda_ < mu):
-        wanted = "mu >= 2 and lambda_ >= " + ("1" if plus else "mu")
-        raise UsageError(f"--algo.mu and --algo.lambda_ need {wanted}, got {mu} and {lambda_}")
+) -> DeapAlgorithm:
+    """DEAP's eaMuPlusLambda (`plus`) or eaMuCommaLambda: varOr, the best mu."""
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
         return deap_algorithms.varOr(population, toolbox, n, crossover_prob, mutation_prob)
@@ -233,47 +189,3 @@ def _mu_lambda(
         return tools.selBest(pool, keep)
 
     return DeapAlgorithm(problem, pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)
-
-
-@algorithm("deap-mu+lambda", objectives="one", needs=VARIATION, handles_constraints=False)
-def deap_mu_plus_lambda(
-    problem: CompressionProblem,
-    *,
-    mu: int = 50,
-    lambda_: int = 100,
-    crossover_prob: float = 0.5,
-    mutation_prob: float = 0.5,
-) -> Algorithm:
-    """DEAP's eaMuPlusLambda: varOr, the best mu of parents and offspring.
-
-    Args:
-        mu: Number of parents kept.
-        lambda_: Number of offspring a generation.
-        crossover_prob: Share of offspring made by crossover (cxpb).
-        mutation_prob: Share of offspring made by mutation (mutpb).
-    """
-    return _mu_lambda(
-        problem, mu=mu, lambda_=lambda_, crossover_prob=crossover_prob, mutation_prob=mutation_prob, plus=True
-    )
-
-
-@algorithm("deap-mu,lambda", objectives="one", needs=VARIATION, handles_constraints=False)
-def deap_mu_comma_lambda(
-    problem: CompressionProblem,
-    *,
-    mu: int = 25,
-    lambda_: int = 100,
-    crossover_prob: float = 0.5,
-    mutation_prob: float = 0.5,
-) -> Algorithm:
-    """DEAP's eaMuCommaLambda: varOr, the best mu of the offspring alone.
-
-    Args:
-        mu: Number of parents kept.
-        lambda_: Number of offspring a generation, at least mu.
-        crossover_prob: Share of offspring made by crossover (cxpb).
-        mutation_prob: Share of offspring made by mutation (mutpb).
-    """
-    return _mu_lambda(
-        problem, mu=mu, lambda_=lambda_, crossover_prob=crossover_prob, mutation_prob=mutation_prob, plus=False
-    )

@@ -1,27 +1,25 @@
-"""pymoo's own algorithms, built with the problem's operators and with every default stated here."""
+"""pymoo's own algorithms, built with the problem's operators and with every default stated here.
+
+Each is imported when it is built: a list of algorithms then costs none of their libraries.
+"""
 
 from __future__ import annotations
 
-import copy
 from math import comb
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pymoo.algorithms.base.genetic import GeneticAlgorithm
-from pymoo.algorithms.moo.moead import ParallelMOEAD
-from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.algorithms.moo.nsga3 import NSGA3, HyperplaneNormalization
-from pymoo.algorithms.moo.sms import SMSEMOA
-from pymoo.algorithms.moo.spea2 import SPEA2, SPEA2Survival
-from pymoo.algorithms.soo.nonconvex.cmaes import CMAES
-from pymoo.algorithms.soo.nonconvex.de import DE
-from pymoo.algorithms.soo.nonconvex.ga import GA
-from pymoo.algorithms.soo.nonconvex.pso import PSO
 from pymoo.core.algorithm import Algorithm
-from pymoo.operators.selection.tournament import TournamentSelection
-from pymoo.util.ref_dirs import get_reference_directions
 
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import (
+    MOST_CANDIDATES,
+    AtLeastTwo,
+    PopulationSize,
+    Positive,
+    Probability,
+    Rounds,
+)
 from opt.algorithms.interface.pymoo_operators import (
     FilledMating,
     FingerprintDuplicates,
@@ -30,10 +28,9 @@ from opt.algorithms.interface.pymoo_operators import (
     FunctionRepair,
     FunctionSampling,
 )
-from opt.algorithms.interface.random_state import IsolatedGlobalRandom
 from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.interface.warm_start import first_of_start, started
-from opt.console.errors import UsageError
+from opt.console.ranges import Finite, Range
 from opt.problem import CompressionProblem
 from opt.problem.default_operators import real_operators
 
@@ -58,7 +55,7 @@ def _genetic(
     return arguments
 
 
-def _filled(algorithm: GeneticAlgorithm) -> Algorithm:
+def _filled(algorithm: Any) -> Algorithm:
     """The algorithm, with a mating that is filled up from the problem's sampling."""
     algorithm.mating = FilledMating(algorithm.mating, algorithm.initialization.sampling)
     return algorithm
@@ -69,6 +66,8 @@ def reference_directions(n_obj: int, pop_size: int) -> np.ndarray:
 
     Two objectives: pop_size evenly spaced. More: the largest Das-Dennis layout of at most pop_size points.
     """
+    from pymoo.util.ref_dirs import get_reference_directions
+
     if n_obj == 1:
         return np.ones((1, 1))
     partitions = 1
@@ -85,10 +84,10 @@ def _das_dennis_size(n_obj: int, partitions: int) -> int:
 def nsga2(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_offsprings: int | None = None,
-    crossover_prob: float = 0.9,
-    mutation_prob: float = 0.9,
+    pop_size: PopulationSize = 100,
+    n_offsprings: PopulationSize | None = None,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """NSGA-II: ranks by nondomination, then by crowding (Deb et al. 2002, doi:10.1109/4235.996017).
 
@@ -98,6 +97,8 @@ def nsga2(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     return _filled(NSGA2(n_offsprings=n_offsprings, **arguments))
 
@@ -128,7 +129,11 @@ def seeded_tournament(pop: Any, pairs: np.ndarray, *, random_state: np.random.Ge
 
 @algorithm("nsga3", objectives="several", needs=VARIATION)
 def nsga3(
-    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+    problem: CompressionProblem,
+    *,
+    pop_size: PopulationSize = 100,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535).
 
@@ -137,6 +142,9 @@ def nsga3(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.nsga3 import NSGA3
+    from pymoo.operators.selection.tournament import TournamentSelection
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     directions = reference_directions(problem.n_obj, pop_size)
     arguments["pop_size"] = max(pop_size, len(directions))
@@ -144,30 +152,13 @@ def nsga3(
     return _filled(NSGA3(ref_dirs=directions, selection=tournament, **arguments))
 
 
-class BoxNormalization(HyperplaneNormalization):
-    """Ideal and nadir of a population, one apart in an objective that is the same for all of it."""
-
-    nadir_point: Any
-
-    def update(self, F: np.ndarray, nds: Any = None) -> None:
-        """Take in a population's objectives, (n, n_obj)."""
-        super().update(F, nds)
-        self.nadir_point = np.where(self.nadir_point > self.ideal_point, self.nadir_point, self.ideal_point + 1.0)
-
-
-class SeparateSPEA2Survival(SPEA2Survival):
-    """SPEA2's survival that divides by no empty range."""
-
-    norm: Any
-
-    def _do(self, problem: Any, pop: Any, *args: Any, **kwargs: Any) -> Any:
-        self.norm = self.norm or BoxNormalization(pop.get("F").shape[1])
-        return super()._do(problem, pop, *args, **kwargs)
-
-
 @algorithm("spea2", objectives="several", needs=VARIATION)
 def spea2(
-    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+    problem: CompressionProblem,
+    *,
+    pop_size: PopulationSize = 100,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """SPEA2: strength and nearest-neighbour density (Zitzler et al. 2001, TIK report 103).
 
@@ -176,6 +167,10 @@ def spea2(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.spea2 import SPEA2
+
+    from opt.algorithms.pymoo_variants import SeparateSPEA2Survival
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     # pymoo's default survival is one object for all of its SPEA2s, and it remembers the last run's bounds
     return _filled(SPEA2(survival=SeparateSPEA2Survival(normalize=True), **arguments))
@@ -185,11 +180,11 @@ def spea2(
 def moead(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_neighbors: int = 20,
-    prob_neighbor_mating: float = 0.9,
-    crossover_prob: float = 1.0,
-    mutation_prob: float = 0.9,
+    pop_size: AtLeastTwo = 100,
+    n_neighbors: PopulationSize = 20,
+    prob_neighbor_mating: Probability = 0.9,
+    crossover_prob: Probability = 1.0,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759).
 
@@ -200,12 +195,12 @@ def moead(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.moead import ParallelMOEAD
+
     arguments = _genetic(
         problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob, duplicates=False
     )
     directions = reference_directions(problem.n_obj, pop_size)
-    if len(directions) < 2:
-        raise UsageError(f"moead needs --algo.pop_size of at least 2, got {pop_size}")
     neighbors = max(2, min(n_neighbors, len(directions)))
     return ParallelMOEAD(directions, n_neighbors=neighbors, prob_neighbor_mating=prob_neighbor_mating, **arguments)
 
@@ -214,10 +209,10 @@ def moead(
 def sms_emoa(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_offsprings: int | None = None,
-    crossover_prob: float = 0.9,
-    mutation_prob: float = 0.9,
+    pop_size: PopulationSize = 100,
+    n_offsprings: PopulationSize | None = None,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """SMS-EMOA: keeps what contributes most hypervolume (Beume et al. 2007, doi:10.1016/j.ejor.2006.08.008).
 
@@ -227,6 +222,8 @@ def sms_emoa(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.moo.sms import SMSEMOA
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     return _filled(SMSEMOA(n_offsprings=n_offsprings, **arguments))
 
@@ -235,10 +232,10 @@ def sms_emoa(
 def ga(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_offsprings: int | None = None,
-    crossover_prob: float = 0.9,
-    mutation_prob: float = 0.9,
+    pop_size: PopulationSize = 100,
+    n_offsprings: PopulationSize | None = None,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """Elitist genetic algorithm with binary tournaments on one scalarised objective.
 
@@ -248,6 +245,8 @@ def ga(
         crossover_prob: Probability that a pair of parents is crossed.
         mutation_prob: Probability that a child is mutated.
     """
+    from pymoo.algorithms.soo.nonconvex.ga import GA
+
     arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
     return _filled(GA(n_offsprings=n_offsprings, **arguments))
 
@@ -261,10 +260,10 @@ def _box(problem: CompressionProblem) -> FunctionSampling:
 def de(
     problem: CompressionProblem,
     *,
-    pop_size: int = 50,
+    pop_size: Annotated[int, Range(4, MOST_CANDIDATES)] = 50,
     variant: Literal["DE/best/1/bin", "DE/rand/1/bin", "DE/rand/1/exp", "DE/target-to-best/1/bin"] = "DE/rand/1/bin",
-    CR: float = 0.3,
-    F: float = 0.5,
+    CR: Finite = 0.3,
+    F: Finite = 0.5,
 ) -> Algorithm:
     """Differential evolution (Storn and Price 1997, doi:10.1023/A:1008202821328).
 
@@ -274,32 +273,14 @@ def de(
         CR: Probability that a coordinate comes from the donor.
         F: Scale of the difference vector.
     """
-    if pop_size < 4:
-        raise UsageError(f"de needs --algo.pop_size of at least 4, got {pop_size}")
+    from pymoo.algorithms.soo.nonconvex.de import DE
+
     return DE(pop_size=pop_size, sampling=_box(problem), variant=variant, CR=CR, F=F)
-
-
-class SeededCMAES(CMAES):
-    """CMA-ES whose draws from NumPy's global generator come from a stream of its own."""
-
-    def _setup(self, problem: Any, **kwargs: Any) -> None:
-        self.isolated = IsolatedGlobalRandom(int(kwargs.get("seed", self.seed) or 0))
-        super()._setup(problem, **kwargs)
-
-    def infill(self) -> Any:
-        """Ask for the next sample."""
-        with self.isolated:
-            return super().infill()
-
-    def advance(self, infills: Any = None, **kwargs: Any) -> Any:
-        """Take in the sample's values."""
-        with self.isolated:
-            return super().advance(infills=infills, **kwargs)
 
 
 @algorithm("cma-es", objectives="one", representations=NUMERIC, min_var=2, handles_constraints=False)
 def cma_es(
-    problem: CompressionProblem, *, pop_size: int | None = None, sigma: float = 0.1, restarts: int = 0
+    problem: CompressionProblem, *, pop_size: AtLeastTwo | None = None, sigma: Positive = 0.1, restarts: Rounds = 0
 ) -> Algorithm:
     """CMA-ES, by the library `cma` (Hansen 2016, arXiv:1604.00772).
 
@@ -308,28 +289,15 @@ def cma_es(
         sigma: Initial step size as a fraction of the box.
         restarts: Number of restarts with a doubled population (IPOP).
     """
+    from opt.algorithms.pymoo_cmaes import SeededCMAES
+
     size = pop_size if pop_size is not None else 4 + int(3 * np.log(problem.n_var))
-    if size < 2 or sigma <= 0 or restarts < 0:
-        wanted = "--algo.pop_size >= 2, --algo.sigma > 0 and --algo.restarts >= 0"
-        raise UsageError(f"cma-es needs {wanted}, got {size}, {sigma} and {restarts}")
     return SeededCMAES(x0=first_of_start(problem), sigma=sigma, restarts=restarts, pop_size=size)
-
-
-class BoxPSO(PSO):
-    """PSO that takes a variable with equal bounds: pymoo scales distances by each side of the box."""
-
-    problem: Any
-
-    def _adapt(self) -> None:
-        box, self.problem = self.problem, copy.copy(self.problem)
-        self.problem.xu = np.where(box.xu > box.xl, box.xu, box.xl + 1)
-        super()._adapt()
-        self.problem = box
 
 
 @algorithm("pso", objectives="one", representations=NUMERIC)
 def pso(
-    problem: CompressionProblem, *, pop_size: int = 25, w: float = 0.9, c1: float = 2.0, c2: float = 2.0
+    problem: CompressionProblem, *, pop_size: AtLeastTwo = 25, w: Finite = 0.9, c1: Finite = 2.0, c2: Finite = 2.0
 ) -> Algorithm:
     """Adaptive particle swarm optimisation (Zhan et al. 2009, doi:10.1109/TSMCB.2009.2015956).
 
@@ -339,6 +307,6 @@ def pso(
         c1: Initial pull towards a particle's own best.
         c2: Initial pull towards the swarm's best.
     """
-    if pop_size < 2:
-        raise UsageError(f"pso needs --algo.pop_size of at least 2, got {pop_size}")
+    from opt.algorithms.pymoo_variants import BoxPSO
+
     return BoxPSO(pop_size=pop_size, sampling=_box(problem), w=w, c1=c1, c2=c2)

@@ -8,7 +8,8 @@ from opt.console.errors import UsageError
 from opt.files import atomic
 from opt.runs import journal
 from opt.runs import manifest as manifests
-from opt.runs.damage import PLOTS, SOLUTIONS, altered_files, damaged_plots
+from opt.runs.damage import altered_files, damaged_plots
+from opt.runs.file_digests import PLOTS, SOLUTIONS
 from opt.runs.run import Run, load_run
 from opt.runs.run_check import check_run
 
@@ -92,7 +93,7 @@ def draw(run: Run, say: Callable[[str], None]) -> list[str]:
     Raises:
         UsageError: They cannot be written.
     """
-    from opt.plot import plot_runs
+    from opt.plots.run_pictures import plot_runs
 
     folder = run.path / PLOTS
     if folder.exists() and not folder.is_dir():

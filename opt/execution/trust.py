@@ -20,7 +20,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-import opt
 from opt.console.errors import UsageError
 from opt.console.terminal import tell
 from opt.console.wording import some
@@ -213,7 +212,7 @@ def _own_folders() -> tuple[Path, ...]:
         names = (importlib.metadata.distribution(_DISTRIBUTION).read_text("top_level.txt") or "").split()
     except importlib.metadata.PackageNotFoundError:
         names = []
-    root = Path(str(opt.__file__)).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return tuple(root / name for name in ("opt", *names))
 
 

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from opt.files import atomic, sealed
+from opt.files import atomic
+from opt.runs.file_digests import PLOTS, SOLUTIONS, digest_of, entries
+from opt.runs.run import Run
 
-if TYPE_CHECKING:
-    from opt.runs.run import Run
-
-FILES = ("journal.jsonl", "history.csv", "trace.csv", "front.csv", "references.csv")
-SOLUTIONS, PLOTS, START = "solutions", "plots", "start"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-def digests(path: Path) -> dict[str, str]:
-    """Digests of the files of the run in the folder `path`, by their paths in it; pictures are not among them.
-
-    A picture may be drawn anew at any time, and has checks of its own: see `is_whole_picture`.
-
-    Raises:
-        OSError: One cannot be read.
-    """
-    names = [name for name in FILES if (path / name).is_file()]
-    names += [f"{SOLUTIONS}/{name}" for name in _entries(path / SOLUTIONS)]
-    names += [file.relative_to(path).as_posix() for file in sorted((path / START).rglob("*")) if file.is_file()]
-    return {name: _digest(path / name) for name in names}
 
 
 def altered_files(run: Run) -> dict[str, str]:
@@ -37,13 +17,13 @@ def altered_files(run: Run) -> dict[str, str]:
     differing = {}
     for name, digest in run.files.items():
         try:
-            if _digest(run.path / name) != digest:
+            if digest_of(run.path / name) != digest:
                 differing[name] = "was altered since the run ended"
         except FileNotFoundError:
             differing[name] = "is missing"
         except OSError as error:
             differing[name] = f"cannot be read: {error.strerror}"
-    for name in _entries(run.path / SOLUTIONS) if run.files else ():
+    for name in entries(run.path / SOLUTIONS) if run.files else ():
         if f"{SOLUTIONS}/{name}" not in run.files:
             differing[f"{SOLUTIONS}/{name}"] = "is not one of the run's solutions"
     return differing
@@ -85,24 +65,8 @@ def stray_files(path: Path) -> list[Path]:
     return list(atomic.stray_files([path, path / SOLUTIONS, path / PLOTS]))
 
 
-def _digest(path: Path) -> str:
-    """A file's digest, read piece by piece: a solution may be larger than memory should hold."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EISDIR, "it is no file", str(path))
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, sealed.new_hash).hexdigest()
-
-
 def _is_whole(path: Path) -> bool:
     try:
         return path.is_file() and is_whole_picture(path.read_bytes())
     except OSError:
         return False
-
-
-def _entries(folder: Path) -> list[str]:
-    """Names in a folder, temporary files apart; none where there is no such folder."""
-    try:
-        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError:
-        return []

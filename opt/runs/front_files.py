@@ -15,7 +15,7 @@ from opt.fronts.archive import Archive, farthest_first
 from opt.problem import CompressionProblem, Reference
 from opt.problem.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
 from opt.runs.front_so_far import in_order
-from opt.runs.run import RunDirectory
+from opt.runs.run_directory import RunDirectory
 from opt.search.evaluation import evaluate_batch
 
 TEST_CHUNK = 100

@@ -14,7 +14,8 @@ from opt.console.errors import UsageError
 from opt.fronts.archive import hypervolume
 from opt.runs import journal
 from opt.runs.damage import altered_files, damaged_plots, stray_files
-from opt.runs.run import HISTORY_COLUMNS, Run, load_run, read_arrays
+from opt.runs.run import Run, load_run, read_arrays
+from opt.runs.run_directory import HISTORY_COLUMNS
 from opt.runs.run_tables import read_table
 from opt.search.recorded import fault, values
 

@@ -19,7 +19,8 @@ from opt.console.errors import UsageError
 from opt.files.locking import InUseError
 from opt.processes.child_process import end_with, how_it_ended
 from opt.processes.memory_limit import limit_memory
-from opt.runs.run import load_run, record_failure
+from opt.runs.run import load_run
+from opt.runs.run_listing import record_failure
 from opt.search.progress import duration
 from opt.studies.task import Task, run_task
 

@@ -23,7 +23,8 @@ from opt.files import atomic
 from opt.files.locking import InUseError
 from opt.processes.child_process import end_with
 from opt.processes.stop_signals import GivenUpError, in_main_thread, on_stop_signals
-from opt.runs.run import Run, load_run, record_failure
+from opt.runs.run import Run, load_run
+from opt.runs.run_listing import record_failure
 from opt.studies.cluster import workers_backend
 from opt.studies.isolated import run_isolated
 from opt.studies.outcome import Outcome

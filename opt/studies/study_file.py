@@ -11,7 +11,7 @@ from opt.console.names import check_name
 from opt.files import atomic, sealed
 from opt.files.plain_file import check_regular
 from opt.runs.manifest import request_fault
-from opt.runs.run import now
+from opt.runs.run_directory import now
 from opt.studies.task import Task
 
 NAME = "study.json"

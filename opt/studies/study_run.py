@@ -13,13 +13,14 @@ from typing import Any
 
 from opt.console.command import complain
 from opt.console.errors import UsageError
-from opt.console.ranges import check_option
 from opt.console.terminal import tell
 from opt.execution.runner import check_request
 from opt.files import atomic
+from opt.flags.job_settings import JobSettings
+from opt.flags.search_options import ClusterKind, check_option
 from opt.problem.adapt import as_compression_problem
 from opt.runs.run import Run
-from opt.studies.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
+from opt.studies.cluster import cluster_client, scheduler_client
 from opt.studies.outcome import Outcome
 from opt.studies.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.studies.study import Study

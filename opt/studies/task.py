@@ -20,13 +20,14 @@ from opt.execution.saved_start import start_from
 from opt.execution.trust import Code, check_code, recorded_by
 from opt.files.locking import wait_until_free
 from opt.files.new_folder import check_folder
-from opt.flags.arguments import plain, reread
+from opt.flags.config import plain
+from opt.flags.parser import reread
+from opt.flags.seeding import resolved
 from opt.problem.adapt import as_compression_problem
 from opt.problem.hooks import reason_of as reason_and_place
 from opt.problem.loading import load_problem_class
 from opt.problem.user_code import guarded
 from opt.runs.run import Run, load_run
-from opt.search.seeding import resolved
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from opt.console.terminal import tell
 from opt.files import atomic
 from opt.plots.series import GREY, PALETTE
 from opt.runs.front_files import EXACT_FRONT, spread
-from opt.runs.run import Run, find_runs
+from opt.runs.run import Run
+from opt.runs.run_listing import find_runs
 from problems.threshold import UNPRUNED, published_fitness
 
 DPI = 150

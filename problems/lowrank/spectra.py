@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from opt.console.errors import UsageError
-from problems.data.sources import cache_folder
 from problems.lowrank.layer_matrices import Layer, Scheme, sliced, unfold
-from problems.networks.storage.checkpoints import write_whole
+from problems.networks.storage.checkpoints import as_arrays, read_safetensors
+from problems.networks.storage.kept import cache_file, kept
 
 Measure = Literal["spectral", "spectral-sqrt", "residual", "frobenius", "nuclear", "data"]
 WEIGHT_MEASURES: tuple[Measure, ...] = ("spectral", "spectral-sqrt", "residual", "frobenius", "nuclear")
@@ -112,30 +110,44 @@ def weights_digest(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def kept_tables(
-    kind: str, digest: str, make: Callable[[], Tables], *, cache_dir: str | os.PathLike[str] | None = None
+    kind: str,
+    digest: str,
+    make: Callable[[], Tables],
+    *,
+    lengths: Mapping[str, int],
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Tables:
-    """Arrays by name, read from the cache folder or made and kept there.
+    """Arrays by name, read from the cache or made and kept there.
 
     Args:
         kind: What they are: a measure and whatever else decides them.
         digest: Of the weights (and of the data, where they depend on it).
         make: Makes them.
-        cache_dir: Folder; None takes `spectra` in the cache folder (`$OPT_CACHE_DIR`, else ~/.cache/opt-compress).
-
-    A file that can't be read is made anew; a folder that can't be written costs the work the next time.
+        lengths: Numbers in each of them.
+        cache_dir: Folder; None takes `spectra` in the cache folder.
     """
-    folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "spectra"
-    name = hashlib.sha256(f"{_VERSION}|{kind}|{digest}".encode()).hexdigest()[:24]
-    path = folder / f"{kind.split('|')[0]}-{name}.safetensors"
-    if path.is_file():
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError, KeyError):
-            pass  # damaged: made anew below
-    tables = make()
-    with contextlib.suppress(UsageError):  # a full disk must not cost the tables
-        write_whole(path, save(tables))
-    return tables
+    key = hashlib.sha256(f"{_VERSION}|{kind}|{digest}".encode()).hexdigest()[:24]
+
+    def read(path: Path) -> Tables:
+        tables = as_arrays(path, read_safetensors(path)[0])
+        if {name: table.shape for name, table in tables.items()} != {name: (n,) for name, n in lengths.items()}:
+            raise UsageError(f"{path} holds tables of another network")
+        return tables
+
+    return kept(
+        cache_file("spectra", key, name=kind.split("|")[0], folder=cache_dir), make, read=read, encode=save
+    ).value
+
+
+def table_lengths(layers: Sequence[Layer], schemes: Sequence[Scheme]) -> dict[str, int]:
+    """Numbers in each of the layers' tables, by `option_key`: one for each rank from 0 to the full one."""
+    return {
+        option_key(layer.name, scheme, k): layer.full_rank(scheme, k) + 1
+        for layer in layers
+        for scheme in schemes
+        if scheme in layer.schemes
+        for k in layer.slices
+    }
 
 
 def error_tables(
@@ -167,4 +179,5 @@ def error_tables(
             for k, errors in weight_errors(own[layer.name], layer, scheme, measure).items()
         }
 
-    return kept_tables(kind, weights_digest(own), make, cache_dir=cache_dir)
+    lengths = table_lengths(layers, schemes)
+    return kept_tables(kind, weights_digest(own), make, lengths=lengths, cache_dir=cache_dir)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import hashlib
-import json
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +13,14 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError, nearest
 from problems.data.data import Dataset
-from problems.data.sources import cache_folder
 from problems.masking.criteria import MASK_CRITERIA, filter_scores
 from problems.masking.masked_sgd import train_masked
 from problems.masking.selection import MaskScope, keep_highest, lottery_keep_counts
 from problems.masking.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
 from problems.masking.space import MaskSpace, WeightSpace
 from problems.masking.trajectories import digest_of, trained_states
-from problems.networks.storage.checkpoints import read_safetensors, write_whole
+from problems.networks.storage.checkpoints import read_safetensors
+from problems.networks.storage.kept import cache_file, cache_key, kept
 from problems.networks.training.schedule import Schedule
 
 ALIASES = {"magsign": "large_final_same_sign", "magnitude": "large_final"}
@@ -189,7 +187,7 @@ class CriterionMasks:
 
     def _kept(self, name: str, n_kept: int) -> np.ndarray:
         """A mask from the cache folder, or made and put there."""
-        asked = {
+        made_by = {
             "version": _VERSION,
             "criterion": name,
             "n_kept": n_kept,
@@ -199,28 +197,22 @@ class CriterionMasks:
             "options": [self.scope, self.least, self.seed],
             "training": [self.lottery_epochs, self.schedule.lr, self.schedule.batch_size] if name == "lth" else None,
         }
-        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
-        file = cache_folder() / "masks" / f"{name}-{key}.safetensors"
-        found = _read_mask(file, self.n)
-        if found is None:
-            found = self._make(name, n_kept)
-            with contextlib.suppress(UsageError):  # it is there; a full disk only costs making it again
-                write_whole(file, safetensors.numpy.save({"mask": np.packbits(found)}))
-        return found
+        file = cache_file("masks", cache_key(made_by), name=name)
+        read = functools.partial(_read_mask, n=self.n)
+        return kept(file, lambda: self._make(name, n_kept), read=read, encode=_encode_mask).value
 
 
 def _as_column(values: np.ndarray, like: np.ndarray) -> np.ndarray:
     return values.reshape(-1, *([1] * (like.ndim - 1)))
 
 
-def _read_mask(file: Path, n: int) -> np.ndarray | None:
-    if not file.is_file():
-        return None
-    try:
-        tensors, _ = read_safetensors(file)
-        packed = tensors["mask"]
-    except (UsageError, KeyError):
-        return None
-    if packed.dtype != torch.uint8 or len(packed) != (n + 7) // 8:
-        return None
+def _encode_mask(mask: np.ndarray) -> bytes:
+    return safetensors.numpy.save({"mask": np.packbits(mask)})
+
+
+def _read_mask(file: Path, *, n: int) -> np.ndarray:
+    tensors, _ = read_safetensors(file)
+    packed = tensors.get("mask")
+    if packed is None or packed.dtype != torch.uint8 or packed.shape != ((n + 7) // 8,):
+        raise UsageError(f"{file} holds no mask of {n} places")
     return np.unpackbits(packed.numpy(), count=n).astype(bool)

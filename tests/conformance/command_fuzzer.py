@@ -200,17 +200,17 @@ def _config_fault(main: Any, line: Any, printed: str) -> str:
 def _as_command(line: Any, number: int) -> Iterator[None]:
     """The line in sys.argv; pictures and references for every fifth only, which would take most of the time."""
     import opt.execution.runner
-    import opt.plot
+    import opt.plots.run_pictures
 
-    before = sys.argv, opt.plot.plot_runs, opt.execution.runner.write_references
+    before = sys.argv, opt.plots.run_pictures.plot_runs, opt.execution.runner.write_references
     sys.argv = [line.command, *line.arguments]
     if number % 5:
-        opt.plot.plot_runs = lambda runs, *, out=None: runs[0].path
+        opt.plots.run_pictures.plot_runs = lambda runs, *, out=None: runs[0].path
         opt.execution.runner.write_references = lambda *given, **named: None
     try:
         yield
     finally:
-        sys.argv, opt.plot.plot_runs, opt.execution.runner.write_references = before
+        sys.argv, opt.plots.run_pictures.plot_runs, opt.execution.runner.write_references = before
 
 
 @contextlib.contextmanager
@@ -256,9 +256,9 @@ def _prepare(folder: Path) -> None:
                 if ended.code:
                     raise RuntimeError(f"{arguments}: {err.getvalue()}") from None
 
-    import opt.plot
+    import opt.plots.run_pictures
 
-    opt.plot.plot_runs = lambda runs, *, out=None: runs[0].path  # type: ignore[assignment]
+    opt.plots.run_pictures.plot_runs = lambda runs, *, out=None: runs[0].path  # type: ignore[assignment]
     made: dict[str, list[str]] = {}
     small = ("--algo.pop_size=4", "--n-gen=2", "--quiet")
     for name in ("Slope", "Bowl"):

@@ -29,14 +29,14 @@ NUMBERS = [
     for name, spec in algorithms().items()
     for parameter, known in spec.parameters.items()
     for kind, values in ODD.items()
-    if kind in _kinds(known.annotation)
+    if kind in _kinds(known.kind)
     for value in values
 ]
 
 
 @pytest.mark.parametrize(("name", "parameter", "value"), NUMBERS)
 def test_odd_number_is_refused_or_searched_with(name, parameter, value, tmp_path, monkeypatch):
-    monkeypatch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+    monkeypatch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
     spec = algorithms()[name]
     problem = samples.Slope() if spec.objectives == "several" else samples.Bowl()
     sizes = {size: 8 for size in ("pop_size", "mu", "lambda_", "n_offsprings", "n_chains") if size in spec.parameters}

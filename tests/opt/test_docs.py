@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from opt.flags.arguments import scan
-from opt.runs.run import list_runs
+from opt.flags.command_line import scan
+from opt.runs.run_listing import list_runs
 from opt.studies.sweep import parsed, settings_of_command, settings_of_study
 
 ROOT = Path(__file__).parents[2]

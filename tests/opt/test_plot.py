@@ -15,7 +15,8 @@ import opt
 from opt import plot
 from opt.plots.convergence import best_values, convergence_figure
 from opt.plots.front_picture import front_figure, staircase
-from opt.plots.series import labels, series_of
+from opt.plots.run_pictures import plot_runs
+from opt.plots.series import in_order, labels, series_of
 from opt.runs.run import Run
 
 
@@ -207,7 +208,7 @@ def test_front_of_several_runs_labels_what_differs(pruned, zdt1):
 
 def test_front_of_six_runs_is_clean(pruned, folder):
     more = [opt.minimize(Pruned(), "deap-nsga2", seed=s, n_gen=3, out=folder) for s in (1, 2, 3)]
-    series = series_of(plot.in_order([*pruned, *more]))
+    series = series_of(in_order([*pruned, *more]))
     assert_clean(front_figure(series))
     assert_clean(convergence_figure(series))
     assert len({(s.colour, s.marker) for s in series}) == 4
@@ -391,19 +392,19 @@ def test_convergence_of_a_single_generation_shows_a_mark(folder):
 
 def test_runs_of_different_problems_are_refused(pruned, zdt1, accurate, copied):
     with pytest.raises(opt.UsageError, match=r"is of problem .* and .* of .*; plot them apart"):
-        plot.plot_runs([pruned[0], zdt1[0]])
+        plot_runs([pruned[0], zdt1[0]])
     copied.manifest["objectives"][1]["unit"] = "kB"
     with pytest.raises(opt.UsageError, match=r"size_bytes \[B\].*size_bytes \[kB\]"):
-        plot.plot_runs([accurate, copied])
+        plot_runs([accurate, copied])
     with pytest.raises(opt.UsageError, match="at least one run"):
-        plot.plot_runs([])
+        plot_runs([])
 
 
 def test_plot_runs_writes_into_the_run_or_beside_several(copied, zdt1):
     shutil.rmtree(copied.path / "plots")
-    assert plot.plot_runs([copied]) == copied.path / "plots" / "front.png"
+    assert plot_runs([copied]) == copied.path / "plots" / "front.png"
     assert sorted(p.name for p in (copied.path / "plots").iterdir()) == ["convergence.png", "front.png"]
-    path = plot.plot_runs(zdt1)
+    path = plot_runs(zdt1)
     assert path == zdt1[0].path.parent / "plots" / "zdt1-seed-1-seed-2-seed-10-front.png"
     assert path.read_bytes()[:4] == b"\x89PNG"
 
@@ -438,4 +439,4 @@ def test_main_refuses_bad_input_in_one_line(accurate, arguments, message):
 def test_plot_of_a_run_without_front_says_how_to_finish_it(copied):
     (copied.path / "front.csv").unlink()
     with pytest.raises(opt.UsageError, match=r"front\.csv is missing.*--resume"):
-        plot.plot_runs([copied])
+        plot_runs([copied])

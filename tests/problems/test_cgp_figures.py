@@ -20,9 +20,9 @@ def runs(tmp_path_factory):
         folder = tmp_path_factory.mktemp("runs")
         patch.setenv("OPT_CACHE_DIR", str(folder / "cache"))
         # the runs' own pictures would take most of the time
-        stand_in = types.ModuleType("opt.plot")
+        stand_in = types.ModuleType("opt.plots.run_pictures")
         stand_in.plot_runs = lambda runs, *, out=None: runs[0].path
-        patch.setitem(sys.modules, "opt.plot", stand_in)
+        patch.setitem(sys.modules, "opt.plots.run_pictures", stand_in)
         circuit = CGP(epochs=2)
         layers = CGPLayers(epochs=2, generations=300, rows=8, cols=8, thresholds="0,10", layers="conv*")
         yield (

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from problems.lowrank.choices import BYTES, Size
+from problems.lowrank.choices import Size
 from problems.lowrank.decomposed_network import DecomposableNetwork
-from problems.lowrank.layer_matrices import Layer
+from problems.lowrank.layer_matrices import BYTES, Layer
 from problems.lowrank.moments import patches, sampled_positions
 from problems.lowrank.rivals.pruned_network import pruned_sizes
 from problems.networks.layers.prunable import hooked, prunable_layers

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from problems.lowrank.choices import BYTES, Size
+from problems.lowrank.choices import Size
 from problems.lowrank.decomposed_network import DecomposableNetwork
+from problems.lowrank.layer_matrices import BYTES
 from problems.networks.layers.prunable import Prunable, prunable_layers
 
 _PROBES = 64

@@ -14,7 +14,8 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.compare import compare, write_comparison
+from opt.compare import compare
+from opt.comparison.output_files import write_comparison
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NASTY = "</script><b>&\"'é"
@@ -72,7 +73,7 @@ window.addEventListener("load", () => {
 def written(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         for algo in ("nsga2", "random"):
             for seed in (1, 2):
                 run = opt.minimize(get_problem("zdt1"), algo, seed=seed, n_gen=3, out=out)

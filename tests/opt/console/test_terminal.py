@@ -15,8 +15,9 @@ from rich.table import Table
 
 import opt
 from opt import show
-from opt.compare import compare, write_comparison
+from opt.compare import compare
 from opt.compare import main as compare_main
+from opt.comparison.output_files import write_comparison
 from opt.console.command import complain, execute
 from opt.console.terminal import SafeConsole, printable, tell
 from opt.files import csv_table
@@ -68,7 +69,7 @@ def test_consoles_show_text_and_tables_escaped_and_keep_their_styles(capsys):
 
 def test_a_terminal_s_progress_takes_any_name(monkeypatch, capsys):
     from opt.search.budget import Budget
-    from opt.search.engine import State
+    from opt.search.search_state import State
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     progress = SearchProgress([opt.Objective(EVIL)], Budget.of(n_gen=3))

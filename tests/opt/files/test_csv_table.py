@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import opt
 from opt import CompressionProblem, Objective
-from opt.compare import compare, write_comparison
+from opt.compare import compare
+from opt.comparison.output_files import write_comparison
 from opt.files import csv_table
-from opt.plot import write_plots
+from opt.plots.run_pictures import write_plots
 
 RUNS = ("=", "+", "-", "@", "\t", "\r")
 FORMULA = '=cmd|" /C calc"!A0'

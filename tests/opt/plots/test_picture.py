@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import opt
-from opt.compare import compare, draw
+from opt.compare import compare
+from opt.comparison.output_files import draw
 from opt.console.picture import rendered, without_formulas
-from opt.plot import write_plots
+from opt.plots.run_pictures import write_plots
 
 NAMES = ("$\\frac{$", "a$b$c", "$$", "{", "\\", "%s", "\u65e5\u672c")
 
@@ -35,7 +36,7 @@ def with_names(run: opt.Run, name: str, folder: Path) -> opt.Run:
 def runs(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         return [opt.minimize(samples.Slope(), "nsga2", n_gen=3, pop_size=8, seed=seed, out=out) for seed in (1, 2)]
 
 

@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import opt
-from opt.compare import compare, draw, write_comparison
+from opt.compare import compare
+from opt.comparison.output_files import draw, write_comparison
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, normalised
 from opt.plots.axes_layout import few_ticks
 from opt.plots.convergence import convergence_figure
@@ -62,7 +63,7 @@ def folder(tmp_path_factory) -> Path:
 def runs_of(problem: Between, out: Path) -> list[Run]:
     algorithms = ("ga", "random") if problem.n_obj == 1 else ("nsga2", "random")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         return [opt.minimize(problem, algo, seed=seed, n_eval=24, out=out) for algo in algorithms for seed in (1, 2)]
 
 
@@ -112,7 +113,7 @@ def test_pages_and_tables_hold_the_greatest_numbers(folder, tmp_path):
 @pytest.mark.parametrize(("low", "high"), [(-LARGEST, LARGEST), (0.0, 1e-320), (1e-200, 1e200)])
 def test_traces_of_any_size_are_drawn(folder, low, high):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         run = opt.minimize(Between(low, high, 1, "minimise"), "sa", n_eval=40, out=folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

@@ -27,7 +27,7 @@ def like(run: Run, algo: str, seed: int, **parameters) -> Run:
 def studies(tmp_path_factory) -> dict[str, list[Run]]:
     out = tmp_path_factory.mktemp("studies")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         found = {}
         for problem in (Pruned, Accurate, One):
             algorithms = ("ga", "random") if problem is One else ("nsga2", "random")

@@ -249,7 +249,7 @@ def test_run_that_is_killed_while_it_draws_is_mended(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", killed)
+        patch.setattr("opt.plots.run_pictures.plot_runs", killed)
         with pytest.raises(KeyboardInterrupt):
             opt.minimize(Counted(), n_gen=2, pop_size=6, out=tmp_path)
     (path,) = tmp_path.iterdir()
@@ -272,7 +272,7 @@ def test_plots_that_could_not_be_drawn_are_no_damage(tmp_path, monkeypatch):
     def failing(*args, **kwargs):
         raise OverflowError("too large")
 
-    monkeypatch.setattr("opt.plot.plot_runs", failing)
+    monkeypatch.setattr("opt.plots.run_pictures.plot_runs", failing)
     run = opt.minimize(Counted(), n_gen=2, pop_size=6, out=tmp_path)
     assert run.manifest["plots"] == [] and not damage(run)
     # a run that has no note of its pictures is tried again, once

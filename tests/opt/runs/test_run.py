@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 import opt
 from opt.files import atomic
-from opt.runs import run as run_module
+from opt.runs import run_directory as run_module
 from opt.runs.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("no_plots")

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import opt
 from opt import UsageError, show
 from opt.files.row_file import RowFile
-from opt.plot import write_plots
+from opt.plots.run_pictures import write_plots
 from opt.plots.trace import trace_figure
 from opt.runs.run import Run
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(folder) -> dict[str, Run]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.plot.plot_runs", lambda runs, *, out=None: runs[0].path)
+        patch.setattr("opt.plots.run_pictures.plot_runs", lambda runs, *, out=None: runs[0].path)
         return {
             "bowl": opt.minimize(samples.Bowl(), "sa", n_eval=400, n_chains=4, restarts=1, out=folder),
             "slope": opt.minimize(samples.Slope(), "parallel-tempering", n_gen=40, n_chains=4, out=folder),
