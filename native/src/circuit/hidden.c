@@ -1,26 +1,7 @@
 /* Late redraws of genes of inactive gates. */
 #include <math.h>
-#include <stdlib.h>
 
-#include "circuit.h"
-
-int change_list_add(change_list *list, int32_t slot, int32_t value) {
-    if (list->n == list->capacity) {
-        const size_t capacity = list->capacity * 2 + 64;
-        gene_change *items = realloc(list->items, capacity * sizeof *items);
-        if (items == NULL) {
-            return 0;
-        }
-        list->items = items;
-        list->capacity = capacity;
-    }
-    list->items[list->n++] = (gene_change){slot, value};
-    return 1;
-}
-
-double geometric_skip(cgp_rng *rng, double log_miss) {
-    return log_miss < 0.0 ? floor(log(1.0 - random_unit(rng)) / log_miss) : INFINITY;
-}
+#include "circuit/circuit.h"
 
 /* Redraws one gene of a gate that has just become active. */
 static void reveal_gene(circuit *c, int32_t gate, int32_t k) {

@@ -1,21 +1,11 @@
 /* Batches of genomes: scores, outputs, active gates, random genomes. */
 #include <string.h>
 
-#include "workspace.h"
-
-static cgp_status check_all(const cgp_problem *problem, size_t n, const int32_t *genes) {
-    const size_t n_genes = (size_t)problem->n_genes;
-    for (size_t i = 0; i < n; i++) {
-        if (cgp_first_bad_gene(problem, genes + i * n_genes) != n_genes) {
-            return CGP_BAD_GENE;
-        }
-    }
-    return CGP_OK;
-}
+#include "evaluation/workspace.h"
 
 cgp_status cgp_evaluate(const cgp_problem *problem, size_t n, const int32_t *genes, cgp_score *scores) {
     workspace *work = NULL;
-    cgp_status status = problem->has_data ? check_all(problem, n, genes) : CGP_NO_DATA;
+    cgp_status status = problem->has_data ? check_genomes(problem, n, genes) : CGP_NO_DATA;
     if (status == CGP_OK) {
         status = workspace_new(problem, &work);
     }
@@ -33,7 +23,7 @@ cgp_status cgp_outputs(const cgp_problem *problem, size_t n, const int32_t *gene
     char *to = outputs;
     workspace *work = NULL;
     cgp_samples samples = {0};
-    cgp_status status = check_all(problem, n, genes);
+    cgp_status status = check_genomes(problem, n, genes);
     if (status == CGP_OK) {
         status = samples_fill(&samples, problem, &data);
     }
@@ -51,7 +41,7 @@ cgp_status cgp_outputs(const cgp_problem *problem, size_t n, const int32_t *gene
 
 cgp_status cgp_active(const cgp_problem *problem, const int32_t *genes, uint8_t *is_active) {
     workspace *work = NULL;
-    cgp_status status = check_all(problem, 1, genes);
+    cgp_status status = check_genomes(problem, 1, genes);
     if (status == CGP_OK) {
         status = workspace_new(problem, &work);
     }

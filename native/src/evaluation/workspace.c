@@ -1,5 +1,5 @@
 /* Scratch memory, the active part of a genome, its costs. */
-#include "workspace.h"
+#include "evaluation/workspace.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "circuit.h"
+#include "circuit/circuit.h"
 
 static int remember(circuit *c, int32_t pin) {
     if (c->n_old == c->old_capacity) {
@@ -30,15 +30,9 @@ static int remember(circuit *c, int32_t pin) {
 static void mark_readers(circuit *c, int32_t pin) {
     for (int32_t slot = c->head[pin]; slot >= 0; slot = c->next[slot]) {
         if (slot >= c->first_output) {
-            const int32_t output = slot - c->first_output;
-            if (c->moved[output] != c->stamp) {
-                c->moved[output] = c->stamp;
-                c->changed_outputs[c->n_changed_outputs++] = output;
-            }
+            mark_output(c, slot - c->first_output);
         } else {
-            const size_t gate = (size_t)(slot >> c->shift), word = gate / 64;
-            c->pending[word] |= UINT64_C(1) << (gate % 64);
-            c->pending_words[word / 64] |= UINT64_C(1) << (word % 64);
+            mark_pending(c, slot >> c->shift);
         }
     }
 }

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 #include "cgp.h"
-#include "functions.h"
-#include "kernels.h"
-#include "random.h"
+#include "gates/functions.h"
+#include "gates/kernels.h"
+#include "problem/random.h"
 
 /* Samples, column by column, each padded with zeros to whole blocks. */
 typedef struct {
@@ -48,6 +48,9 @@ size_t value_size(cgp_domain domain);
 /* Copies samples into columns; targets and weights may be NULL. Free with samples_clear, also after an error. */
 cgp_status samples_fill(cgp_samples *samples, const cgp_problem *problem, const cgp_data *data);
 void samples_clear(cgp_samples *samples);
+
+/* CGP_BAD_GENE when one of n genomes has a gene outside its range. */
+cgp_status check_genomes(const cgp_problem *problem, size_t n, const int32_t *genes);
 
 /* Energy, area and gates of `counts` active gates per function, always summed in the same order. */
 void cost_of_counts(const cgp_problem *problem, const int32_t *counts, cgp_score *score);

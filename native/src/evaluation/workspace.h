@@ -2,7 +2,7 @@
 #ifndef CGP_WORKSPACE_H
 #define CGP_WORKSPACE_H
 
-#include "problem.h"
+#include "problem/problem.h"
 
 /* One gate on a block: operand addresses move by a step per block, which is 0 for intermediate columns. */
 typedef struct {

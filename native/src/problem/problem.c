@@ -1,5 +1,5 @@
 /* Checks, copies and lays out what a problem is made of. */
-#include "problem.h"
+#include "problem/problem.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -80,7 +80,7 @@ static cgp_status set_functions(cgp_problem *problem, const cgp_function_set *se
         }
         problem->ids[i] = id;
         problem->reads[i] = reads;
-        problem->is_gate[i] = id != (set->domain == CGP_INT8 ? CGP_INT8_WIRE : CGP_FLOAT_WIRE);
+        problem->is_gate[i] = id != (set->domain == CGP_INT8 ? CGP_INT8_wire : CGP_FLOAT_wire);
         problem->energy_pj[i] = set->energy_pj[i];
         problem->area[i] = set->area[i];
         problem->delay[i] = set->delay[i];
@@ -266,6 +266,16 @@ size_t cgp_first_bad_gene(const cgp_problem *problem, const int32_t *genes) {
         }
     }
     return (size_t)problem->n_genes;
+}
+
+cgp_status check_genomes(const cgp_problem *problem, size_t n, const int32_t *genes) {
+    const size_t n_genes = (size_t)problem->n_genes;
+    for (size_t i = 0; i < n; i++) {
+        if (cgp_first_bad_gene(problem, genes + i * n_genes) != n_genes) {
+            return CGP_BAD_GENE;
+        }
+    }
+    return CGP_OK;
 }
 
 void cost_of_counts(const cgp_problem *problem, const int32_t *counts, cgp_score *score) {

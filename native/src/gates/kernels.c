@@ -1,9 +1,9 @@
 /* Columns for three domains, compiled for what a processor may have; chosen when a problem is made. */
-#include "kernels.h"
+#include "gates/kernels.h"
 
 #include <math.h>
 
-#include "elementary.h"
+#include "gates/elementary.h"
 
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -13,14 +13,14 @@
 /* ---- baseline ---- */
 #define TARGET
 #define SUFFIX baseline
-#include "kernels_domains.h"
+#include "gates/kernels_domains.h"
 #undef TARGET
 #undef SUFFIX
 
 #ifdef CGP_HAS_X86
 #define TARGET __attribute__((target("avx2")))
 #define SUFFIX avx2
-#include "kernels_domains.h"
+#include "gates/kernels_domains.h"
 #undef TARGET
 #undef SUFFIX
 
@@ -30,7 +30,7 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
 #endif
 #define SUFFIX avx512
-#include "kernels_domains.h"
+#include "gates/kernels_domains.h"
 #undef TARGET
 #undef SUFFIX
 #endif

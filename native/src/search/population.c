@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "strategy.h"
+#include "search/strategy.h"
 
 cgp_status population_new(cgp_strategy *strategy, const int32_t *genes) {
     const size_t n_genes = (size_t)strategy->problem->n_genes;

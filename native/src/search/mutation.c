@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "strategy.h"
+#include "search/strategy.h"
 
 int32_t redraws_of_rate(const cgp_problem *problem, cgp_mutation mutation, double rate) {
     const double n = rate * (double)problem->n_genes;
@@ -171,12 +171,10 @@ cgp_status cgp_mutate(const cgp_problem *problem, cgp_mutation mutation, double 
     if (!(rate >= 0.0 && rate <= 1.0) || (int)mutation < 0 || mutation > CGP_ONLY_ACTIVE) {
         return CGP_BAD_SETTING;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (cgp_first_bad_gene(problem, parents + i * n_genes) != n_genes) {
-            return CGP_BAD_GENE;
-        }
+    cgp_status status = check_genomes(problem, n, parents);
+    if (status == CGP_OK) {
+        status = workspace_new(problem, &work);
     }
-    const cgp_status status = workspace_new(problem, &work);
     if (status != CGP_OK) {
         return status;
     }

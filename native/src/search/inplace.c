@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "strategy.h"
+#include "search/strategy.h"
 
 /* Active gates in order, for what needs a sweep: the longest path, and values block by block. */
 static void gather_active(cgp_strategy *strategy) {

@@ -10,7 +10,7 @@
 #ifndef CGP_CIRCUIT_H
 #define CGP_CIRCUIT_H
 
-#include "workspace.h"
+#include "problem/problem.h"
 
 typedef struct {
     int32_t slot, value;
@@ -79,8 +79,17 @@ typedef struct {
     int is_out_of_memory; /* a list could not grow: the circuit is no longer usable */
 } circuit;
 
+/* memory.c */
 cgp_status circuit_new(const cgp_problem *problem, cgp_rng *rng, int is_rippling, circuit **made);
 void circuit_free(circuit *c);
+
+/* Room for more entries of the trail; 0 when there is no memory. */
+int circuit_grow_trail(circuit *c);
+
+/* Adds an entry; 0 when there is no memory. */
+int change_list_add(change_list *list, int32_t slot, int32_t value);
+
+/* circuit.c */
 
 /* Takes a whole genome, in the order of genes of the interface. */
 void circuit_set(circuit *c, const int32_t *genes);
@@ -98,24 +107,21 @@ void circuit_write(circuit *c, int32_t slot, int32_t value);
 void circuit_undo(circuit *c);
 void circuit_keep(circuit *c);
 
-/* hidden.c: redraws that fell on a gate which has just become active, given that nothing is known of it yet: a binomial
- * share of those left. */
+/* hidden.c */
+
+/* Redraws that fell on a gate which has just become active, given that nothing is known of it yet: a binomial share of
+ * those left. */
 void hidden_reveal(circuit *c, int32_t gate);
 
 /* Gives the redraws still hidden to inactive gates; call after the child is chosen and kept. */
 void circuit_redraw_hidden(circuit *c);
 
-int change_list_add(change_list *list, int32_t slot, int32_t value);
+/* ripple.c */
 
-/* Redraws skipped before the next that hits, each hitting with probability 1 - exp(log_miss). */
-double geometric_skip(cgp_rng *rng, double log_miss);
-
-/* ripple.c: values of the gates downstream of the changes, and the sum of errors. */
+/* Values of the gates downstream of the changes, and the sum of errors. */
 void ripple(circuit *c);
 void ripple_clear(circuit *c);
 void ripple_undo(circuit *c);
-
-int circuit_grow_trail(circuit *c);
 
 /* Writes a cell of the structure, so that it can be undone. */
 static inline void put(circuit *c, int32_t *cell, int32_t value) {
@@ -128,6 +134,21 @@ static inline void put(circuit *c, int32_t *cell, int32_t value) {
 
 static inline int32_t slot_of_output(const circuit *c, int32_t output) {
     return c->first_output + output;
+}
+
+/* A gate whose values are to be computed again. */
+static inline void mark_pending(circuit *c, int32_t gate) {
+    const size_t word = (size_t)gate / 64;
+    c->pending[word] |= UINT64_C(1) << (gate % 64);
+    c->pending_words[word / 64] |= UINT64_C(1) << (word % 64);
+}
+
+/* An output whose error is to be computed again. */
+static inline void mark_output(circuit *c, int32_t output) {
+    if (c->moved[output] != c->stamp) {
+        c->moved[output] = c->stamp;
+        c->changed_outputs[c->n_changed_outputs++] = output;
+    }
 }
 
 static inline int is_gate_active(const circuit *c, int32_t gate) {

@@ -10,17 +10,9 @@
     const int32_t branch = branches[i];   \
     (void)branch;
 #define FUNCTIONS CGP_INT8_FUNCTIONS
-#define REPAIR(id)
+#define REPAIR(...)
 #define NAME(x) JOIN(int8, SUFFIX, x)
-#include "kernels_body.h"
-#undef T
-#undef V
-#undef W
-#undef SUM
-#undef BRANCH
-#undef FUNCTIONS
-#undef REPAIR
-#undef NAME
+#include "gates/kernels_body.h"
 
 #define T float
 #define V float
@@ -30,48 +22,33 @@
 #define FUNCTIONS CGP_FLOAT_FUNCTIONS
 #define C(x) ((float)(x))
 #define M(call) float32_##call
-#define REPAIR(id)                                                         \
-    if (CGP_IS_PERIODIC(id)) {                                             \
+#define REPAIR(far)                                                        \
+    float (*const beyond)(float) = far;                                    \
+    if (beyond != NULL) {                                                  \
         int is_beyond = 0;                                                 \
         for (size_t i = 0; i < CGP_BLOCK; i++) {                           \
             is_beyond |= !(fabsf(first[i]) <= FLOAT32_PERIODIC_LIMIT);     \
         }                                                                  \
         for (size_t i = 0; is_beyond && i < CGP_BLOCK; i++) {              \
             if (!(fabsf(first[i]) <= FLOAT32_PERIODIC_LIMIT)) {            \
-                out[i] = CGP_PERIODIC(id, first[i]);                       \
+                out[i] = beyond(first[i]);                                 \
             }                                                              \
         }                                                                  \
     }
 #define NAME(x) JOIN(float32, SUFFIX, x)
-#include "kernels_body.h"
-#undef T
-#undef V
-#undef W
-#undef SUM
-#undef C
-#undef M
-#undef REPAIR
-#undef NAME
+#include "gates/kernels_body.h"
 
 #define T double
 #define V double
 #define W double
 #define SUM double
+#define BRANCH
+#define FUNCTIONS CGP_FLOAT_FUNCTIONS
 #define C(x) (x)
 #define M(call) call
-#define REPAIR(id)
+#define REPAIR(...)
 #define NAME(x) JOIN(float64, SUFFIX, x)
-#include "kernels_body.h"
-#undef T
-#undef V
-#undef W
-#undef SUM
-#undef BRANCH
-#undef FUNCTIONS
-#undef C
-#undef M
-#undef REPAIR
-#undef NAME
+#include "gates/kernels_body.h"
 
 #undef JOIN
 #undef JOIN3

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "workspace.h"
+#include "evaluation/workspace.h"
 
 enum { FEW_SAMPLES = 8 }; /* int8: below this a column of CGP_BLOCK is wasted */
 
@@ -164,33 +164,35 @@ static void begin_sample(workspace *work, const cgp_samples *samples, size_t sam
     }
 }
 
-static double error_of_sample(const workspace *work, const int32_t *outputs, const cgp_samples *samples, size_t sample) {
-    const cgp_problem *problem = work->problem;
+/* Error of n values of one output, samples `start` and on. */
+static double error_of_output(const cgp_problem *problem, const cgp_samples *samples, int32_t output, size_t start,
+                              const char *values, size_t n) {
     const cgp_error_kernel kernel = is_squared(problem) ? problem->kernels.squared : problem->kernels.absolute;
     const size_t size = value_size(problem->domain);
     const size_t weight_size = problem->domain == CGP_INT8 ? sizeof(int32_t) : size;
-    const char *values = work->values, *targets = samples->targets, *weights = samples->weights;
+    const size_t at = (size_t)output * samples->n_padded + start;
+    const char *targets = samples->targets, *weights = samples->weights;
+    return kernel(values, targets + at * size, weights == NULL ? NULL : weights + at * weight_size, n);
+}
+
+static double error_of_sample(const workspace *work, const int32_t *outputs, const cgp_samples *samples, size_t sample) {
+    const cgp_problem *problem = work->problem;
+    const size_t size = value_size(problem->domain);
+    const char *values = work->values;
     double sum = 0.0;
     for (int32_t o = 0; o < problem->grid.n_outputs; o++) {
-        const size_t at = (size_t)o * samples->n_padded + sample;
-        sum += kernel(values + (size_t)outputs[o] * size, targets + at * size,
-                      weights == NULL ? NULL : weights + at * weight_size, 1);
+        sum += error_of_output(problem, samples, o, sample, values + (size_t)outputs[o] * size, 1);
     }
     return sum;
 }
 
 static double error_of_block(const workspace *work, const cgp_samples *samples, size_t block) {
-    const cgp_problem *problem = work->problem;
-    const cgp_error_kernel kernel = is_squared(problem) ? problem->kernels.squared : problem->kernels.absolute;
-    const size_t size = value_size(problem->domain), start = block * CGP_BLOCK;
-    const size_t weight_size = problem->domain == CGP_INT8 ? sizeof(int32_t) : size;
+    const size_t start = block * CGP_BLOCK;
     const size_t n = samples->n_samples - start < CGP_BLOCK ? samples->n_samples - start : CGP_BLOCK;
-    const char *targets = samples->targets, *weights = samples->weights;
     double sum = 0.0;
-    for (int32_t o = 0; o < problem->grid.n_outputs; o++) {
-        const size_t at = (size_t)o * samples->n_padded + start;
-        sum += kernel(work->outputs[o].address + block * work->outputs[o].step, targets + at * size,
-                      weights == NULL ? NULL : weights + at * weight_size, n);
+    for (int32_t o = 0; o < work->problem->grid.n_outputs; o++) {
+        const char *values = work->outputs[o].address + block * work->outputs[o].step;
+        sum += error_of_output(work->problem, samples, o, start, values, n);
     }
     return sum;
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "cgp.h"
-#include "functions.h"
+#include "gates/functions.h"
 
 enum { CGP_BLOCK = 256 };
 

@@ -1,45 +1,11 @@
 /* A search: made, advanced, asked and told, saved and loaded. */
-#include "strategy.h"
+#include "search/strategy.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { STATE_VERSION = 1, N_STATE_SCORES = 7, N_STATE_WORDS = 16 };
-
-int compare_candidates(const cgp_settings *settings, const candidate_score *a, const candidate_score *b) {
-    const cgp_score *x = &a->score, *y = &b->score;
-    if (!(x->error <= settings->threshold) || !(y->error <= settings->threshold)) {
-        return x->error < y->error ? -1 : x->error > y->error;
-    }
-    if (x->energy_pj < y->energy_pj || x->energy_pj > y->energy_pj) {
-        return x->energy_pj < y->energy_pj ? -1 : 1;
-    }
-    if (x->error < y->error || x->error > y->error) {
-        return x->error < y->error ? -1 : 1;
-    }
-    if (x->delay < y->delay || x->delay > y->delay) {
-        return x->delay < y->delay ? -1 : 1;
-    }
-    return (x->n_gates > y->n_gates) - (x->n_gates < y->n_gates);
-}
-
-static void check_targets(cgp_strategy *strategy, const candidate_score *best) {
-    const cgp_settings *settings = &strategy->settings;
-    if (settings->has_targets && best->score.error <= settings->target_error &&
-        best->score.energy_pj <= settings->target_energy_pj && (double)best->score.n_gates <= settings->target_n_gates) {
-        strategy->counts.stop = CGP_TARGETS_REACHED;
-    }
-}
-
-void count_generation(cgp_strategy *strategy, int has_improved, const candidate_score *best) {
-    strategy->counts.n_gen++;
-    strategy->counts.n_gen_stalled = has_improved ? 0 : strategy->counts.n_gen_stalled + 1;
-    if (strategy->settings.patience > 0 && strategy->counts.n_gen_stalled >= strategy->settings.patience) {
-        strategy->counts.stop = CGP_OUT_OF_PATIENCE;
-    }
-    check_targets(strategy, best);
-}
 
 static int is_bad(const cgp_problem *problem, const cgp_settings *settings) {
     return settings->n_parents < 1 || settings->n_offspring < 1 || settings->n_parents > 1000000 ||
@@ -67,10 +33,8 @@ static cgp_status start(cgp_strategy *strategy, const int32_t *genes) {
                                : cgp_random(problem, (size_t)settings->n_parents, strategy->rng.word, drawn);
         genes = drawn;
     }
-    for (int32_t i = 0; status == CGP_OK && i < settings->n_parents; i++) {
-        if (cgp_first_bad_gene(problem, genes + (size_t)i * (size_t)problem->n_genes) != (size_t)problem->n_genes) {
-            status = CGP_BAD_GENE;
-        }
+    if (status == CGP_OK) {
+        status = check_genomes(problem, (size_t)settings->n_parents, genes);
     }
     if (status == CGP_OK) {
         if (settings->n_parents == 1 && settings->is_plus && !settings->is_custom && !(problem->grid.recurrent > 0.0)) {
@@ -305,13 +269,12 @@ cgp_status cgp_strategy_load(cgp_strategy *strategy, const int32_t *genes, const
     if (numbers[0] != STATE_VERSION || strategy->is_asked) {
         return numbers[0] != STATE_VERSION ? CGP_BAD_SETTING : CGP_WRONG_ORDER;
     }
-    for (size_t i = 0; i < (strategy->circuit != NULL ? 1 : mu + 1); i++) {
-        if (cgp_first_bad_gene(strategy->problem, genes + i * all) != all) {
-            return CGP_BAD_GENE;
-        }
+    cgp_status status = check_genomes(strategy->problem, strategy->circuit != NULL ? 1 : mu + 1, genes);
+    if (status != CGP_OK) {
+        return status;
     }
     if (strategy->circuit != NULL) {
-        cgp_status status = inplace_start(strategy, genes);
+        status = inplace_start(strategy, genes);
         if (status == CGP_OK) {
             status = load_order(strategy->circuit, genes + all);
         }

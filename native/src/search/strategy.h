@@ -2,7 +2,8 @@
 #ifndef CGP_STRATEGY_H
 #define CGP_STRATEGY_H
 
-#include "circuit.h"
+#include "circuit/circuit.h"
+#include "evaluation/workspace.h"
 
 typedef struct {
     cgp_score score;
@@ -51,8 +52,17 @@ int mutate_genome(const cgp_problem *problem, cgp_mutation mutation, double rate
 /* Genes redrawn at most (UNIFORM_COUNT) or exactly (POINT). */
 int32_t redraws_of_rate(const cgp_problem *problem, cgp_mutation mutation, double rate);
 
-/* strategy.c: -1 when a is better than b, 0 when equal, 1 when worse */
+/* selection.c */
+
+/* -1 when a is better than b, 0 when equal, 1 when worse. */
 int compare_candidates(const cgp_settings *settings, const candidate_score *a, const candidate_score *b);
+
+/* termination.c */
+
+/* Stops the search when its best candidate has reached the targets. */
+void check_targets(cgp_strategy *strategy, const candidate_score *best);
+
+/* Ends a generation: counts it, and stops the search when its patience or its targets say so. */
 void count_generation(cgp_strategy *strategy, int has_improved, const candidate_score *best);
 
 /* inplace.c */

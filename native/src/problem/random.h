@@ -2,6 +2,7 @@
 #ifndef CGP_RANDOM_H
 #define CGP_RANDOM_H
 
+#include <math.h>
 #include <stdint.h>
 
 typedef struct {
@@ -40,6 +41,11 @@ static inline uint32_t random_below(cgp_rng *rng, uint32_t n) {
 /* Uniform in [0, 1), 53 bits. */
 static inline double random_unit(cgp_rng *rng) {
     return (double)(random_bits(rng) >> 11) * 0x1.0p-53;
+}
+
+/* Misses before the next hit, each trial hitting with probability 1 - exp(log_miss). */
+static inline double geometric_skip(cgp_rng *rng, double log_miss) {
+    return log_miss < 0.0 ? floor(log(1.0 - random_unit(rng)) / log_miss) : INFINITY;
 }
 
 #endif

@@ -1,9 +1,11 @@
-/* Included once per domain and instruction set, with T (type), REPAIR(id) (what follows the loop), W (type of weights), SUM (type of a lane's sum),
- * FUNCTIONS, C, M, TARGET (function attribute) and NAME(x) (what an identifier becomes) defined.
+/* Included once per domain and instruction set, with T (type of a value), V (type it is computed in), W (type of weights),
+ * SUM (type of a lane's sum), BRANCH (declaration of `branch`), FUNCTIONS (the table), C and M (as the table needs them),
+ * REPAIR (what follows the loop, given the table's last columns), NAME(x) (what an identifier becomes) and TARGET (function
+ * attribute) defined; all but TARGET are undefined at the end.
  * The trip count is a constant and lanes are written out, so that loops vectorise without relaxing floating point:
  * results are the same whatever the instruction set. */
 
-#define KERNEL(id, identifier, name, inputs, value)                                                             \
+#define KERNEL(id, identifier, name, inputs, value, ...)                                                        \
     TARGET static void NAME(kernel_##identifier)(void *result, const void *left, const void *right,             \
                                                  const uint8_t *branches) {                                     \
         T *restrict out = (T *)result;                                                                          \
@@ -17,12 +19,12 @@
             (void)a, (void)b;                                                                                   \
             out[i] = (T)(value);                                                                                \
         }                                                                                                       \
-        REPAIR(id)                                                                                              \
+        REPAIR(__VA_ARGS__)                                                                                     \
     }
 FUNCTIONS(KERNEL)
 #undef KERNEL
 
-#define ENTRY(id, identifier, name, inputs, value) [id] = NAME(kernel_##identifier),
+#define ENTRY(id, identifier, ...) [id] = NAME(kernel_##identifier),
 static const cgp_kernel NAME(table)[] = {FUNCTIONS(ENTRY)};
 #undef ENTRY
 
@@ -62,3 +64,14 @@ static const cgp_kernel NAME(table)[] = {FUNCTIONS(ENTRY)};
 ERROR_KERNEL(squared, d *d)
 ERROR_KERNEL(absolute, d < (SUM)0 ? -d : d)
 #undef ERROR_KERNEL
+
+#undef T
+#undef V
+#undef W
+#undef SUM
+#undef BRANCH
+#undef FUNCTIONS
+#undef C
+#undef M
+#undef REPAIR
+#undef NAME
