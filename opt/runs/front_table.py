@@ -55,7 +55,7 @@ def print_table(run: Run, front: pd.DataFrame, console: Console, *, what: str = 
         say(console, f"the {what} is empty: no candidate could be evaluated and met the constraints")
         return
     F = np.column_stack([front[o.name].to_numpy(dtype=float) * o.sign for o in run.objectives])
-    chosen = front.iloc[spread(F, MOST_ROWS)]
+    rows = front.iloc[spread(F, MOST_ROWS)]
     tests = [str(c) for c in front.columns if str(c).startswith("test_")]
     first = ["id", *names, *tests]
     others = [str(c) for c in front.columns if c not in first]
@@ -64,12 +64,12 @@ def print_table(run: Run, front: pd.DataFrame, console: Console, *, what: str = 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
         table.add_column(name, justify="left" if name == "id" else "right", overflow="fold")
-    for row in chosen[shown].itertuples(index=False):
+    for row in rows[shown].itertuples(index=False):
         table.add_row(*(number(value) for value in row))
     count = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
-    some = f", {len(chosen)} spread along it" if len(chosen) < len(front) else ""
+    part = f", {len(rows)} spread along it" if len(rows) < len(front) else ""
     more = f"; {n_hidden} more columns in front.csv" if n_hidden else ""
-    say(console, f"{what}: {count}{some}{more}")
+    say(console, f"{what}: {count}{part}{more}")
     console.print(table)
 
 

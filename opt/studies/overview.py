@@ -19,10 +19,11 @@ from opt.console.errors import UsageError
 from opt.console.terminal import tell
 from opt.execution.mending import damage
 from opt.runs.damage import altered_files
+from opt.runs.finding import Finding
 from opt.runs.front_table import make_console, number, print_front, print_front_so_far, say
 from opt.runs.journal import read
 from opt.runs.run import Run, load_run
-from opt.runs.run_check import Finding, check_run
+from opt.runs.run_check import check_run
 from opt.runs.run_listing import list_runs, run_directories
 from opt.search.progress import duration
 from opt.studies.study import Study, is_study

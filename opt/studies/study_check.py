@@ -8,7 +8,7 @@ from pathlib import Path
 from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.files import atomic
-from opt.runs.run_check import Finding
+from opt.runs.finding import Finding
 from opt.runs.run_tables import read_table
 from opt.studies import study_file
 from opt.studies.study import FINISHED, INDEX, Study
