@@ -16,11 +16,12 @@ from rich.table import Table
 
 from opt.console.command import spelled
 from opt.console.errors import UsageError
+from opt.console.tables import make_console, say
 from opt.console.terminal import tell
 from opt.execution.mending import damage
 from opt.runs.damage import altered_files
 from opt.runs.finding import Finding
-from opt.runs.front_table import make_console, number, print_front, print_front_so_far, say
+from opt.runs.front_table import number, print_front, print_front_so_far
 from opt.runs.journal import read
 from opt.runs.run import Run, load_run
 from opt.runs.run_check import check_run
