@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.algorithms.interface.warm_start import Start, offering
-from opt.console.command import warn
+from opt.console.command import spelled, warn
 from opt.console.errors import UsageError
 from opt.execution.mending import check_replayable, check_unaltered, draw
 from opt.execution.saved_start import save_start, saved_start
@@ -217,7 +217,7 @@ def run_search(
         except OSError as error:
             raise UsageError(
                 f"cannot write {directory.path}: {error.strerror or error}; what was recorded is kept: make room and "
-                f"go on with python -m opt.solve --resume {directory.path}"
+                f"go on with {spelled('solve')} --resume {directory.path}"
             ) from None
         finally:
             with contextlib.suppress(OSError):

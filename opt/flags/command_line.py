@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.flags.config import config_tokens
 from opt.flags.search_options import OPTIONS, SWITCHES
+from opt.problem.installed import config_file
 
-USAGE = "python -m opt.solve PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
+USAGE = f"{spelled('solve')} PROBLEM.py [--algo NAME,...] [--seed N] [--n-gen N | --n-eval N | --time T] [options]"
 _HELP = ("--help", "-h")
 _PRINT_CONFIG = ("--print-config", "--print_config")
 _SWITCHES = tuple(f"--{name}" for name in SWITCHES)
@@ -52,7 +53,7 @@ def scan(argv: Sequence[str]) -> CommandLine:
     parts = _parts(argv)
     if len(parts.positional) > 1:
         raise UsageError(f"expected one problem file, got {len(parts.positional)}: {' '.join(parts.positional)}")
-    config = config_tokens(Path(parts.files["--config"])) if "--config" in parts.files else []
+    config = config_tokens(config_file(parts.files["--config"])) if "--config" in parts.files else []
     tokens = (*config, *parts.tokens)
     named = [t.removeprefix("--algo=") for t in tokens if t.startswith("--algo=")]
     return CommandLine(
@@ -86,10 +87,20 @@ def _parts(argv: Sequence[str]) -> _Parts:
         else:
             if not has_value:
                 if i + 1 == len(argv) or argv[i + 1].startswith("--"):
-                    raise UsageError(f"option {name} needs a value; python -m opt.solve --help lists the options")
+                    raise UsageError(f"option {name} needs a value; {spelled('solve')} --help lists the options")
                 value = argv[next(words)]
             if name in FILES:
                 parts.files[name] = value
             else:
                 parts.tokens.append(f"{name}={value}")
     return parts
+
+
+def check_one_problem(line: CommandLine) -> None:
+    """Refuse a problem beside a study file, which names its own.
+
+    Raises:
+        UsageError: Both are given.
+    """
+    if line.problem is not None and line.study is not None:
+        raise UsageError(f"a study file names its problems; leave out {line.problem}")

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec
+from opt.console.command import spelled
 from opt.console.errors import UsageError, nearest
 from opt.console.parameters import REQUIRED, Parameter, parameters_of
 from opt.console.ranges import SEED, check_words
@@ -25,7 +26,7 @@ from opt.flags.seeding import is_seed, with_same_as_run
 _MORE_HELP = """
 besides:
   --list                 every algorithm, those of PROBLEM.py too: what it is, what it needs
-  --config FILE.yaml     options from a file; the command line goes before it
+  --config FILE.yaml     options from a file, or by its name from an installed one; the command line goes before it
   --print-config         print such a file and search nothing
   --study FILE.yaml      a grid of problems, algorithms and settings
   --resume RUN_OR_STUDY  go on with what is not finished, mend what is damaged
@@ -47,7 +48,7 @@ class SolveParser(ArgumentParser):
 
 def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> SolveParser:
     """The parser for one problem class and one algorithm, or for neither."""
-    parser = SolveParser(prog="python -m opt.solve", usage=USAGE, exit_on_error=False, add_help=False)
+    parser = SolveParser(prog=spelled("solve"), usage=USAGE, exit_on_error=False, add_help=False)
     parser.parameters = {}
     for name, parameter in sorted(OPTIONS.items(), key=lambda item: item[0] in SWITCHES):
         parser.parameters[name.replace("-", "_")] = parameter
@@ -138,7 +139,7 @@ def _translated(parser: SolveParser, tokens: Sequence[str]) -> list[str]:
                 continue
             equals = value = ""
         if name not in options:
-            raise UsageError(f"unknown option {name}{nearest(name, options)}; python -m opt.solve --help lists them")
+            raise UsageError(f"unknown option {name}{nearest(name, options)}; {spelled('solve')} --help lists them")
         translated.append(options[name] + equals + value)
     return translated
 

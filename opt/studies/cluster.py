@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ def cluster_client(kind: ClusterKind, settings: JobSettings, *, n_jobs: int) -> 
     Raises:
         UsageError: As `job_script`, or the batch system refuses the jobs.
     """
+    _check_installed("dask_jobqueue")
     from distributed import Client
 
     with _cluster(kind, settings) as cluster:
@@ -146,10 +148,10 @@ def _cluster(kind: ClusterKind, settings: JobSettings) -> Iterator[Any]:
 
 
 def _check_installed(module: str) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec(module) is None:
-        raise UsageError(f"more than one machine needs {module.replace('_', '-')}; install it with {EXTRA}")
+    try:
+        importlib.import_module(module)
+    except ImportError:  # what it needs itself may be missing too
+        raise UsageError(f"more than one machine needs {module.replace('_', '-')}: {EXTRA}") from None
 
 
 def _lines(value: list[str] | str | None) -> list[str]:

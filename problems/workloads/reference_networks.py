@@ -13,12 +13,13 @@ from torch import nn
 from opt.console.errors import UsageError, nearest
 from problems.data.data import Dataset
 from problems.data.preparation import channel_statistics
-from problems.networks.architectures.lenet_padded import PaddedLeNet5
+from problems.networks.architectures.padded_lenet5 import PaddedLeNet5
 from problems.networks.architectures.resnet import ResNet
 from problems.networks.architectures.vgg import SmallVGG
 from problems.networks.storage.checkpoints import save_network
+from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import Schedule
-from problems.networks.training.sgd import Precision, train_sgd
+from problems.networks.training.sgd import train_sgd
 from problems.workloads.parents import kept_network
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}

@@ -2,8 +2,8 @@
 
     python tests/saved_runs/make.py FOLDER
 
-from the top of a checkout. What lies beside this file was made so once, and is kept as it is: it stands for the runs that
-users have. See README.md.
+from the top of a checkout. What lies beside this file was made so once, and is kept as it is: it stands for the runs
+that users have. See README.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "conformance"))
 
-from numeric_probe import probe  # noqa: E402
+from numeric_probe import probe
 
 RUNS = {
     "ecomp": "--algo=nsga2 --algo.pop_size=8 --n-eval=56 --problem.hidden=8 --problem.parent_epochs=2 "
@@ -46,9 +46,9 @@ def begin(task: str, options: str, out: Path) -> subprocess.Popen:
 
 
 def n_records(run: Path) -> int:
-    """Generations that a run has recorded."""
-    journal = run / "journal.jsonl"
-    return max(journal.read_bytes().count(b"\n") - 1, 0) if journal.exists() else 0
+    """Generations that a run has recorded, in its journal and in its history."""
+    history = run / "history.csv"
+    return max(history.read_bytes().count(b"\n") - 1, 0) if history.exists() else 0
 
 
 def finished(task: str, options: str, out: Path) -> Path:

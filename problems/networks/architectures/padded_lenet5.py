@@ -1,4 +1,4 @@
-"""LeNet-5 on images padded to 32 pixels, as the low-rank literature uses it: 3 x 3 convolutions, maximum pools."""
+"""LeNet-5 of 3 x 3 convolutions on images padded to 32 pixels, as the low-rank literature uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LeNet-5 with ReLU and max-pooling: the network whose weights the published circuits compute."""
+"""LeNet-5 of valid 5 x 5 convolutions, with ReLU and max-pooling: whose weights the published circuits compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KERNEL = 5
 _POOL = 2
 
 
-class LeNet5(nn.Module):
+class ValidLeNet5(nn.Module):
     """Convolution 6@5x5, ReLU, max-pool 2, convolution 16@5x5, ReLU, max-pool 2, dense 120, 84, classes.
 
     Convolutions are valid: an image of 28 x 28 pixels gives 16 x 4 x 4 = 256 features, and with one channel the
