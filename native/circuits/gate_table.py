@@ -1,6 +1,6 @@
 """Table of the gate functions: formulas, reference value and costs of each, a row a function in the order of ids.
 
-The other half of the table is in C: `native/src/functions.h` has id, name, number of inputs and value. A new
+The other half of the table is in C: `native/src/gates/functions.h` has id, name, number of inputs and value. A new
 function is a row at the end of both, and its name in `native/README.md`; a test says so where one is missing.
 """
 

@@ -1,4 +1,4 @@
-"""The picture of empirical attainment: what half of a group's runs reach, and what a quarter and three quarters do."""
+"""Empirical attainment functions as a picture: a group's median surface, and the band between its quartiles."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from opt.comparison.comparison_plots import pair_grid, styles
-from opt.comparison.grouped_runs import Comparison
-from opt.comparison.joint_front import ShownFronts
+from opt.comparison.group_plots import pair_grid, styles
+from opt.comparison.indicators import Comparison
+from opt.comparison.joint_front_plot import ShownFronts
 from opt.plots.attainment import attainment_surfaces, draw_surfaces
 from opt.plots.axes_layout import legend_below, wrapped
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opt.comparison.grouped_runs import compare_runs
+from opt.comparison.indicators import Comparison, measure_runs
+from opt.comparison.run_selection import check_field, finished_runs, same_objectives, value_of
 from opt.comparison.tables import make_tables
+from opt.comparison.validity import validity_warnings
 from opt.comparison.verdict import Verdict
-from opt.comparison.warnings_of_runs import check_field, doubts, same_objectives, usable_runs, value_of
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.runs.run import Run
 
@@ -24,29 +26,46 @@ def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) 
         UsageError: There are no finished runs, no run has the field, or a run cannot be read.
     """
     distinct = list({run.path.resolve(): run for run in runs}.values())
-    for name in (by, *([split] if split else [])):
+    fields = [by, *([split] if split else [])]
+    for name in fields:
         check_field(distinct, name)
-    usable, warnings = usable_runs(distinct)
-    if not usable:
-        raise UsageError(f"none of the {len(distinct)} runs is finished; `python -m opt.show` lists them")
+    finished, warnings = finished_runs(distinct)
+    if not finished:
+        raise UsageError(f"none of the {len(distinct)} runs is finished; `{spelled('show')}` lists them")
+    order = list(dict.fromkeys(value_of(run, by) for run in finished))
+    problems = _by_problem(finished, split)
+    comparisons = [_comparison(name, problems[name], fields, order) for name in sorted(problems)]
+    for comparison in comparisons:
+        comparison.all_groups = [group for group in order if any(group in c.groups for c in comparisons)]
+    tables, ranks, rank_warnings = make_tables(comparisons)
+    return Verdict(comparisons, tables, ranks, warnings + rank_warnings)
+
+
+def _by_problem(runs: Sequence[Run], split: str | None) -> dict[str, list[Run]]:
+    """The runs of each problem, by seed; a value of `split` makes a problem of its own."""
     problems: dict[str, list[Run]] = {}
-    for run in sorted(usable, key=lambda r: (r.manifest["seed"], str(r.path))):
+    for run in sorted(runs, key=lambda r: (r.manifest["seed"], str(r.path))):
         name = str(run.manifest["problem"]["name"])
         problems.setdefault(f"{name} {value_of(run, split)}" if split else name, []).append(run)
-    order = list(dict.fromkeys(value_of(run, by) for run in usable))
-    comparisons = []
-    for problem in sorted(problems):
-        same, left_out = same_objectives(problems[problem])
-        same.sort(key=lambda run: order.index(value_of(run, by)))
-        groups = [value_of(run, by) for run in same]
-        try:
-            comparison = compare_runs(problem, same, groups)
-        except UsageError as error:
-            raise UsageError(f"{problem}: {error}") from None
-        comparison.warnings += left_out + doubts(same, groups, by=[by, *([split] if split else [])])
-        comparisons.append(comparison)
-    all_groups = [group for group in order if any(group in c.groups for c in comparisons)]
-    for comparison in comparisons:
-        comparison.all_groups = all_groups
-    tables, ranks, over_problems = make_tables(comparisons)
-    return Verdict(comparisons, tables, ranks, warnings + over_problems)
+    return problems
+
+
+def _comparison(problem: str, runs: Sequence[Run], fields: Sequence[str], order: Sequence[str]) -> Comparison:
+    """One problem's runs on one scale, by group in the given order.
+
+    Args:
+        problem: What to call it.
+        runs: Its finished runs.
+        fields: The field that names the groups, and the one that splits problems where there is one.
+        order: The groups.
+    """
+    by = fields[0]
+    same, warnings = same_objectives(runs)
+    same.sort(key=lambda run: order.index(value_of(run, by)))
+    groups = [value_of(run, by) for run in same]
+    try:
+        comparison = measure_runs(problem, same, groups)
+    except UsageError as error:
+        raise UsageError(f"{problem}: {error}") from None
+    comparison.warnings += warnings + validity_warnings(same, groups, by=fields)
+    return comparison

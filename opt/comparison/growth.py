@@ -1,4 +1,4 @@
-"""How a run's hypervolume grew, on a scale that all runs of a problem share."""
+"""Hypervolume over a run's evaluations (anytime performance), on a scale that all runs of a problem share."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def trace_of(run: Run, scale: Scale, targets: Sequence[float] = ()) -> Trace:
     clock = dict(zip(history["n_gen"].astype(int), history["seconds"].astype(float), strict=True))
     sampled = set(np.linspace(0, len(records) - 1, min(SAMPLES, len(records)), dtype=int).tolist())
     rows: dict[int, tuple[float, float, float]] = {}
+    # computed at the sampled generations only; between two of them a stretch keeps what a target may ask for
     stretch = _Stretch(np.empty((0, n_obj)), scale.ref_point)
     n_eval, volume = 0, 0.0
     for k, record in enumerate(records):

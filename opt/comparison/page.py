@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opt.comparison.comparison_plots import styles
-from opt.comparison.grouped_runs import Comparison, MeasuredRun
+from opt.comparison.group_plots import styles
+from opt.comparison.indicators import Comparison, MeasuredRun
 from opt.comparison.report import method
 from opt.comparison.verdict import Verdict, file_names
 from opt.console.terminal import printable
@@ -42,7 +42,7 @@ def page(verdict: Verdict, pictures: Mapping[str, bytes], *, command: str | None
 
     Args:
         verdict: What was found.
-        pictures: PNG files by name, as `opt.comparison.files.draw` names them.
+        pictures: PNG files by name, as `opt.comparison.output_files.draw` names them.
         command: The command that made the page.
     """
     resources = files("opt.comparison") / "pages"
@@ -180,8 +180,8 @@ def _table(table: pd.DataFrame) -> str:
         for value in row:
             if isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)):
                 # as JavaScript reads numbers: its infinity has another name
-                known = "" if math.isnan(value) else f' data-v="{json.dumps(float(value))}"'
-                cells.append(f"<td class=n{known}>{_cell(value)}</td>")
+                number = "" if math.isnan(value) else f' data-v="{json.dumps(float(value))}"'
+                cells.append(f"<td class=n{number}>{_cell(value)}</td>")
             else:
                 long = " class=long" if len(str(value)) > LONG else ""
                 cells.append(f"<td{long}>{_text(value)}</td>")

@@ -1,4 +1,4 @@
-"""A comparison on the terminal: warnings first, then who is better at what and how sure that is."""
+"""A verdict on the terminal: warnings first, then who is better at what and how sure that is."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from opt.comparison.grouped_runs import Comparison
+from opt.comparison.hypothesis_tests import TESTED
+from opt.comparison.indicators import Comparison
 from opt.comparison.significance import CONFIDENCE, RankTest
-from opt.comparison.tables import TESTED, Tables
-from opt.runs.front_table import number, say
+from opt.comparison.tables import Tables
+from opt.comparison.verdict import Verdict
+from opt.console.tables import say
+from opt.runs.front_table import number
+
+
+def print_verdict(verdict: Verdict, console: Console) -> None:
+    """Print the warnings, the tables of each problem, and the ranks over all of them."""
+    for text in verdict.warnings:
+        say(console, f"warning: {text}")
+    for comparison in verdict.comparisons:
+        print_comparison(comparison, verdict.tables, console)
+    print_ranks(verdict.ranks, console)
 
 
 def print_comparison(comparison: Comparison, tables: Tables, console: Console) -> None:

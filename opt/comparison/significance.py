@@ -1,4 +1,4 @@
-"""Whether samples differ: intervals, pairwise tests with Holm's correction, effect sizes, ranks over problems."""
+"""Statistics of samples: intervals, pairwise tests with Holm's correction, effect sizes, ranks over problems."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def spread_of(values: np.ndarray) -> Spread:
     if float(np.ptp(values)) == 0.0:
         return Spread(n, median, q1, q3, median, median)
     rng = np.random.default_rng(SEED)
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (values,), np.median, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=rng
     ).confidence_interval
-    return Spread(n, median, q1, q3, float(found.low), float(found.high))
+    return Spread(n, median, q1, q3, float(interval.low), float(interval.high))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -67,8 +67,8 @@ def holm(p: np.ndarray) -> np.ndarray:
     Source: Holm 1979, Scand. J. Stat. 6, 65-70.
     """
     adjusted = np.full(len(p), math.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
+    members = np.flatnonzero(np.isfinite(p))
+    order = members[np.argsort(p[members], kind="stable")]
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted
@@ -136,13 +136,13 @@ def compare_pair(a: np.ndarray, b: np.ndarray, *, is_paired: bool) -> PairTest:
         n_ties = int((a == b).sum())
         if n_ties == len(a):
             return PairTest("Wilcoxon signed-rank", 0.0, 1.0, a12, least, n_ties)
-        found = stats.wilcoxon(a, b)
-        return PairTest("Wilcoxon signed-rank", float(found.statistic), float(found.pvalue), a12, least, n_ties)
+        result = stats.wilcoxon(a, b)
+        return PairTest("Wilcoxon signed-rank", float(result.statistic), float(result.pvalue), a12, least, n_ties)
     n_ties = int(np.isin(a, b).sum())
     if float(np.ptp(np.concatenate([a, b]))) == 0.0:
         return PairTest("Mann-Whitney U", len(a) * len(b) / 2, 1.0, a12, least, n_ties)
-    found = stats.mannwhitneyu(a, b, alternative="two-sided")
-    return PairTest("Mann-Whitney U", float(found.statistic), float(found.pvalue), a12, least, n_ties)
+    result = stats.mannwhitneyu(a, b, alternative="two-sided")
+    return PairTest("Mann-Whitney U", float(result.statistic), float(result.pvalue), a12, least, n_ties)
 
 
 def least_p(n: int, m: int, *, is_paired: bool) -> float:

@@ -1,11 +1,11 @@
-"""What a comparison of runs found: one comparison a problem, tables, ranks over the problems, warnings."""
+"""The verdict of a comparison of runs: one comparison a problem, tables, ranks over the problems, warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opt.comparison.grouped_runs import Comparison
+from opt.comparison.indicators import Comparison
 from opt.comparison.significance import RankTest
 from opt.comparison.tables import Tables
 
@@ -36,9 +36,9 @@ class Verdict:
 
 def file_names(problems: Sequence[str]) -> dict[str, str]:
     """Problems' names as parts of files' names: short, plain, and each its own."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for problem in problems:
         plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in problem.lower())[:LONGEST_NAME]
-        is_taken = plain in found.values()
-        found[problem] = f"{plain}-{len(found) + 1}" if is_taken else plain
-    return found
+        is_taken = plain in names.values()
+        names[problem] = f"{plain}-{len(names) + 1}" if is_taken else plain
+    return names

@@ -1,4 +1,4 @@
-"""What of a run is not as the run left it: files that are missing or altered, and leftovers of writers that died."""
+"""Integrity of a run's files: what is missing or altered, and the leftovers of writers that died."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of the files of a run, by their paths in it."""
+"""Digests (checksums) of the files of a run, by their paths in it."""
 
 from __future__ import annotations
 

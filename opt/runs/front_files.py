@@ -1,4 +1,4 @@
-"""Writing a finished search's front: front.csv, references.csv and the solutions."""
+"""Writing a finished search's Pareto front: front.csv, references.csv and the solutions."""
 
 from __future__ import annotations
 

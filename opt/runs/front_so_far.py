@@ -1,4 +1,4 @@
-"""The front of a run that has not ended, from its journal as far as it goes."""
+"""The Pareto front of a run that has not ended, from its journal as far as it goes."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -10,24 +9,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from opt.console.terminal import SafeConsole
+from opt.console.tables import say
 from opt.runs.front_files import spread
 from opt.runs.run import Run
 
 MOST_ROWS = 15
 MOST_COLUMNS = 10
-PIPE_WIDTH = 240
-
-
-def make_console() -> Console:
-    """A console as wide as the terminal, or wide enough that nothing is cut where there is none."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return SafeConsole(width=width, highlight=False, markup=False, emoji=False)
-
-
-def say(console: Console, line: str) -> None:
-    """Print one line that a terminal may wrap, but that is never cut or changed."""
-    console.print(line, soft_wrap=True)
 
 
 def print_front(run: Run, console: Console) -> None:
@@ -55,7 +42,7 @@ def print_table(run: Run, front: pd.DataFrame, console: Console, *, what: str = 
         say(console, f"the {what} is empty: no candidate could be evaluated and met the constraints")
         return
     F = np.column_stack([front[o.name].to_numpy(dtype=float) * o.sign for o in run.objectives])
-    chosen = front.iloc[spread(F, MOST_ROWS)]
+    rows = front.iloc[spread(F, MOST_ROWS)]
     tests = [str(c) for c in front.columns if str(c).startswith("test_")]
     first = ["id", *names, *tests]
     others = [str(c) for c in front.columns if c not in first]
@@ -64,12 +51,12 @@ def print_table(run: Run, front: pd.DataFrame, console: Console, *, what: str = 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
         table.add_column(name, justify="left" if name == "id" else "right", overflow="fold")
-    for row in chosen[shown].itertuples(index=False):
+    for row in rows[shown].itertuples(index=False):
         table.add_row(*(number(value) for value in row))
     count = f"{len(front)} solution{'s' if len(front) > 1 else ''}"
-    some = f", {len(chosen)} spread along it" if len(chosen) < len(front) else ""
+    part = f", {len(rows)} spread along it" if len(rows) < len(front) else ""
     more = f"; {n_hidden} more columns in front.csv" if n_hidden else ""
-    say(console, f"{what}: {count}{some}{more}")
+    say(console, f"{what}: {count}{part}{more}")
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""The journal of a run: an append-only file of records, each with a check.
+"""The journal of a run: an append-only log of records, each with a checksum.
 
 One line a record, `{"crc":"<8 hex digits>","record":{...}}`, where crc is the CRC-32 of the bytes
 of the record's JSON. The first record names the format. A last line that is torn (the process died
@@ -68,11 +68,12 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
     except OSError as error:
         raise UsageError(f"cannot read journal {path}: {error.strerror}; expected a run directory's file") from None
     records: list[dict[str, Any]] = []
-    good = 0
+    n_whole = 0
     lines = raw.splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         record = decode(line)
         if record is None:
+            # records are appended one after the other, so that a death tears the last one only
             if number < len(lines):
                 raise UsageError(
                     f"{path} line {number} fails its check and is not the last: the file was altered; "
@@ -80,8 +81,9 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
                 )
             break
         records.append(record)
-        good += len(line)
+        n_whole += len(line)
     header_line = encode(HEADER)
+    # a process that died while it wrote the header leaves its beginning; other bytes are another file
     if not records and raw and not header_line.startswith(raw):
         raise UsageError(f"{path} is not a journal of this program; give a run directory that opt.solve wrote")
     if records:
@@ -93,7 +95,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], int, int]:
                 f"{path} is of journal version {header.get('version')} and this program reads version {VERSION}; "
                 "open it with the release that wrote it"
             )
-    return records, good, len(raw) - good
+    return records, n_whole, len(raw) - n_whole
 
 
 class Journal:
@@ -119,18 +121,21 @@ class Journal:
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}") from None
         try:
-            self.records, good, self.n_dropped = read(path)
+            self.records, n_whole, self.n_dropped = read(path)
         except UsageError:
             self._file.close()
             raise
+        # under the lock, and before anything is appended: a record behind torn bytes would count as torn too
         if self.n_dropped:
-            self._file.cut(good)
+            self._file.cut(n_whole)
         self._synced = time.monotonic()
-        if good == 0:
+        if n_whole == 0:
             self.append(HEADER)
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record; it is with the operating system on return, on the disk within a second."""
+        # a kill loses nothing that was written, a crash of the machine at most a second of it: a sync a record would
+        # take longer than a small generation
         self._file.write(encode(record))
         now = time.monotonic()
         if now - self._synced > _SYNC_SECONDS:

@@ -91,23 +91,23 @@ class RunDirectory:
         numbered = (f"{stem}-{began}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
         manifest = {"format": manifests.FORMAT, "version": manifests.VERSION, **manifest, "created": now()}
         manifest |= {"status": "running", "process": this_process()}
-        made: Path | None = None
+        folder: Path | None = None
         try:
             out.mkdir(parents=True, exist_ok=True)
             remove_abandoned(out)
             names = numbered if name is None else [name]
 
-            def write(folder: Path) -> None:
-                fill(folder)
-                manifests.write(folder, manifest)
+            def write(waiting: Path) -> None:
+                fill(waiting)
+                manifests.write(waiting, manifest)
 
-            made = new_folder(out, names, write)
-            if made is None:
+            folder = new_folder(out, names, write)
+            if folder is None:  # one of that name is there, without a manifest: it is taken over
                 write(out / str(name))
-            return cls(made or out / str(name), manifest)
+            return cls(folder or out / str(name), manifest)
         except OSError as error:
-            if made is not None:
-                shutil.rmtree(made, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             raise UsageError(f"cannot write a run under {out}: {error.strerror}; give another --out") from None
 
     @property

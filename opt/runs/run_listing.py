@@ -53,10 +53,10 @@ def find_runs(paths: str | Path | Sequence[str | Path]) -> list[Run]:
     Raises:
         UsageError: A path is neither.
     """
-    found = []
+    runs: list[Run] = []
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
         if (path / "manifest.json").exists() or not path.is_dir():
-            found.append(load_run(path))
+            runs.append(load_run(path))
             continue
         inside = list_runs(path)
         folders = (p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -64,5 +64,5 @@ def find_runs(paths: str | Path | Sequence[str | Path]) -> list[Run]:
             inside += list_runs(folder)
         if not inside:
             raise UsageError(f"{path} holds no runs; give run directories or the folder that holds them")
-        found += inside
-    return found
+        runs += inside
+    return runs

@@ -13,9 +13,9 @@ from torch import nn
 from opt.console.errors import UsageError
 from problems.data.data import Dataset, Split
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.architectures.snowfall import Snowfall
+from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.layers.quantised import train_quantised
 from problems.networks.storage.checkpoints import encode_network, load_metadata, load_weights
 from problems.networks.storage.kept import cache_file, cache_key, kept
@@ -124,7 +124,7 @@ def trained_snowfall(
     return kept_network(dataset, asked, make, cache_dir=cache_dir, progress=progress)
 
 
-def trained_lenet5(
+def trained_valid_lenet5(
     dataset: Dataset,
     *,
     seed: int = 0,
@@ -134,7 +134,7 @@ def trained_lenet5(
     validation: float = 0.1,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
-) -> tuple[LeNet5, dict[str, object]]:
+) -> tuple[ValidLeNet5, dict[str, object]]:
     """LeNet-5 trained quantisation-aware on the train split, kept like `trained_parent`'s.
 
     Args:
@@ -155,7 +155,7 @@ def trained_lenet5(
     """
     asked = _asked("lenet5-int8", dataset, seed, epochs, batch_size, lr, validation)
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    build = functools.partial(LeNet5, shape, n_classes, seed=seed)
+    build = functools.partial(ValidLeNet5, shape, n_classes, seed=seed)
     fit = functools.partial(_fit, train_quantised, dataset.train, asked, progress)
     return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress, fit=fit)
 

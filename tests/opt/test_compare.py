@@ -15,7 +15,7 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.compare import compare, main
-from opt.comparison.files import draw, write_comparison
+from opt.comparison.output_files import draw, write_comparison
 from opt.comparison.verdict import file_names
 from opt.console.command import execute
 from opt.fronts.archive import nondominated
@@ -198,7 +198,7 @@ def test_by_another_field_of_the_manifest(copied):
     ],
 )
 def test_warns_of_what_differs(copied, call, tmp_path, monkeypatch, fields, expected):
-    monkeypatch.setattr("opt.comparison.files.draw", lambda verdict: {})
+    monkeypatch.setattr("opt.comparison.output_files.draw", lambda verdict: {})
     edit(next(copied.glob("zdt1-ga-s1-*")), **fields)
     code, text, _ = call(copied, "--out", tmp_path / "out")
     assert code == 0
@@ -267,8 +267,8 @@ def test_equal_points_of_the_joint_front_belong_to_all_who_found_them(copied, tm
 
 
 def test_picture_of_the_joint_front_shows_shared_points_in_all_colours(copied):
-    from opt.comparison.comparison_plots import styles
-    from opt.comparison.joint_front import joint_front_figure
+    from opt.comparison.group_plots import styles
+    from opt.comparison.joint_front_plot import joint_front_figure
 
     shared_by(copied, "ga", "random")
     comparison = compare([r for r in find_runs([copied]) if r.manifest["algo"]["name"] != "nsga2"]).comparisons[0]
@@ -289,7 +289,7 @@ def test_picture_of_the_joint_front_shows_shared_points_in_all_colours(copied):
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 7, 11])
 def test_slices_of_a_disc_fill_it(n):
-    from opt.comparison.joint_front import slice_of
+    from opt.comparison.joint_front_plot import slice_of
 
     angles = np.deg2rad(np.arange(0.5, 360))
     inside = np.array(
@@ -350,7 +350,7 @@ def test_runs_without_a_solution(tmp_path, no_plots):
 def test_bad_input_is_told_in_one_line(arguments, expected, copied, call, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    monkeypatch.setattr("opt.comparison.files.draw", lambda verdict: {})
+    monkeypatch.setattr("opt.comparison.output_files.draw", lambda verdict: {})
     (copied / "FILE").write_text("")
     code, _, err = call(*(a.replace("STUDY", str(copied)) for a in arguments))
     assert code == 2
@@ -381,7 +381,7 @@ def test_file_names_are_plain_and_differ():
 
 
 def test_group_has_one_colour_on_every_problem(study):
-    from opt.comparison.comparison_plots import styles
+    from opt.comparison.group_plots import styles
 
     runs = [r for r in find_runs([study]) if r.path.name.startswith("zdt1") or r.manifest["algo"]["name"] != "nsga2"]
     dtlz2, zdt1 = compare(runs).comparisons

@@ -13,7 +13,7 @@ from pymoo.core.population import Population
 import opt
 from opt import CompressionProblem, Objective
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
-from opt.comparison.warnings_of_runs import doubts
+from opt.comparison.validity import validity_warnings
 from opt.console.errors import UsageError
 from opt.runs.run_check import check_run
 
@@ -185,6 +185,6 @@ def test_journal_without_the_entry_does_not_replay(tmp_path):
 
 def test_comparison_says_that_evaluations_inside_are_not_counted(tmp_path):
     runs = [opt.minimize(Hill(), algo, n_gen=2, seed=1, out=tmp_path) for algo in ("walk", "ga")]
-    found = doubts(runs, ["walk", "ga"], by=("algo",))
+    found = validity_warnings(runs, ["walk", "ga"], by=("algo",))
     assert any("walk judges candidates inside its own library" in text for text in found)
-    assert not any("inside" in text for text in doubts(runs[1:], ["ga"], by=("algo",)))
+    assert not any("inside" in text for text in validity_warnings(runs[1:], ["ga"], by=("algo",)))

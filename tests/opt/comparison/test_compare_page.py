@@ -15,7 +15,7 @@ from pymoo.problems import get_problem
 
 import opt
 from opt.compare import compare
-from opt.comparison.files import write_comparison
+from opt.comparison.output_files import write_comparison
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NASTY = "</script><b>&\"'é"

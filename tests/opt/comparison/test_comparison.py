@@ -10,8 +10,8 @@ import pytest
 from pymoo.problems import get_problem
 
 import opt
-from opt.comparison.grouped_runs import compare_runs, epsilon, joint_front, scale_of
 from opt.comparison.growth import Scale, trace_of
+from opt.comparison.indicators import epsilon, joint_front, measure_runs, scale_of
 from opt.fronts.archive import hypervolume, igd_plus
 from opt.plots.attainment import attainment_surfaces
 from opt.search.recorded import feasible
@@ -75,9 +75,9 @@ def test_scale_of_equal_values_divides_by_no_zero():
     assert np.isfinite(scale(np.array([[2.0, 0.0]]))).all()
 
 
-def test_compare_runs_measures_every_run_on_one_scale(runs):
+def test_measure_runs_measures_every_run_on_one_scale(runs):
     groups = [run.manifest["algo"]["name"] for run in runs]
-    found = compare_runs("ZDT1", runs, groups)
+    found = measure_runs("ZDT1", runs, groups)
     assert found.is_exact and found.groups == ["nsga2", "random"]
     for m, run in zip(found.runs, runs, strict=True):
         F = run.front[["f1", "f2"]].to_numpy()
@@ -111,7 +111,7 @@ def test_joint_front_tells_apart_what_normalising_makes_equal():
 def test_joint_points_are_the_same_for_all_runs_that_have_them(runs):
     for run in runs[1:]:
         shutil.copy(runs[0].path / "front.csv", run.path / "front.csv")
-    found = compare_runs("ZDT1", runs, ["a", "a", "b", "c"])
+    found = measure_runs("ZDT1", runs, ["a", "a", "b", "c"])
     n = len(runs[0].front)
     assert len(found.joint) == n and [m.n_joint for m in found.runs] == [n] * 4
     assert all(m.is_joint.all() for m in found.runs)

@@ -17,7 +17,7 @@ import opt
 from opt import show
 from opt.compare import compare
 from opt.compare import main as compare_main
-from opt.comparison.files import write_comparison
+from opt.comparison.output_files import write_comparison
 from opt.console.command import complain, execute
 from opt.console.terminal import SafeConsole, printable, tell
 from opt.files import csv_table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import opt
-from opt.comparison.warnings_of_runs import doubts
+from opt.comparison.validity import validity_warnings
 from opt.problem.provenance import file_digest
 
 
@@ -40,4 +40,4 @@ def test_digest_follows_the_problem_file(tmp_path):
 
 def test_comparison_warns_of_different_data(tmp_path, no_plots):
     runs = [opt.minimize(OnData(d), algo="ga", n_gen=2, pop_size=4, out=tmp_path / d) for d in ("a", "b")]
-    assert any(text.startswith("different data") for text in doubts(runs, ["ga", "ga"], by=["algo"]))
+    assert any(text.startswith("different data") for text in validity_warnings(runs, ["ga", "ga"], by=["algo"]))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import opt
 from opt import CompressionProblem, Objective
 from opt.compare import compare
-from opt.comparison.files import write_comparison
+from opt.comparison.output_files import write_comparison
 from opt.files import csv_table
 from opt.plots.run_pictures import write_plots
 

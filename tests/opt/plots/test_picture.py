@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 import opt
 from opt.compare import compare
-from opt.comparison.files import draw
+from opt.comparison.output_files import draw
 from opt.console.picture import rendered, without_formulas
 from opt.plots.run_pictures import write_plots
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import opt
 from opt.compare import compare
-from opt.comparison.files import draw, write_comparison
+from opt.comparison.output_files import draw, write_comparison
 from opt.fronts.archive import LARGEST, hypervolume, igd_plus, normalised
 from opt.plots.axes_layout import few_ticks
 from opt.plots.convergence import convergence_figure

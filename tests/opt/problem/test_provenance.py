@@ -13,7 +13,7 @@ import sample_problems as samples
 from pymoo.problems import get_problem
 
 import opt
-from opt.comparison.warnings_of_runs import doubts
+from opt.comparison.validity import validity_warnings
 from opt.problem import provenance as module
 from opt.problem.adapt import as_compression_problem
 from opt.problem.provenance import arguments_digest, changes, provenance
@@ -107,7 +107,9 @@ def test_resume_with_something_else_is_refused_and_forced(what, project, solve):
     assert told in entry["changed"] and entry["n_gen"] == 3
     assert entry["changed"][told]["was"] != entry["changed"][told]["now"]
     resumed = opt.load_run(run)
-    assert any("went on with --force" in text and told in text for text in doubts([resumed], ["a"], by=["algo"]))
+    assert any(
+        "went on with --force" in text and told in text for text in validity_warnings([resumed], ["a"], by=["algo"])
+    )
 
 
 def test_what_changed_is_told_and_what_did_not_is_not(project, solve):
