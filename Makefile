@@ -39,7 +39,7 @@ mutants: $(INSTALLED)
 	$(RUN) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[mutants]'
 	nice $(RUN) tests/mutation/run.py --jobs $(JOBS) $(MODULES)
 
-$(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard native/_build.py native/include/*.h native/src/*)
+$(INSTALLED): pyproject.toml setup.py constraints.txt native/_build.py $(shell find native/include native/src -name '*.[ch]')
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[test]'
 	@touch $@

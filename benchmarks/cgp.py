@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from native.cgp import CostTable, DataSet, FunctionSet, Grid, Strategy, deduplicate, evaluate, random_genomes
-from native.search.reference import cost, interpret
+from native.circuits.reference import cost, interpret
 
 RATE, N_OFFSPRING = 0.01, 4
 
@@ -156,10 +156,8 @@ def benchmark(task: Task, repeats: int, seconds: float) -> list[dict[str, Any]]:
             share = active / n_chunks / task.grid.n_gates
             best = max(best, (rate, nodes, share), key=lambda row: row[0 if task.unit == "candidates" else 1])
         genome = strategy.best
-        equal &= (
-            is_equal(task, genome.genes)
-            and genome.score["error"] == evaluate(genome.genes, task.grid, task.functions, task.data).error[0]
-        )
+        again = float(evaluate(genome.genes, task.grid, task.functions, task.data).error[0])
+        equal &= is_equal(task, genome.genes) and genome.score["error"] == again
         rows.append(
             {
                 "work": task.name,
@@ -189,7 +187,7 @@ def is_equal(task: Task, genes: np.ndarray) -> bool:
     expected = cost(genes, task.grid, task.functions, CostTable.default(task.functions.domain))
     tolerance = 0.0 if task.functions.domain == "int8" else 1e-5
     is_same = abs(scores.error[0] - error) <= tolerance * error or not (error < 1e30 and np.isfinite(scores.error[0]))
-    return is_same and all(np.isclose(scores[name][0], value, rtol=1e-12) for name, value in expected.items())
+    return bool(is_same and all(np.isclose(scores[name][0], value, rtol=1e-12) for name, value in expected.items()))
 
 
 if __name__ == "__main__":

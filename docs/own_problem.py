@@ -1,11 +1,12 @@
 """A task of one's own: how many bits does each layer's weight need? 2 to 8, chosen by search."""
 
 import copy
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from opt import CompressionProblem, Objective, minimise
+from opt import CompressionProblem, Objective, Range, minimise
 from problems.data.data import load_dataset
 from problems.networks.training.training import evaluate
 from problems.workloads.parents import trained_parent
@@ -24,7 +25,7 @@ class BitWidths(CompressionProblem):
         Objective("size", minimise, unit="bits per weight", worst=8.0),
     )
 
-    def __init__(self, *, data: str = "digits", hidden: int = 32) -> None:
+    def __init__(self, *, data: str = "digits", hidden: Annotated[int, Range(1, 10_000)] = 32) -> None:
         self.dataset = load_dataset(data)
         self.parent, _ = trained_parent(self.dataset, widths=(hidden, hidden), batch_size=32, progress=False)
         self.counts = np.array([layer.weight.numel() for layer in self.parent.linear_layers])

@@ -27,9 +27,9 @@ ffibuilder.cdef(declarations())
 ffibuilder.set_source(
     "native._cgp",
     '#include "cgp.h"',
-    sources=files("src/*.c"),
-    depends=files("include/*.h") + files("src/*.h"),
-    include_dirs=["native/include"],
+    sources=files("src/*/*.c"),
+    depends=files("include/*.h") + files("src/*/*.h"),
+    include_dirs=["native/include", "native/src"],
     define_macros=[("CGP_IN_ONE_MODULE", None)],
     extra_compile_args=FLAGS,
 )

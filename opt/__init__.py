@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opt.console.errors import UsageError
+    from opt.console.option_groups import flat_options, option_group
+    from opt.console.ranges import Range
     from opt.execution.minimize import minimize
     from opt.execution.saved_run import Run, find_runs, list_runs, load_run
     from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, maximise, minimise
@@ -23,15 +25,18 @@ _HOME = {
     "Move": "opt.problem",
     "Objective": "opt.problem",
     "Operators": "opt.problem",
+    "Range": "opt.console.ranges",
     "Reference": "opt.problem",
     "Run": "opt.execution.saved_run",
     "UsageError": "opt.console.errors",
     "find_runs": "opt.execution.saved_run",
+    "flat_options": "opt.console.option_groups",
     "list_runs": "opt.execution.saved_run",
     "load_run": "opt.execution.saved_run",
     "maximise": "opt.problem",
     "minimise": "opt.problem",
     "minimize": "opt.execution.minimize",
+    "option_group": "opt.console.option_groups",
 }
 """The module of each public name: it is imported when the name is first used, so that `import opt` is quick."""
 
@@ -40,15 +45,18 @@ __all__ = [
     "Move",
     "Objective",
     "Operators",
+    "Range",
     "Reference",
     "Run",
     "UsageError",
     "find_runs",
+    "flat_options",
     "list_runs",
     "load_run",
     "maximise",
     "minimise",
     "minimize",
+    "option_group",
 ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opt.console.command import execute
+from opt.console.command import execute, spelled
 from opt.console.options import OptionParser
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) 
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
-    parser = OptionParser(prog="python -m opt.compare", description="Compare the algorithms of finished runs.")
+    parser = OptionParser(prog=spelled("compare"), description="Compare the algorithms of finished runs.")
     parser.add_argument("runs", nargs="+", metavar="STUDY_OR_RUN", help="run directories, or folders that hold runs")
     parser.add_argument(
         "--by",
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     beside = first.resolve().parent if (first / "manifest.json").exists() else first
     out = beside / FOLDER if options.out is None else Path(options.out)
     # first the files: whoever reads only the top of what is printed, as `| head` does, has them too
-    written = write_comparison(verdict, out, command=shlex.join(["python", "-m", "opt.compare", *argv]))
+    written = write_comparison(verdict, out, command=f"{spelled('compare')} {shlex.join(argv)}")
     console = make_console()
     print_verdict(verdict, console)
     say(console, f"\nwrote {len(written)} files to {out}; the page: {written[0]}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from opt.console.command import execute
+from opt.console.command import execute, spelled
 from opt.console.options import OptionParser
 from opt.console.terminal import tell
 
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
-    parser = OptionParser(prog="python -m opt.plot", description="Draw fronts, convergence and traces of runs.")
+    parser = OptionParser(prog=spelled("plot"), description="Draw fronts, convergence and traces of runs.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories, or a study's; several are overlaid")
     parser.add_argument(
         "--out",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from opt.console.command import execute
+from opt.console.command import execute, spelled
 from opt.console.options import OptionParser
 
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = OptionParser(
-        prog="python -m opt.show", description="List the runs and studies, show one, or verify its records."
+        prog=spelled("show"), description="List the runs and studies, show one, or verify its records."
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run directories, or studies; none lists all of them")
     parser.add_argument("--check", action="store_true", help="verify the records; exit code 1 when something is wrong")

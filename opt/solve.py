@@ -11,27 +11,30 @@ from jsonargparse import Namespace
 from rich.table import Table
 
 from opt.algorithms import algorithms, find_algorithm
-from opt.console.command import execute
+from opt.console.command import execute, spelled
 from opt.console.errors import UsageError
-from opt.console.ranges import check_option
 from opt.console.terminal import tell
 from opt.execution.mending import mend
 from opt.execution.runner import Request
-from opt.flags.arguments import USAGE, Scanned, as_yaml, build_parser, group, help_text, numbers, parse, scan
+from opt.flags.command_line import USAGE, CommandLine, scan
+from opt.flags.config import numbers
+from opt.flags.job_settings import JobSettings
+from opt.flags.parser import as_yaml, build_parser, group, help_text, parse
+from opt.flags.search_options import WHOLE_NAMES, check_option
 from opt.problem.loading import load_problem_class
 from opt.processes.memory_limit import parse_bytes
 from opt.runs.front_table import make_console, print_front
 from opt.runs.run import Run, load_run
 from opt.search.budget import Budget, parse_seconds
 from opt.search.progress import duration
-from opt.studies.cluster import JobSettings, job_script
+from opt.studies.cluster import job_script
 from opt.studies.study import Study, is_study
 from opt.studies.study_run import EXIT_STOPPED, Means, run_study, study_folder
 from opt.studies.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
 from opt.studies.task import Task, run_task
 
 # options of a sweep that --resume STUDY takes
-_MEANS = ("jobs", "quiet", "backend", "scheduler", "cluster", "task-time", "task-memory")
+_MEANS = tuple(name for name in WHOLE_NAMES if name not in ("out", "name"))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -65,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     means = _means(values, is_forced=scanned.is_forced)
     if scanned.is_print_job:
         return _print_job(means)
-    command = "python -m opt.solve " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
+    command = spelled("solve") + " " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
     tasks: list[Task] = []
     varying: list[dict[str, str]] = []
     for setting, own in zip(settings, options, strict=True):
@@ -90,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     return run_study(study, study.tasks[: len(order)], means, command=command, quiet=values.quiet)
 
 
-def _settings(scanned: Scanned) -> list[Setting]:
+def _settings(scanned: CommandLine) -> list[Setting]:
     if scanned.study is not None:
         named = [token for token in scanned.tokens if token.startswith("--algo=")]
         if named:
@@ -155,7 +158,7 @@ def _print_job(means: Means) -> int:
     return 0
 
 
-def _help(scanned: Scanned) -> int:
+def _help(scanned: CommandLine) -> int:
     if scanned.problem is None:
         tell(help_text(build_parser(None, None)))
         return 0
@@ -167,7 +170,7 @@ def _help(scanned: Scanned) -> int:
     return 0
 
 
-def _resume(scanned: Scanned) -> int:
+def _resume(scanned: CommandLine) -> int:
     assert scanned.resume is not None
     extra = [t for t in scanned.tokens if not t.startswith("--quiet")]
     if scanned.problem or extra:
@@ -193,7 +196,7 @@ def _resume(scanned: Scanned) -> int:
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
 
 
-def _resume_study(scanned: Scanned) -> int:
+def _resume_study(scanned: CommandLine) -> int:
     assert scanned.resume is not None
     for token in scanned.tokens:
         name = token.partition("=")[0].removeprefix("--")
@@ -224,9 +227,9 @@ def _report(run: Run) -> None:
     )
     tell(f"run: {run.path}")
     if m["status"] == "interrupted":
-        tell(f"next: python -m opt.solve --resume {shlex.quote(str(run.path))}")
+        tell(f"next: {spelled('solve')} --resume {shlex.quote(str(run.path))}")
     else:
-        tell(f"next: python -m opt.plot {shlex.quote(str(run.path))}")
+        tell(f"next: {spelled('plot')} {shlex.quote(str(run.path))}")
 
 
 def _list_algorithms(target: str | None) -> int:
@@ -239,7 +242,7 @@ def _list_algorithms(target: str | None) -> int:
         table.add_row(spec.name, spec.summary, spec.requirement)
     make_console().print(table)
     if problem_class is None:
-        tell("A problem may bring algorithms of its own: python -m opt.solve PROBLEM.py --list shows them too.")
+        tell(f"A problem may bring algorithms of its own: {spelled('solve')} PROBLEM.py --list shows them too.")
     return 0
 
 

@@ -27,7 +27,7 @@ from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
 from problems.lowrank.rivals.rivals import Rival, rival_curves
 from problems.lowrank.spectra import Measure
 from problems.networks.storage.checkpoints import load_weights
-from problems.networks.training.sgd import Precision
+from problems.networks.training.descent import Precision
 from problems.networks.training.training import evaluate
 from problems.workloads.own_network import check_answers, network_of_choice
 from problems.workloads.reference_networks import build_network, default_schedule, trained_network

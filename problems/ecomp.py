@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,10 @@ from operators.networks import (
     l1_ranking,
 )
 from opt.console.errors import UsageError
-from opt.console.ranges import EPOCHS, SEED, SHARE, Range, check_ranges
+from opt.console.option_groups import flat_options
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
-from problems.data.data import Dataset, Split, load_dataset
+from problems.data.data import Dataset, Split
+from problems.data.data_options import SearchDataOptions
 from problems.data.sources import in_home
 from problems.networks.architectures.fully_connected import FullyConnected, layer_names, load_fully_connected
 from problems.networks.training.training import train
@@ -34,18 +35,14 @@ from problems.similarity.batch import (
     LeastSquaresRefit,
     Measurement,
     Phenotype,
-    RefitTarget,
-    SimilarityName,
     as_arrays,
     classify,
     greedy_rankings,
     inherited,
 )
 from problems.similarity.cost import count
+from problems.similarity.options import ComparisonOptions, ParentOptions, RefitOptions, VariationOptions
 from problems.workloads.parents import trained_parent
-
-Size = Literal["parameters", "width", "macs", "bytes"]
-Initial = Literal["mixed", "l1", "widths", "greedy", "random"]
 
 # Widths of the reference curves, as fractions of the parent's; pruned networks change fastest when small.
 _REFERENCE_FRACTIONS = (*np.geomspace(0.04, 0.3, 10), *np.linspace(0.35, 1.0, 14))
@@ -62,32 +59,11 @@ class EComp(CompressionProblem):
     widths of their own. `configs/ecomp-published.yaml` is the published method.
 
     Args:
-        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
-        data_dir: Folder with the data set's files; by default the usual places, then a download.
-        parent: Trained network to compress, a safetensors checkpoint; by default one is trained and kept.
-        hidden: Width of both hidden layers of a parent that is trained; by default 64 on digits, else 256.
-        parent_epochs: At most so many epochs of training for the parent.
-        parent_seed: Seed of the parent's weights and training.
-        split_seed: Seed of the split of the training images into those for training and those for search.
-        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
-        n_refit: Training images that refit and greedy seeds use.
-        similarity: Loss between hidden representations: Gaussian or Student-t neighbourhoods; the published loss of
-            whole distance matrices (distance); or the same over pairs of points alone (pair-distance).
-        perplexity: Effective number of neighbours in the neighbourhoods.
-        similarity_points: Search images whose representations are compared.
-        size: What the size objective counts, as a fraction of the parent's; width is the mean over layers.
-        crossover: Neuron by neuron (aligned), or the published exchange of matrix corners (block).
-        mutation: Neurons removed, inserted and exchanged (neurons), or the published weight noise (noise).
-        merge: Share of moves of the neurons mutation that merge neurons; refitted layers gain nothing from it.
-        initial: First population: L1-pruned at one rate for all layers (l1, as published) or with separate
-            widths (widths), in the order of greedy least squares (greedy), random neurons (random), or the
-            last three in turn (mixed).
-        smallest: Smallest width of a layer, as a fraction of the parent's; not for l1, block and noise.
-        refit: Whether the layers behind the first are refitted by least squares.
-        refit_target: What the output layer is refitted to: the parent's logits, labels, or logits corrected
-            where the parent is wrong (mixture).
-        batch_size: Search images a generation, another batch each time, as published; by default all of them always.
-        finetune_steps: Gradient steps on training images for the solutions of the final front; the search has none.
+        data: The data set, `DataOptions`.
+        parent: The network to compress, `ParentOptions`.
+        comparison: What candidates are judged by, `ComparisonOptions`.
+        variation: How candidates begin and change, `VariationOptions`.
+        refit: What the remaining layers are given back, `RefitOptions`.
     """
 
     objectives = (
@@ -96,88 +72,34 @@ class EComp(CompressionProblem):
         Objective("size", minimise, unit="fraction of parent", weight=1.0, worst=1.0),
     )
 
+    @flat_options
     def __init__(
         self,
         *,
-        data: str = "digits",
-        data_dir: str | None = None,
-        parent: str | None = None,
-        hidden: int | None = None,
-        parent_epochs: int = 20,
-        parent_seed: int = 0,
-        split_seed: int = 0,
-        n_search: int | None = None,
-        n_refit: int = 20_000,
-        similarity: SimilarityName = "gaussian",
-        perplexity: float = 30.0,
-        similarity_points: int = 256,
-        size: Size = "parameters",
-        crossover: Literal["aligned", "block"] = "aligned",
-        mutation: Literal["neurons", "noise"] = "neurons",
-        merge: float = 0.0,
-        initial: Initial = "mixed",
-        smallest: float = 0.03,
-        refit: bool = True,
-        refit_target: RefitTarget = "mixture",
-        batch_size: int | None = None,
-        finetune_steps: int = 0,
+        data: SearchDataOptions,
+        parent: ParentOptions,
+        comparison: ComparisonOptions,
+        variation: VariationOptions,
+        refit: RefitOptions,
     ) -> None:
         super().__init__(n_var=1, representation="object")
-        check_ranges(
-            hidden=(hidden, Range(1, 10_000)),
-            parent_epochs=(parent_epochs, EPOCHS),
-            parent_seed=(parent_seed, SEED),
-            n_refit=(n_refit, Range(10, 10**9)),
-            perplexity=(perplexity, Range(1.0, is_above=True)),
-            similarity_points=(similarity_points, Range(3, 20_000)),
-            merge=(merge, SHARE),
-            smallest=(smallest, Range(1e-6, 1.0)),
-            batch_size=(batch_size, Range(3, 10**9)),
-            finetune_steps=(finetune_steps, Range(0, 1_000_000)),
-        )
-        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
-        if parent is None:
-            width = hidden or (64 if data == "digits" else 256)
-            # A small set needs small batches, or its epochs are too few steps.
-            model, _ = trained_parent(
-                self.dataset,
-                widths=(width, width),
-                seed=parent_seed,
-                epochs=parent_epochs,
-                batch_size=min(100, max(10, len(self.dataset.train) // 100)),
-            )
-        else:
-            model = _checked_parent(load_fully_connected(in_home(parent)), parent, self.dataset)
-        weights, biases = model.to_arrays()
+        self.dataset: Dataset = data.load()
+        weights, biases = _parent(self.dataset, parent).to_arrays()
         self.network = ParentNetwork(tuple(weights), tuple(biases))
-        self.size_of: Size = size
-        self.initial: Initial = initial
-        self.smallest = smallest
-        self.merge = merge
-        self.crossover_kind, self.mutation_kind = crossover, mutation
-        self.finetune_steps = finetune_steps
-        self.refit_target: RefitTarget = refit_target
-
+        self.comparison, self.variation, self.refit = comparison, variation, refit
         self._measure_options: dict[str, Any] = {
-            "n_points": similarity_points,
-            "similarity": similarity,
-            "perplexity": perplexity,
+            "n_points": comparison.similarity_points,
+            "similarity": comparison.similarity,
+            "perplexity": comparison.perplexity,
         }
-        search = _table(self.network, self.dataset.search)
-        self._search_table = search
-        self._batches = [search]
-        if batch_size is not None:
-            if batch_size > search.n_images:
-                raise UsageError(f"batch_size must be at most the {search.n_images} search images, got {batch_size}.")
-            # Whole batches only: a last short one would weigh as much in the mean.
-            starts = range(0, search.n_images - batch_size + 1, batch_size)
-            self._batches = [search.part(start, start + batch_size) for start in starts]
+        self._search_table = _table(self.network, self.dataset.search)
+        self._batches = _batches(self._search_table, comparison.batch_size)
         self._batch: int | None = None
         self._batch_order = np.arange(len(self._batches))
         self._measurement: Measurement | None = None
-        some = self.dataset.train.subset(slice(0, n_refit))
+        some = self.dataset.train.subset(slice(0, refit.n_refit))
         self._refit_table = _table(self.network, some)
-        self._refit = LeastSquaresRefit(self._refit_table, target=refit_target) if refit else None
+        self._refit = LeastSquaresRefit(self._refit_table, target=refit.refit_target) if refit.refit else None
         self._test_table: ImageTable | None = None
         self._finetuned: dict[bytes, Phenotype] = {}
 
@@ -189,40 +111,41 @@ class EComp(CompressionProblem):
 
     @functools.cached_property
     def _operators(self) -> Operators:
-        network = self.network
+        network, asked = self.network, self.variation
         crossover = (
             BlockCrossover(network)
-            if self.crossover_kind == "block"
-            else AlignedCrossover(network, smallest=self.smallest)
+            if asked.crossover == "block"
+            else AlignedCrossover(network, smallest=asked.smallest)
         )
         mutation: Any = WeightNoise(network)
-        if self.mutation_kind == "neurons":
-            rest = 1.0 - self.merge
+        if asked.mutation == "neurons":
+            rest = 1.0 - asked.merge
             mutation = NeuronMutation(
                 network,
                 remove=0.3 * rest,
                 insert=0.2 * rest,
                 exchange=0.5 * rest,
-                merge=self.merge,
-                smallest=self.smallest,
+                merge=asked.merge,
+                smallest=asked.smallest,
             )
         return Operators(sampling=self._sampling(), crossover=crossover, mutation=mutation)
 
     def _sampling(self) -> SamplingFunction:
-        if self.initial == "l1":
+        asked = self.variation
+        if asked.initial == "l1":
             return L1Sampling(self.network)
-        kinds = ("widths", "greedy", "random") if self.initial == "mixed" else (self.initial,)
+        kinds = ("widths", "greedy", "random") if asked.initial == "mixed" else (asked.initial,)
         parts: list[SamplingFunction] = []
         for kind in kinds:
             if kind == "random":
-                parts.append(RandomSubsetSampling(self.network, smallest=self.smallest))
+                parts.append(RandomSubsetSampling(self.network, smallest=asked.smallest))
             else:
                 rankings = (
                     l1_ranking(self.network)
                     if kind == "widths"
-                    else greedy_rankings(self._refit_table, target=self.refit_target)
+                    else greedy_rankings(self._refit_table, target=self.refit.refit_target)
                 )
-                parts.append(RankedSampling(self.network, rankings, smallest=self.smallest))
+                parts.append(RankedSampling(self.network, rankings, smallest=asked.smallest))
         return MixtureSampling(parts)
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
@@ -247,7 +170,7 @@ class EComp(CompressionProblem):
     def _size(self, genome: NetworkGenome) -> float:
         row = self._description(genome)
         kind = {"parameters": "parameter_fraction", "width": "width", "macs": "mac_fraction", "bytes": "byte_fraction"}
-        return float(row[kind[self.size_of]])
+        return float(row[kind[self.comparison.size]])
 
     def begin_run(self, rng: np.random.Generator) -> None:
         """Draw the order of the search batches, where there are several."""
@@ -334,13 +257,14 @@ class EComp(CompressionProblem):
     def _solution(self, genome: NetworkGenome) -> Phenotype:
         """The phenotype, after the gradient steps if any."""
         phenotype = self._phenotype(genome)
-        if not self.finetune_steps:
+        n_steps = self.refit.finetune_steps
+        if not n_steps:
             return phenotype
         key = genome.fingerprint()
         if key not in self._finetuned:
             model = FullyConnected.from_arrays(*as_arrays(phenotype, genome, self.network))
             data = self.dataset.train
-            n_images = self.finetune_steps * _FINETUNE_BATCH
+            n_images = n_steps * _FINETUNE_BATCH
             epochs = -(-n_images // len(data))
             data = data.subset(slice(0, -(-n_images // epochs)))
             train(model, data, seed=0, epochs=epochs, batch_size=_FINETUNE_BATCH, validation=0.0, progress=False)
@@ -359,7 +283,7 @@ class EComp(CompressionProblem):
                 tuple(max(1, round(fraction * width)) for width in full) for fraction in _REFERENCE_FRACTIONS
             )
         ]
-        refit = self._refit or LeastSquaresRefit(self._refit_table, target=self.refit_target)
+        refit = self._refit or LeastSquaresRefit(self._refit_table, target=self.refit.refit_target)
         parent = [self.network.genome()]
         return [
             self._reference("parent", parent, [inherited(genome, self.network) for genome in parent]),
@@ -374,6 +298,33 @@ class EComp(CompressionProblem):
             test=self._tested(phenotypes),
             parameters=[self.describe(np.array([genome], dtype=object)) for genome in genomes],
         )
+
+
+def _parent(dataset: Dataset, asked: ParentOptions) -> FullyConnected:
+    """The network to compress: read, or trained and kept."""
+    if asked.parent is not None:
+        return _checked_parent(load_fully_connected(in_home(asked.parent)), asked.parent, dataset)
+    width = asked.hidden or (64 if dataset.name == "digits" else 256)
+    model, _ = trained_parent(
+        dataset,
+        widths=(width, width),
+        seed=asked.parent_seed,
+        epochs=asked.parent_epochs,
+        # A small set needs small batches, or its epochs are too few steps.
+        batch_size=min(100, max(10, len(dataset.train) // 100)),
+    )
+    return model
+
+
+def _batches(search: ImageTable, batch_size: int | None) -> list[ImageTable]:
+    """The search images in batches of one size; as one where none is given."""
+    if batch_size is None:
+        return [search]
+    if batch_size > search.n_images:
+        raise UsageError(f"batch_size must be at most the {search.n_images} search images, got {batch_size}.")
+    # Whole batches only: a last short one would weigh as much in the mean.
+    starts = range(0, search.n_images - batch_size + 1, batch_size)
+    return [search.part(start, start + batch_size) for start in starts]
 
 
 def _table(network: ParentNetwork, split: Split) -> ImageTable:

@@ -32,7 +32,7 @@ from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import CriterionMasks, check_criterion, named_criteria, spread_counts
 from problems.masking.dense import MaskedDense, dense_layers
 from problems.masking.graph import MaskedGraph, settle_norms
-from problems.masking.logit_losses import MEASURES, Loss, slope_of
+from problems.masking.logit_losses import LOSSES, Loss
 from problems.masking.mask_training import briefly_trained
 from problems.masking.selection import MaskScope
 from problems.masking.space import MaskSpace, WeightSpace, with_masks, with_signed_constants
@@ -289,7 +289,7 @@ class Masks(CompressionProblem):
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
         """Loss, and where sparsity is free the size, of (n, 1) masks on the images of now: (n, n_obj) float64."""
         genomes = list(X[:, 0])
-        measure = MEASURES[self.loss]
+        measure = LOSSES[self.loss].value
         F = np.empty((len(genomes), self.n_obj))
         with torch.no_grad():
             for i, logits in enumerate(self._logits(genomes)):
@@ -322,7 +322,7 @@ class Masks(CompressionProblem):
             ids = np.random.default_rng(genome.words).choice(len(pool), self.slope_images, replace=False)
             split = pool.subset(torch.from_numpy(ids))
             labels = split.labels.numpy()
-        take = slope_of(self.loss)
+        take = LOSSES[self.loss].slope
         return self._network_on.slope(genome, lambda logits: take(logits, labels), split)
 
     def _size(self, genome: MaskGenome) -> float:

@@ -18,7 +18,7 @@ import test_problems  # noqa: E402
 from pymoo.core.problem import Problem  # noqa: E402
 
 from opt.algorithms import AlgorithmSpec, algorithms  # noqa: E402
-from opt.flags.arguments import as_text  # noqa: E402
+from opt.flags.config import as_text  # noqa: E402
 from opt.problem.adapt import as_compression_problem  # noqa: E402
 from opt.problem.loading import load_problem_class  # noqa: E402
 

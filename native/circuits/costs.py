@@ -10,46 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from native.circuits.functions import function_names
-
-ADD_PJ, MUL_PJ = 0.03, 0.2
-
-# Energy: 8-bit addition and multiplication at 45 nm are Horowitz's; the other gates stand to the addition as in the
-# published weight-function search (relative to its .0195). 127 - a inverts seven bits and -128 + a one, so they take
-# 7/8 and 1/8 of `not`; a multiplexer bit is two and-gates and one or-gate, a demultiplexer bit one and-gate.
-# Area and delay: unit gates after Tyagi: and, or 1; xor 2 and 2; full adder 7 and 4 (2 along the carry); inverter 0.5.
-# mul keeps the low byte of an array: 36 and-gates and 28 full adders. Shifts and constants are wiring.
-_RELATIVE = ADD_PJ / 0.0195
-_INT8 = {
-    "add": (ADD_PJ, 56.0, 18.0),
-    "sub": (0.025 * _RELATIVE, 60.0, 18.5),
-    "mul": (MUL_PJ, 232.0, 29.0),
-    "neg": (0.0032 * _RELATIVE, 28.0, 9.5),
-    "inc": (0.0023 * _RELATIVE, 24.0, 9.0),
-    "dec": (0.0031 * _RELATIVE, 24.0, 9.0),
-    "xor": (4.3e-4 * _RELATIVE, 16.0, 2.0),
-    "or": (1.2e-4 * _RELATIVE, 8.0, 1.0),
-    "and": (8.9e-5 * _RELATIVE, 8.0, 1.0),
-    "not": (4.7e-6 * _RELATIVE, 4.0, 0.5),
-    "rsub127": (4.7e-6 * _RELATIVE * 7 / 8, 3.5, 0.5),
-    "sub128": (4.7e-6 * _RELATIVE / 8, 0.5, 0.5),
-    "mux": ((2 * 8.9e-5 + 1.2e-4) * _RELATIVE, 24.0, 2.0),
-    "demux": (8.9e-5 * _RELATIVE, 8.0, 1.0),
-}
-# Published relative energies; 127 - a and -128 + a are not among them and count as a subtraction and an addition
-_PUBLISHED_PJ = {
-    "mul": 0.1515,
-    "sub": 0.025,
-    "add": 0.0195,
-    "neg": 0.0032,
-    "dec": 0.0031,
-    "inc": 0.0023,
-    "xor": 4.3e-4,
-    "or": 1.2e-4,
-    "and": 8.9e-5,
-    "not": 4.7e-6,
-    "rsub127": 0.025,
-    "sub128": 0.0195,
-}
+from native.circuits.gate_table import gate_table
 
 
 @dataclass(frozen=True)
@@ -88,25 +49,23 @@ class CostTable:
     @classmethod
     def default(cls, domain: str = "int8") -> CostTable:
         """For int8 gates at 45 nm; for floating point every function but a wire costs 1."""
-        return cls._of(domain, _INT8) if domain == "int8" else cls.unit(domain)
+        if domain != "int8":
+            return cls.unit(domain)
+        energy, area, delay = np.array([row.cost for row in gate_table(domain)]).T
+        return cls(domain, energy, area, delay)
 
     @classmethod
     def unit(cls, domain: str = "int8") -> CostTable:
         """Every function costs 1 in energy, area and delay, a wire nothing: energy is the number of gates."""
-        ones = np.array([float(name != "wire") for name in function_names(domain)])
+        ones = np.array([float(not row.is_wire) for row in gate_table(domain)])
         return cls(domain, ones, ones, ones)
 
     @classmethod
     def published(cls) -> CostTable:
         """The relative energies of the published weight-function search, with the default area and delay."""
         default = cls.default()
-        energy = [_PUBLISHED_PJ.get(name, 0.0) for name in function_names("int8")]
+        energy = [row.published_pj for row in gate_table("int8")]
         return cls("int8", np.array(energy), default.area, default.delay)
-
-    @classmethod
-    def _of(cls, domain: str, rows: dict[str, tuple[float, float, float]]) -> CostTable:
-        table = np.array([rows.get(name, (0.0, 0.0, 0.0)) for name in function_names(domain)])
-        return cls(domain, table[:, 0], table[:, 1], table[:, 2])
 
     @classmethod
     def read(cls, path: str | Path, domain: str = "int8") -> CostTable:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from native._cgp import ffi, lib
+from native.circuits.gate_table import gate_table
 
 DOMAINS = {"int8": lib.CGP_INT8, "float32": lib.CGP_FLOAT32, "float64": lib.CGP_FLOAT64}
-ALIASES = {"identity": "wire", "square": "sq", "sigmoid": "sig", "one": "1", "zero": "0", "negate": "neg"}
-MULTIPLEXERS = ("mux", "demux")
 
 
 def function_names(domain: str) -> tuple[str, ...]:
@@ -56,8 +55,8 @@ class FunctionSet:
     @classmethod
     def int8(cls, *, multiplexer: bool = False) -> FunctionSet:
         """All int8 functions; those that tell data sets apart (mux, demux) only when asked for."""
-        names = function_names("int8")
-        return cls("int8", tuple(i for i, name in enumerate(names) if multiplexer or name not in MULTIPLEXERS))
+        rows = enumerate(gate_table("int8"))
+        return cls("int8", tuple(i for i, row in rows if multiplexer or not row.reads_set))
 
     @classmethod
     def float(cls, *names: str, dtype: str = "float32") -> FunctionSet:
@@ -68,14 +67,15 @@ class FunctionSet:
     def named(cls, *names: str, domain: str = "int8") -> FunctionSet:
         """Functions by name, in the order given; a comma-separated string will do."""
         known = function_names(domain)
+        id_of = {alias: i for i, row in enumerate(gate_table(domain)) for alias in row.aliases}
+        id_of |= {name: i for i, name in enumerate(known)}
         ids = []
         for name in (part.strip() for given in names for part in given.split(",")):
-            found = name if name in known else ALIASES.get(name, name)
-            if found not in known:
+            if name not in id_of:
                 close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
                 hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
                 raise ValueError(f"no {domain} function is called {name!r}{hint}")
-            ids.append(known.index(found))
+            ids.append(id_of[name])
         return cls(domain, tuple(ids))
 
     def without(self, *names: str) -> FunctionSet:

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from native.circuits.counts import Counts
+from native.circuits.formulas import plain_text
 from native.circuits.functions import FunctionSet
+from native.circuits.gate import Gate
 from native.circuits.grid import Grid
-from native.search.problem import Problem
-
-if TYPE_CHECKING:
-    from native.search.strategy import Counts
-
-
-@dataclass(frozen=True)
-class Gate:
-    """An active gate: its number, its function, the pins that it reads."""
-
-    number: int
-    function: str
-    sources: tuple[int, ...]
+from native.circuits.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +87,7 @@ class Genome:
         return self._problem().outputs(self.genes, inputs)[0]
 
     def __str__(self) -> str:
-        from native.formats.expression import to_expression
-
-        return to_expression(self)
+        return plain_text(self.gates, self.output_pins, self.grid.n_inputs, self.functions.domain)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Genome):

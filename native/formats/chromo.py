@@ -8,13 +8,14 @@ import numpy as np
 
 from native.circuits.data import DataSet
 from native.circuits.functions import FunctionSet
+from native.circuits.gate_table import gate_table
 from native.circuits.genome import Genome
 from native.circuits.grid import Grid
 
 # read the weighted sum of all inputs there, their first input here: the same where its weight is 1 and the others 0
-NEURONS = ("sig", "gauss", "step", "softsign", "tanh")
+NEURONS = tuple(row.name for row in gate_table("float64") if row.inputs_there == "weighted")
 # read all inputs of a node there, the first two here
-FOLDS = ("add", "sub", "mul", "div", "and", "nand", "or", "nor", "xor", "xnor")
+FOLDS = tuple(row.name for row in gate_table("float64") if row.inputs_there == "all")
 
 
 def read_data(path: str | Path) -> DataSet:

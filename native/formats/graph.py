@@ -23,7 +23,7 @@ def to_dot(genome: Genome) -> str:
     for gate in genome.gates:
         for k, pin in enumerate(gate.sources):
             label = f' [label="{k}", fontsize=9]' if len(gate.sources) > 1 else ""
-            style = " [style=dashed]" if pin >= n_in + gate.number else label
+            style = " [style=dashed]" if gate.is_ahead(pin, n_in) else label
             lines.append(f"  {_node(genome, pin)} -> g{gate.number}{style};")
     for i, pin in enumerate(genome.output_pins):
         lines.append(f'  y{i} [shape=circle, fillcolor="{OUTPUT}"];')
@@ -54,7 +54,7 @@ def draw(genome: Genome, path: str | Path | None = None, *, ax: Axes | None = No
         ax = Figure(figsize=(width, height), layout="constrained").add_subplot()
     n_in = genome.grid.n_inputs
     spots = {name: (float(column), -(row + 0.5) / columns[column]) for name, (column, row) in places.items()}
-    edges = [(_node(genome, pin), f"g{g.number}", pin >= n_in + g.number) for g in genome.gates for pin in g.sources]
+    edges = [(_node(genome, pin), f"g{g.number}", g.is_ahead(pin, n_in)) for g in genome.gates for pin in g.sources]
     edges += [(_node(genome, pin), f"y{i}", False) for i, pin in enumerate(genome.output_pins)]
     drawn: dict[tuple[str, str], int] = {}
     for source, target, is_ahead in edges:
@@ -107,7 +107,7 @@ def _places(genome: Genome) -> dict[str, tuple[int, int]]:
     used = sorted({pin for gate in genome.gates for pin in gate.sources if pin < n_in} | _input_pins(genome))
     level = dict.fromkeys(range(n_in), 0)
     for gate in genome.gates:
-        level[n_in + gate.number] = 1 + max([0, *(level[pin] for pin in gate.sources if pin < n_in + gate.number)])
+        level[n_in + gate.number] = 1 + max([0, *(level[pin] for pin in gate.sources if not gate.is_ahead(pin, n_in))])
     places = {f"x{pin}": (0, row) for row, pin in enumerate(used)}
     height = {f"x{pin}": (row + 0.5) / len(used) for row, pin in enumerate(used)}
     last = max([0, *level.values()]) + 1

@@ -2,107 +2,10 @@
 
 from __future__ import annotations
 
-from native.circuits.genome import Gate, Genome
+from native.circuits.gate import Gate
+from native.circuits.gate_table import gate_table
+from native.circuits.genome import Genome
 
-_INT8_C = {
-    "rsub127": "127 - {0}",
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "neg": "-{0}",
-    "sub128": "{0} - 128",
-    "and": "{0} & {1}",
-    "or": "{0} | {1}",
-    "xor": "{0} ^ {1}",
-    "not": "~{0}",
-    "inc": "{0} + 1",
-    "dec": "{0} - 1",
-    "one": "1",
-    "minus_one": "-1",
-    "zero": "0",
-    "min": "-128",
-    "max": "127",
-    "wire": "{0}",
-    **{f"shr{k}": f"{{0}} >> {k}" for k in range(1, 6)},
-    **{f"shl{k}": f"{{0}} * {2**k}" for k in range(1, 6)},
-}
-# {f} is the suffix of float32 functions and constants
-_FLOAT_C = {
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "div": "{1} == 0 ? 1 : {0} / {1}",
-    "abs": "fabs{f}({0})",
-    "sqrt": "sqrt{f}({0} > 0 ? {0} : 0)",
-    "sq": "{0} * {0}",
-    "cube": "{0} * {0} * {0}",
-    "pow": "pow{f}({0}, {1})",
-    "exp": "exp{f}({0})",
-    "sin": "sin{f}({0})",
-    "cos": "cos{f}({0})",
-    "tan": "tan{f}({0})",
-    "1": "1",
-    "0": "0",
-    "pi": "3.14159265358979323846{f}",
-    "sig": "1 / (1 + exp{f}(-{0}))",
-    "gauss": "exp{f}(-0.5{f} * {0} * {0})",
-    "step": "{0} < 0 ? 0 : 1",
-    "softsign": "{0} / (1 + fabs{f}({0}))",
-    "tanh": "tanh{f}({0})",
-    "and": "{0} != 0 && {1} != 0",
-    "nand": "!({0} != 0 && {1} != 0)",
-    "or": "{0} != 0 || {1} != 0",
-    "nor": "!({0} != 0 || {1} != 0)",
-    "xor": "({0} != 0) != ({1} != 0)",
-    "xnor": "({0} != 0) == ({1} != 0)",
-    "not": "{0} == 0",
-    "wire": "{0}",
-}
-_FLOAT_PYTHON = {
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "div": "np.where({1} == 0, T(1), {0} / {1})",
-    "abs": "np.abs({0})",
-    "sqrt": "np.sqrt(np.where({0} > 0, {0}, T(0)))",
-    "sq": "{0} * {0}",
-    "cube": "{0} * {0} * {0}",
-    "pow": "np.power({0}, {1})",
-    "exp": "np.exp({0})",
-    "sin": "np.sin({0})",
-    "cos": "np.cos({0})",
-    "tan": "np.tan({0})",
-    "1": "ones",
-    "0": "T(0) * ones",
-    "pi": "T(np.pi) * ones",
-    "sig": "T(1) / (T(1) + np.exp(-{0}))",
-    "gauss": "np.exp(T(-0.5) * {0} * {0})",
-    "step": "np.where({0} < 0, T(0), T(1))",
-    "softsign": "{0} / (T(1) + np.abs({0}))",
-    "tanh": "np.tanh({0})",
-    "and": "(({0} != 0) & ({1} != 0)).astype(T)",
-    "nand": "(~(({0} != 0) & ({1} != 0))).astype(T)",
-    "or": "(({0} != 0) | ({1} != 0)).astype(T)",
-    "nor": "(~(({0} != 0) | ({1} != 0))).astype(T)",
-    "xor": "(({0} != 0) != ({1} != 0)).astype(T)",
-    "xnor": "(({0} != 0) == ({1} != 0)).astype(T)",
-    "not": "({0} == 0).astype(T)",
-    "wire": "{0}",
-}
-_VERILOG = {
-    **_INT8_C,
-    "rsub127": "8'sd127 - {0}",
-    "sub128": "{0} ^ 8'sh80",
-    "inc": "{0} + 8'sd1",
-    "dec": "{0} - 8'sd1",
-    "one": "8'sd1",
-    "minus_one": "-8'sd1",
-    "zero": "8'sd0",
-    "min": "8'sh80",
-    "max": "8'sd127",
-    **{f"shr{k}": f"{{0}} >>> {k}" for k in range(1, 6)},
-    **{f"shl{k}": f"{{0}} <<< {k}" for k in range(1, 6)},
-}
 C_TYPES = {"int8": "int8_t", "float32": "float", "float64": "double"}
 
 
@@ -114,7 +17,7 @@ def to_c(genome: Genome, *, name: str = "circuit") -> str:
     _refuse_recurrent(genome)
     domain = genome.functions.domain
     kind, suffix = C_TYPES[domain], "f" if domain == "float32" else ""
-    table = _INT8_C if domain == "int8" else _FLOAT_C
+    formulas = {row.name: row.c for row in gate_table(domain)}
     lines = [
         "#include <stdint.h>" if domain == "int8" else "#include <math.h>",
         "",
@@ -123,9 +26,7 @@ def to_c(genome: Genome, *, name: str = "circuit") -> str:
     ]
     for gate in genome.gates:
         operands = [_pin(genome, pin, "x[{}]") for pin in gate.sources]
-        formula = _choice(genome, gate, operands, "data_set % {} == {} ? {} : ") or table[gate.function].format(
-            *operands, f=suffix
-        )
+        formula = _choice(genome, gate, operands, "0") or formulas[gate.function].format(*operands, f=suffix)
         lines.append(f"    const {kind} g{gate.number} = ({kind})({formula});")
     lines += [f"    y[{i}] = {_pin(genome, pin, 'x[{}]')};" for i, pin in enumerate(genome.output_pins)]
     return "\n".join(lines) + "\n}\n"
@@ -139,6 +40,7 @@ def to_python(genome: Genome, *, name: str = "circuit") -> str:
     """
     _refuse_recurrent(genome)
     is_int8 = genome.functions.domain == "int8"
+    formulas = {row.name: row.python or row.c for row in gate_table(genome.functions.domain)}
     arguments = "x, data_set" if _has_multiplexer(genome) else "x"
     lines = [] if is_int8 else ["import numpy as np", "", ""]
     lines += [f"def {name}({arguments}):", f'    """{genome.grid}."""']
@@ -152,9 +54,9 @@ def to_python(genome: Genome, *, name: str = "circuit") -> str:
     for gate in genome.gates:
         operands = [_pin(genome, pin, source) for pin in gate.sources]
         if is_int8:
-            formula = _python_choice(genome, gate, operands) or f"wrap({_INT8_C[gate.function].format(*operands)})"
+            formula = _python_choice(genome, gate, operands) or f"wrap({formulas[gate.function].format(*operands)})"
         else:
-            formula = _FLOAT_PYTHON[gate.function].format(*operands)
+            formula = formulas[gate.function].format(*operands)
         lines.append(f"    g{gate.number} = {formula}")
     outputs = ", ".join(_pin(genome, pin, source) for pin in genome.output_pins)
     lines.append(f"    return [{outputs}]" if is_int8 else f"    return np.stack([{outputs}], axis=-1)")
@@ -171,15 +73,14 @@ def to_verilog(genome: Genome, *, name: str = "circuit") -> str:
     if genome.functions.domain != "int8":
         raise ValueError(f"Verilog is written for int8 circuits, got {genome.functions.domain}")
     grid = genome.grid
+    formulas = {row.name: row.verilog or row.c for row in gate_table("int8")}
     ports = ["    input [7:0] data_set"] if _has_multiplexer(genome) else []
     ports += [f"    input signed [7:0] x{i}" for i in range(grid.n_inputs)]
     ports += [f"    output signed [7:0] y{i}" for i in range(grid.n_outputs)]
     lines = [f"// {grid}", f"module {name}(", ",\n".join(ports), ");"]
     for gate in genome.gates:
         operands = [_pin(genome, pin, "x{}") for pin in gate.sources]
-        formula = _choice(genome, gate, operands, "data_set % {} == {} ? {} : ", "8'sd0") or _VERILOG[
-            gate.function
-        ].format(*operands)
+        formula = _choice(genome, gate, operands, "8'sd0") or formulas[gate.function].format(*operands)
         lines.append(f"    wire signed [7:0] g{gate.number} = {formula};")
     lines += [f"    assign y{i} = {_pin(genome, pin, 'x{}')};" for i, pin in enumerate(genome.output_pins)]
     return "\n".join([*lines, "endmodule", ""])
@@ -191,12 +92,13 @@ def _pin(genome: Genome, pin: int, source: str) -> str:
 
 
 def _has_multiplexer(genome: Genome) -> bool:
-    return any(gate.function in ("mux", "demux") for gate in genome.gates)
+    names = {row.name for row in gate_table(genome.functions.domain) if row.reads_set}
+    return any(gate.function in names for gate in genome.gates)
 
 
-def _choice(genome: Genome, gate: Gate, operands: list[str], case: str, zero: str = "0") -> str:
-    """A multiplexer as a chain of `condition ? value : ...`, or "" for other gates."""
-    arity = genome.grid.arity
+def _choice(genome: Genome, gate: Gate, operands: list[str], zero: str) -> str:
+    """A multiplexer as a chain of `condition ? value : ...` in C and Verilog alike, or "" for other gates."""
+    case, arity = "data_set % {} == {} ? {} : ", genome.grid.arity
     if gate.function == "demux":
         return case.format(arity, 0, operands[0]) + zero
     if gate.function == "mux":
@@ -215,7 +117,7 @@ def _python_choice(genome: Genome, gate: Gate, operands: list[str]) -> str:
 
 def _refuse_recurrent(genome: Genome) -> None:
     for gate in genome.gates:
-        if any(pin >= genome.grid.n_inputs + gate.number for pin in gate.sources):
+        if any(gate.is_ahead(pin, genome.grid.n_inputs) for pin in gate.sources):
             raise ValueError(
                 f"source is written for circuits without recurrent connections; gate {gate.number} has one"
             )

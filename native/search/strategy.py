@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from native._cgp import ffi, lib
+from native.circuits.binding import check, choice, output, pointer, rng_words
 from native.circuits.costs import CostTable
+from native.circuits.counts import Counts
 from native.circuits.data import DataSet
 from native.circuits.functions import FunctionSet
 from native.circuits.genome import Genome
 from native.circuits.grid import Grid
-from native.search.problem import MUTATIONS, Problem, check, choice, output, pointer, rng_words
+from native.circuits.problem import MUTATIONS, Problem
 
 STOPS = {lib.CGP_GOES_ON: "", lib.CGP_TARGETS_REACHED: "targets", lib.CGP_OUT_OF_PATIENCE: "patience"}
 Fitness = Callable[[np.ndarray], "np.ndarray | Sequence[float]"]
@@ -26,31 +28,6 @@ class Targets:
     error: float | None = None
     energy_pj: float | None = None
     n_gates: float | None = None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What a search has done so far.
-
-    Args:
-        n_gen: Generations.
-        n_gen_stalled: Of them since the last strict improvement.
-        n_candidates: Children made.
-        n_neutral: Of them not evaluated, since no active gene changed.
-        n_dearer: Of them not evaluated, since they take more energy than their parent in the second phase.
-        n_node_evals: Gate evaluations, each on one sample.
-        stop: "" while the search goes on, else "targets" or "patience".
-        n_active: Active gates of the best, wires included.
-    """
-
-    n_gen: int
-    n_gen_stalled: int
-    n_candidates: int
-    n_neutral: int
-    n_dearer: int
-    n_node_evals: int
-    stop: str
-    n_active: int
 
 
 class Strategy:

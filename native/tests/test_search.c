@@ -4,14 +4,12 @@
 #include <string.h>
 
 #include "check.h"
-#include "strategy.h"
-
-enum { MAX_FUNCTIONS = 30 };
+#include "search/strategy.h"
 
 static cgp_problem *make_problem(cgp_domain domain, const cgp_grid *grid, size_t n_samples, int n_sets) {
-    int32_t ids[MAX_FUNCTIONS];
-    double costs[MAX_FUNCTIONS];
-    const int32_t n = domain == CGP_INT8 ? 30 : 8;
+    int32_t ids[CGP_N_INT8];
+    double costs[CGP_N_INT8];
+    const int32_t n = domain == CGP_INT8 ? CGP_N_INT8 : 8;
     for (int32_t i = 0; i < n; i++) {
         ids[i] = i;
         costs[i] = i == 3 ? 2.0 : 0.5 + i / 8;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pymoo.core.algorithm import Algorithm
 
+from opt.algorithms.interface.limits import AtLeastTwo, PopulationSize, Probability
 from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.pymoo_builtin import VARIATION
 from opt.console.errors import UsageError
@@ -12,7 +13,11 @@ from opt.problem import CompressionProblem
 
 @algorithm("deap-nsga2", objectives="several", needs=VARIATION, handles_constraints=False)
 def deap_nsga2(
-    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+    problem: CompressionProblem,
+    *,
+    pop_size: PopulationSize = 100,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2.
 
@@ -32,10 +37,10 @@ def deap_nsga2(
 def deap_ga(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    tournament_size: int = 3,
-    crossover_prob: float = 0.7,
-    mutation_prob: float = 0.3,
+    pop_size: PopulationSize = 100,
+    tournament_size: PopulationSize = 3,
+    crossover_prob: Probability = 0.7,
+    mutation_prob: Probability = 0.3,
 ) -> Algorithm:
     """DEAP's eaSimple: tournaments, varAnd, full replacement.
 
@@ -62,9 +67,8 @@ def _mu_lambda(
     if crossover_prob + mutation_prob > 1:
         total = crossover_prob + mutation_prob
         raise UsageError(f"--algo.crossover_prob + --algo.mutation_prob must be at most 1, got {total:g}")
-    if mu < 2 or lambda_ < 1 or (not plus and lambda_ < mu):
-        wanted = "mu >= 2 and lambda_ >= " + ("1" if plus else "mu")
-        raise UsageError(f"--algo.mu and --algo.lambda_ need {wanted}, got {mu} and {lambda_}")
+    if not plus and lambda_ < mu:
+        raise UsageError(f"--algo.lambda_ must be at least mu, got {lambda_} and {mu}")
 
     from opt.algorithms import deap_adapter
 
@@ -77,10 +81,10 @@ def _mu_lambda(
 def deap_mu_plus_lambda(
     problem: CompressionProblem,
     *,
-    mu: int = 50,
-    lambda_: int = 100,
-    crossover_prob: float = 0.5,
-    mutation_prob: float = 0.5,
+    mu: AtLeastTwo = 50,
+    lambda_: PopulationSize = 100,
+    crossover_prob: Probability = 0.5,
+    mutation_prob: Probability = 0.5,
 ) -> Algorithm:
     """DEAP's eaMuPlusLambda: varOr, the best mu of parents and offspring.
 
@@ -99,10 +103,10 @@ def deap_mu_plus_lambda(
 def deap_mu_comma_lambda(
     problem: CompressionProblem,
     *,
-    mu: int = 25,
-    lambda_: int = 100,
-    crossover_prob: float = 0.5,
-    mutation_prob: float = 0.5,
+    mu: AtLeastTwo = 25,
+    lambda_: PopulationSize = 100,
+    crossover_prob: Probability = 0.5,
+    mutation_prob: Probability = 0.5,
 ) -> Algorithm:
     """DEAP's eaMuCommaLambda: varOr, the best mu of the offspring alone.
 

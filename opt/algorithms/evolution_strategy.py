@@ -9,6 +9,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import PopulationSize
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
 from opt.console.errors import UsageError
@@ -54,7 +55,7 @@ class EvolutionStrategy(Algorithm):
 
 @algorithm("es", objectives="one", needs=("mutation",))
 def evolution_strategy(
-    problem: CompressionProblem, *, mu: int = 20, n_offsprings: int = 100, plus: bool = True
+    problem: CompressionProblem, *, mu: PopulationSize = 20, n_offsprings: PopulationSize = 100, plus: bool = True
 ) -> Algorithm:
     """Evolution strategy: (mu + lambda), or (mu, lambda), on the problem's mutation alone.
 
@@ -63,6 +64,6 @@ def evolution_strategy(
         n_offsprings: Number of mutants a generation (lambda).
         plus: Whether parents compete with their offspring; false is the comma strategy.
     """
-    if mu < 1 or (not plus and n_offsprings < mu):
-        raise UsageError(f"es needs --algo.mu >= 1 and, with plus false, <= n_offsprings; got {mu} and {n_offsprings}")
+    if not plus and n_offsprings < mu:
+        raise UsageError(f"es needs, with plus false, --algo.mu <= n_offsprings; got {mu} and {n_offsprings}")
     return EvolutionStrategy(operators_of(problem), mu=mu, n_offsprings=n_offsprings, plus=plus)

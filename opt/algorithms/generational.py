@@ -10,6 +10,7 @@ from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import PopulationSize, Positive, Probability, Rounds
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
 from opt.console.errors import UsageError
@@ -104,12 +105,12 @@ class GenerationalGA(Algorithm):
 def generational_ga(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
+    pop_size: PopulationSize = 100,
     selection: Literal["softmax", "tournament"] = "softmax",
-    temperature: float = 1.0,
-    crossover_prob: float = 1.0,
-    mutation_prob: float = 1.0,
-    elites: int = 0,
+    temperature: Positive = 1.0,
+    crossover_prob: Probability = 1.0,
+    mutation_prob: Probability = 1.0,
+    elites: Rounds = 0,
 ) -> Algorithm:
     """Simple generational GA: softmax selection, full replacement, no elitism unless asked.
 
@@ -121,10 +122,8 @@ def generational_ga(
         mutation_prob: Probability that a child goes through the problem's mutation.
         elites: Number of best parents that survive.
     """
-    if not 0 <= elites < pop_size:
-        raise UsageError(f"--algo.elites must lie in 0..pop_size - 1, got {elites} with pop_size {pop_size}")
-    if temperature <= 0:
-        raise UsageError(f"--algo.temperature must be positive, got {temperature}")
+    if elites >= pop_size:
+        raise UsageError(f"--algo.elites must be below pop_size, got {elites} with pop_size {pop_size}")
     return GenerationalGA(
         operators_of(problem),
         pop_size=pop_size,

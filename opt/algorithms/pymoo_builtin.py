@@ -6,12 +6,20 @@ Each is imported when it is built: a list of algorithms then costs none of their
 from __future__ import annotations
 
 from math import comb
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import (
+    MOST_CANDIDATES,
+    AtLeastTwo,
+    PopulationSize,
+    Positive,
+    Probability,
+    Rounds,
+)
 from opt.algorithms.interface.pymoo_operators import (
     FilledMating,
     FingerprintDuplicates,
@@ -22,7 +30,7 @@ from opt.algorithms.interface.pymoo_operators import (
 )
 from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.interface.warm_start import first_of_start, started
-from opt.console.errors import UsageError
+from opt.console.ranges import Finite, Range
 from opt.problem import CompressionProblem
 from opt.problem.default_operators import real_operators
 
@@ -76,10 +84,10 @@ def _das_dennis_size(n_obj: int, partitions: int) -> int:
 def nsga2(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_offsprings: int | None = None,
-    crossover_prob: float = 0.9,
-    mutation_prob: float = 0.9,
+    pop_size: PopulationSize = 100,
+    n_offsprings: PopulationSize | None = None,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """NSGA-II: ranks by nondomination, then by crowding (Deb et al. 2002, doi:10.1109/4235.996017).
 
@@ -121,7 +129,11 @@ def seeded_tournament(pop: Any, pairs: np.ndarray, *, random_state: np.random.Ge
 
 @algorithm("nsga3", objectives="several", needs=VARIATION)
 def nsga3(
-    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+    problem: CompressionProblem,
+    *,
+    pop_size: PopulationSize = 100,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535).
 
@@ -142,7 +154,11 @@ def nsga3(
 
 @algorithm("spea2", objectives="several", needs=VARIATION)
 def spea2(
-    problem: CompressionProblem, *, pop_size: int = 100, crossover_prob: float = 0.9, mutation_prob: float = 0.9
+    problem: CompressionProblem,
+    *,
+    pop_size: PopulationSize = 100,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """SPEA2: strength and nearest-neighbour density (Zitzler et al. 2001, TIK report 103).
 
@@ -164,11 +180,11 @@ def spea2(
 def moead(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_neighbors: int = 20,
-    prob_neighbor_mating: float = 0.9,
-    crossover_prob: float = 1.0,
-    mutation_prob: float = 0.9,
+    pop_size: AtLeastTwo = 100,
+    n_neighbors: PopulationSize = 20,
+    prob_neighbor_mating: Probability = 0.9,
+    crossover_prob: Probability = 1.0,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759).
 
@@ -185,8 +201,6 @@ def moead(
         problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob, duplicates=False
     )
     directions = reference_directions(problem.n_obj, pop_size)
-    if len(directions) < 2:
-        raise UsageError(f"moead needs --algo.pop_size of at least 2, got {pop_size}")
     neighbors = max(2, min(n_neighbors, len(directions)))
     return ParallelMOEAD(directions, n_neighbors=neighbors, prob_neighbor_mating=prob_neighbor_mating, **arguments)
 
@@ -195,10 +209,10 @@ def moead(
 def sms_emoa(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_offsprings: int | None = None,
-    crossover_prob: float = 0.9,
-    mutation_prob: float = 0.9,
+    pop_size: PopulationSize = 100,
+    n_offsprings: PopulationSize | None = None,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """SMS-EMOA: keeps what contributes most hypervolume (Beume et al. 2007, doi:10.1016/j.ejor.2006.08.008).
 
@@ -218,10 +232,10 @@ def sms_emoa(
 def ga(
     problem: CompressionProblem,
     *,
-    pop_size: int = 100,
-    n_offsprings: int | None = None,
-    crossover_prob: float = 0.9,
-    mutation_prob: float = 0.9,
+    pop_size: PopulationSize = 100,
+    n_offsprings: PopulationSize | None = None,
+    crossover_prob: Probability = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """Elitist genetic algorithm with binary tournaments on one scalarised objective.
 
@@ -246,10 +260,10 @@ def _box(problem: CompressionProblem) -> FunctionSampling:
 def de(
     problem: CompressionProblem,
     *,
-    pop_size: int = 50,
+    pop_size: Annotated[int, Range(4, MOST_CANDIDATES)] = 50,
     variant: Literal["DE/best/1/bin", "DE/rand/1/bin", "DE/rand/1/exp", "DE/target-to-best/1/bin"] = "DE/rand/1/bin",
-    CR: float = 0.3,
-    F: float = 0.5,
+    CR: Finite = 0.3,
+    F: Finite = 0.5,
 ) -> Algorithm:
     """Differential evolution (Storn and Price 1997, doi:10.1023/A:1008202821328).
 
@@ -261,14 +275,12 @@ def de(
     """
     from pymoo.algorithms.soo.nonconvex.de import DE
 
-    if pop_size < 4:
-        raise UsageError(f"de needs --algo.pop_size of at least 4, got {pop_size}")
     return DE(pop_size=pop_size, sampling=_box(problem), variant=variant, CR=CR, F=F)
 
 
 @algorithm("cma-es", objectives="one", representations=NUMERIC, min_var=2, handles_constraints=False)
 def cma_es(
-    problem: CompressionProblem, *, pop_size: int | None = None, sigma: float = 0.1, restarts: int = 0
+    problem: CompressionProblem, *, pop_size: AtLeastTwo | None = None, sigma: Positive = 0.1, restarts: Rounds = 0
 ) -> Algorithm:
     """CMA-ES, by the library `cma` (Hansen 2016, arXiv:1604.00772).
 
@@ -280,15 +292,12 @@ def cma_es(
     from opt.algorithms.pymoo_cmaes import SeededCMAES
 
     size = pop_size if pop_size is not None else 4 + int(3 * np.log(problem.n_var))
-    if size < 2 or sigma <= 0 or restarts < 0:
-        wanted = "--algo.pop_size >= 2, --algo.sigma > 0 and --algo.restarts >= 0"
-        raise UsageError(f"cma-es needs {wanted}, got {size}, {sigma} and {restarts}")
     return SeededCMAES(x0=first_of_start(problem), sigma=sigma, restarts=restarts, pop_size=size)
 
 
 @algorithm("pso", objectives="one", representations=NUMERIC)
 def pso(
-    problem: CompressionProblem, *, pop_size: int = 25, w: float = 0.9, c1: float = 2.0, c2: float = 2.0
+    problem: CompressionProblem, *, pop_size: AtLeastTwo = 25, w: Finite = 0.9, c1: Finite = 2.0, c2: Finite = 2.0
 ) -> Algorithm:
     """Adaptive particle swarm optimisation (Zhan et al. 2009, doi:10.1109/TSMCB.2009.2015956).
 
@@ -300,6 +309,4 @@ def pso(
     """
     from opt.algorithms.pymoo_variants import BoxPSO
 
-    if pop_size < 2:
-        raise UsageError(f"pso needs --algo.pop_size of at least 2, got {pop_size}")
     return BoxPSO(pop_size=pop_size, sampling=_box(problem), w=w, c1=c1, c2=c2)

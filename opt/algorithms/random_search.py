@@ -8,6 +8,7 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import PopulationSize
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
 from opt.problem import CompressionProblem, Operators
@@ -35,7 +36,7 @@ class RandomSearch(Algorithm):
 
 
 @algorithm("random", objectives="any")
-def random_search(problem: CompressionProblem, *, pop_size: int = 100) -> Algorithm:
+def random_search(problem: CompressionProblem, *, pop_size: PopulationSize = 100) -> Algorithm:
     """Random search from the problem's sampling: the baseline that every search must beat.
 
     Args:

@@ -10,6 +10,7 @@ from pymoo.core.population import Population
 
 from opt.algorithms.evolution_strategy import best_first
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import AtLeastTwo, Probability
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.pymoo_builtin import NUMERIC
@@ -83,11 +84,11 @@ class Truncation(Algorithm):
 def truncation(
     problem: CompressionProblem,
     *,
-    pop_size: int = 20,
-    children: float = 0.25,
-    immigrants: float = 0.05,
+    pop_size: AtLeastTwo = 20,
+    children: Probability = 0.25,
+    immigrants: Probability = 0.05,
     immigrants_from: Literal["sampling", "box"] = "sampling",
-    mutation_prob: float = 0.9,
+    mutation_prob: Probability = 0.9,
 ) -> Algorithm:
     """Truncation: the best survive, a quarter are children of random parents, a few are immigrants.
 
@@ -99,9 +100,7 @@ def truncation(
         mutation_prob: Probability that a child is mutated; 0 in the published setting.
     """
     n_children, n_immigrants = round(children * pop_size), round(immigrants * pop_size)
-    if pop_size < 2:
-        raise UsageError(f"truncation needs --algo.pop_size of at least 2, got {pop_size}")
-    if children < 0 or immigrants < 0 or not 0 < n_children + n_immigrants < pop_size:
+    if not 0 < n_children + n_immigrants < pop_size:
         raise UsageError(
             "--algo.children and --algo.immigrants must make a newcomer and leave room for the best of "
             f"--algo.pop_size, got {children:g} and {immigrants:g} of {pop_size}"

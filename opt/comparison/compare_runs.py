@@ -9,6 +9,7 @@ from opt.comparison.run_selection import check_field, finished_runs, same_object
 from opt.comparison.tables import make_tables
 from opt.comparison.validity import validity_warnings
 from opt.comparison.verdict import Verdict
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.runs.run import Run
 
@@ -30,7 +31,7 @@ def compare(runs: Sequence[Run], *, by: str = "algo", split: str | None = None) 
         check_field(distinct, name)
     finished, warnings = finished_runs(distinct)
     if not finished:
-        raise UsageError(f"none of the {len(distinct)} runs is finished; `python -m opt.show` lists them")
+        raise UsageError(f"none of the {len(distinct)} runs is finished; `{spelled('show')}` lists them")
     order = list(dict.fromkeys(value_of(run, by) for run in finished))
     problems = _by_problem(finished, split)
     comparisons = [_comparison(name, problems[name], fields, order) for name in sorted(problems)]

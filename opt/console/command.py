@@ -6,6 +6,7 @@ import errno
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from opt.console.errors import UsageError
 from opt.console.terminal import printable, ready_for_any_text, say_no_more, tell
@@ -65,3 +66,13 @@ def complain(message: str) -> int:
         line = f"{line[: LONGEST_ERROR // 2]} ... {line[-LONGEST_ERROR // 2 :]}"
     print(f"error: {line}", file=sys.stderr)
     return 2
+
+
+def spelled(name: str) -> str:
+    """How a command of this program is called here: as this one was, `opt-plot` or `python -m opt.plot`.
+
+    Args:
+        name: The command, such as `plot`.
+    """
+    is_script = bool(sys.argv) and Path(sys.argv[0]).name.startswith("opt-")
+    return f"opt-{name}" if is_script else f"python -m opt.{name}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T", bound=str)
 
 
 class UsageError(ValueError):
@@ -12,6 +15,24 @@ class UsageError(ValueError):
     The commands catch it once, print the line to stderr and exit with code 2.
     From Python it is an ordinary ValueError.
     """
+
+
+def check_choice(name: str, value: T, choices: Iterable[str], *, more: str = "") -> T:
+    """The value itself, where it is one of the choices.
+
+    Args:
+        name: What is chosen, as a user knows it.
+        value: What came.
+        choices: What can be chosen, such as a dictionary by name.
+        more: What else can be given, in words.
+
+    Raises:
+        UsageError: It is none of them; with all of them, and the nearest.
+    """
+    known = list(choices)
+    if value not in known:
+        raise UsageError(f"{name} must be one of {', '.join(known)}{more}, got {value!r}{nearest(value, known)}")
+    return value
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -1,19 +1,21 @@
-"""The numbers that options and parameters take, and the line that tells a user which."""
+"""The numbers that options and parameters take, and the words that tell a user which."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from opt.console.errors import UsageError
 
 _DIGITS = 24
 """Whole numbers of more digits are told by their number of digits."""
+_POWERS_FROM = 10**9
+"""Bounds from here on are shown as powers where they are some."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Range:
     """Finite numbers from `low` to `high`.
 
@@ -29,6 +31,9 @@ class Range:
     is_above: bool = False
     is_below: bool = False
 
+    def __repr__(self) -> str:
+        return f"<{self.words or 'finite'}>"
+
     def __contains__(self, value: float) -> bool:
         return self._is_over(value) and self._is_under(value) and -math.inf < value < math.inf
 
@@ -37,6 +42,15 @@ class Range:
 
     def _is_under(self, value: float) -> bool:
         return value < self.high if self.is_below else value <= self.high
+
+    @property
+    def words(self) -> str:
+        """The range as help shows it, such as `1 to 10,000` or `above 0`; empty where any finite number is taken."""
+        low = "" if self.low == -math.inf else f"{'above' if self.is_above else 'at least'} {_long(self.low)}"
+        high = "" if self.high == math.inf else f"{'below' if self.is_below else 'at most'} {_long(self.high)}"
+        if low and high and not self.is_above and not self.is_below:
+            return f"{_long(self.low)} to {_long(self.high)}"
+        return ", ".join(filter(None, (low, high)))
 
     def check(self, name: str, value: float | None) -> None:
         """Refuse a number that is not in the range; None stands for a default and is taken.
@@ -64,6 +78,17 @@ def _text(bound: float) -> str:
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
+def _long(bound: float) -> str:
+    """A bound in help: long numbers as powers, others with commas between their thousands."""
+    if isinstance(bound, int) and abs(bound) >= _POWERS_FROM:
+        for base in (10, 2):
+            for offset, text in ((0, ""), (1, " - 1")):
+                exponent = round(math.log(abs(bound) + offset, base))
+                if base**exponent == abs(bound) + offset:
+                    return f"{'-' if bound < 0 else ''}{base}^{exponent}{text}"
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
 COUNT = Range(1, 10**12)
 """How many of something that takes no room, such as evaluations."""
 EPOCHS = Range(1, 10_000)
@@ -75,28 +100,11 @@ WORD = Range(-(2**63), 2**63 - 1)
 SHARE = Range(0.0, 1.0)
 """Shares and probabilities."""
 
-OPTIONS: dict[str, Range] = {
-    "seed": SEED,
-    "runs": Range(1, 10_000),
-    "jobs": Range(1, 1024),
-    "n-gen": COUNT,
-    "n-eval": COUNT,
-    "patience": COUNT,
-    "tolerance": Range(0.0),
-    "threads": Range(1, 1024),
-    "keep": Range(0, 1_000_000),
-    "cache-size": Range(1, 10**9),
-}
-"""What the options of every run take, by their names."""
-
-
-def check_option(name: str, value: float | None) -> None:
-    """Refuse a number that the option `--name` does not take.
-
-    Raises:
-        UsageError: As `Range.check`.
-    """
-    OPTIONS[name].check(f"--{name}", value)
+Count = Annotated[int, COUNT]
+Epochs = Annotated[int, EPOCHS]
+Seed = Annotated[int, SEED]
+Share = Annotated[float, SHARE]
+Finite = Annotated[float, Range()]
 
 
 def check_ranges(**given: tuple[float | None, Range]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.files import atomic
 from opt.runs import journal
@@ -102,7 +103,7 @@ def draw(run: Run, say: Callable[[str], None]) -> list[str]:
     try:
         plot_runs([run])
     except UsageError as error:
-        later = f"python -m opt.plot {run.path}"
+        later = f"{spelled('plot')} {run.path}"
         raise UsageError(f"{error}; the run is saved whole without its plots, draw them with {later}") from None
     except Exception as error:
         say(f"the plots could not be drawn ({type(error).__name__}: {error}); the run is saved whole")

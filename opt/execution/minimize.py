@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
 from opt.console.errors import UsageError, nearest
+from opt.console.option_groups import flat_options
+from opt.console.parameters import checked
+from opt.console.ranges import Seed
 from opt.execution.mending import mend
 from opt.execution.runner import Request, run_search
 from opt.execution.saved_run import Run, load_run
 from opt.execution.saved_start import start_from
 from opt.execution.trust import Code, check_code, recorded_by
+from opt.flags.search_options import SearchOptions
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem
 from opt.problem.hooks import problem_name
 from opt.problem.loading import name_of
-from opt.search.budget import Budget
-
-DEFAULT_OUT = "runs"
+from opt.search.budget import Budget, parse_seconds
 
 _REFUSED = {
     "algorithm": "it is the second argument, algo",
@@ -50,28 +52,20 @@ _REFUSED = {
 """Habits from pymoo that are not taken, each with what to do instead."""
 
 
+@checked
+@flat_options
 def minimize(
     problem: Problem,
     algo: str | Algorithm = "nsga2",
     termination: Any = None,
     *,
-    seed: int | None = None,
-    n_gen: int | None = None,
-    n_eval: int | None = None,
-    time: str | float | None = None,
-    patience: int | None = None,
-    weights: Sequence[float] | None = None,
-    scalarise: str = "sum",
-    ref: Sequence[float] | None = None,
+    seed: Seed | None = None,
+    options: SearchOptions,
     sampling: Any = None,
     callback: Callable[[Any], Any] | None = None,
-    out: str | Path = DEFAULT_OUT,
     resume: Run | str | Path | None = None,
     force: bool = False,
     trust: bool = False,
-    threads: int = 1,
-    keep: int = 200,
-    fail_fast: bool = False,
     copy_algorithm: bool = True,
     verbose: bool = False,
     **parameters: Any,
@@ -83,26 +77,16 @@ def minimize(
         algo: A name from `python -m opt.solve --list`, or a pymoo Algorithm object, which is copied.
         termination: As in pymoo: `("n_gen", 40)`, `("n_eval", 1000)`, `("time", "00:10:00")`, or such an object.
         seed: Everything random descends from it; 1 when not given.
-        n_gen: Budget in generations; 50 when no budget is given.
-        n_eval: Budget in evaluations of distinct candidates.
-        time: Budget in seconds, or text such as "10m".
-        patience: Stop after so many generations without a gain in hypervolume.
-        weights: One per objective, for single-objective algorithms; the problem's own when not given.
-        scalarise: "sum", "asf", or "problem" for the problem's own.
-        ref: Reference point of "asf", one value per objective in its own sense.
+        options: Each by its own name, such as `n_eval=1000`, or all of them as one `SearchOptions`.
         sampling: Warm start: candidates to begin with, as an array (n, n_var), a pymoo Population, or the front of
             a saved run (the run or its path). As many as the first generation holds, the best or best spread
             first; the problem's own sampling gives the rest.
         callback: pymoo's: called with the algorithm after each generation, the replayed ones of a resumed run too.
-        out: Folder for the run directory.
         resume: An unfinished run of the same problem and request to go on with; the rest of the
             arguments then come from that run. An algorithm object, and objects given as `sampling`, are given again.
         force: Go on with it though the problem's code, data, parameters or versions have changed.
         trust: Resume although an algorithm's parameter in the run's manifest names a function, such as annealing's
             `schedule`, that is not under the present folder or not on record as what it was.
-        threads: Threads of linear algebra.
-        keep: Most solutions saved as safetensors.
-        fail_fast: Stop on the first candidate that cannot be evaluated.
         copy_algorithm: As in pymoo; only True, since a run must not depend on what an object did before.
         verbose: Show progress.
         **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked. A function,
@@ -123,57 +107,69 @@ def minimize(
         raise UsageError("copy_algorithm=False is not taken: a run must not depend on what the object did before")
     if callback is not None and not callable(callback):
         raise UsageError(f"callback must be callable, as pymoo's Callback is, got {type(callback).__name__}")
-    is_scalarised = weights is not None or ref is not None or scalarise != "sum"
+    is_scalarised = options.weights is not None or options.ref is not None or options.scalarise != "sum"
     spec = _spec(algo, parameters, is_scalarised=is_scalarised)
-    common: dict[str, Any] = {"origin": _origin(problem, task), "out": Path(out), "silent": not verbose}
-    start = None if sampling is None else start_from(sampling, task, trust=trust)
+    common: dict[str, Any] = {
+        "origin": _origin(problem, task),
+        "out": Path(options.out),
+        "silent": not verbose,
+        "start": None if sampling is None else start_from(sampling, task, trust=trust),
+        "callback": callback,
+    }
     if resume is not None:
-        resume = resume.path if isinstance(resume, Run) else resume
-        run = load_run(resume)
-        asked = Request.from_manifest(run.manifest)
-        codes = [Code(parameters=(asked.parameters,))]
-        check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=force)
-
-        def go_on() -> Run:
-            ended = run_search(
-                task,
-                asked,
-                resume=run,
-                is_forced=force,
-                trust=trust,
-                start=start,
-                callback=callback,
-                spec=_resumed(run, spec, task),
-                **common,
-            )
-            return Run.of(ended)
-
-        if run.status != "finished":
-            return go_on()
-        mend(run, go_on)
-        return load_run(resume)
-    own_termination = None if isinstance(algo, str) else algo.termination
-    limits = {"n_gen": n_gen, "n_eval": n_eval, "patience": patience}
-    given: dict[str, Any] = {name: _whole(name, value) for name, value in limits.items() if value is not None}
-    given |= {} if time is None else {"time": time if isinstance(time, str) else _number("time", time)}
-    told = budget_of(termination)
-    if twice := sorted(set(told) & set(given)):
-        raise UsageError(f"termination and {twice[0]} say the same; give one of them")
-    if not given and not told and is_budget(own_termination):
-        told = budget_of(own_termination)
+        path = resume.path if isinstance(resume, Run) else resume
+        return _gone_on(path, task, spec, trust=trust, is_forced=force, **common)
     request = Request(
         algo=algo if isinstance(algo, str) else name_of_algorithm(algo),
         parameters={k: name_of(v, k) if callable(v) else _plain(v) for k, v in parameters.items()},
-        seed=_whole("seed", _seed(seed, algo)),
-        budget=Budget.of(**(given | told)),
-        scalarise=scalarise,
-        weights=_numbers("weights", weights),
-        ref=_numbers("ref", ref),
-        threads=_whole("threads", threads),
-        keep=_whole("keep", keep),
-        fail_fast=bool(fail_fast),
+        seed=int(_seed(seed, algo)),
+        budget=Budget.of(**_limits(options, termination, algo)),
+        scalarise=options.scalarise,
+        weights=_numbers("weights", options.weights),
+        ref=_numbers("ref", options.ref),
+        threads=int(options.threads),
+        keep=int(options.keep),
+        cache_size=int(options.cache_size),
+        fail_fast=bool(options.fail_fast),
+        eval_seconds=_seconds("eval_time", options.eval_time),
     )
-    return Run.of(run_search(task, request, start=start, callback=callback, spec=spec, **common))
+    return Run.of(run_search(task, request, spec=spec, **common))
+
+
+def _gone_on(
+    path: str | Path, task: CompressionProblem, spec: AlgorithmSpec | None, *, trust: bool, is_forced: bool, **more: Any
+) -> Run:
+    """A run that is resumed, or where it is finished, mended."""
+    run = load_run(path)
+    asked = Request.from_manifest(run.manifest)
+    codes = [Code(parameters=(asked.parameters,))]
+    check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=is_forced)
+
+    def go_on() -> Run:
+        ended = run_search(
+            task, asked, resume=run, is_forced=is_forced, trust=trust, spec=_resumed(run, spec, task), **more
+        )
+        return Run.of(ended)
+
+    if run.status != "finished":
+        return go_on()
+    mend(run, go_on)
+    return load_run(path)
+
+
+def _limits(options: SearchOptions, termination: Any, algo: str | Algorithm) -> dict[str, Any]:
+    """What `Budget.of` takes, from the options, a termination, or an algorithm object's own."""
+    limits = {name: getattr(options, name) for name in ("n_gen", "n_eval", "patience")}
+    given: dict[str, Any] = {name: int(value) for name, value in limits.items() if value is not None}
+    if (seconds := _seconds("time", options.time)) is not None:
+        given["time"] = seconds
+    told = budget_of(termination)
+    if twice := sorted(set(told) & set(given)):
+        raise UsageError(f"termination and {twice[0]} say the same; give one of them")
+    own_termination = None if isinstance(algo, str) else algo.termination
+    if not given and not told and is_budget(own_termination):
+        told = budget_of(own_termination)
+    return given | told | {"tolerance": float(options.tolerance)}
 
 
 def _spec(algo: Any, parameters: dict[str, Any], *, is_scalarised: bool) -> AlgorithmSpec | None:
@@ -206,15 +202,11 @@ def _resumed(run: Run, spec: AlgorithmSpec | None, task: CompressionProblem) -> 
     return replace(spec, objectives=run.manifest["algo"]["object"])
 
 
-def _whole(name: str, value: Any) -> int:
-    """A whole number in whatever type, NumPy's too.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        return int(value)
-    raise UsageError(f"{name} must be a whole number, got {value!r:.60}")
+def _seconds(name: str, value: Any) -> float | None:
+    """Seconds from a number or from text such as 10m; None stays None."""
+    if value is None:
+        return None
+    return parse_seconds(value, name) if isinstance(value, str) else _number(name, value)
 
 
 def _number(name: str, value: Any) -> float:

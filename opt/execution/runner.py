@@ -16,14 +16,14 @@ from threadpoolctl import threadpool_limits
 
 from opt.algorithms import AlgorithmSpec, build_algorithm, find_algorithm
 from opt.algorithms.interface.warm_start import Start, offering
-from opt.console.command import warn
+from opt.console.command import spelled, warn
 from opt.console.errors import UsageError
-from opt.console.ranges import check_option
 from opt.execution.mending import check_replayable, check_unaltered, draw
 from opt.execution.saved_start import save_start, saved_start
 from opt.execution.trust import Code, function_digests
 from opt.files import atomic
 from opt.files.locking import this_process
+from opt.flags.search_options import CommandOptions, SearchOptions, check_option
 from opt.fronts.archive import igd_plus
 from opt.problem import CompressionProblem
 from opt.problem.hooks import Complaints, HookError, exact_front_of, scalarise_of
@@ -34,7 +34,7 @@ from opt.runs.run import Run, load_run
 from opt.runs.run_directory import RunDirectory, now
 from opt.search.budget import Budget
 from opt.search.engine import Search
-from opt.search.evaluation import CACHE_SIZE, EvaluationFailed
+from opt.search.evaluation import EvaluationFailed
 from opt.search.evaluation_process import check_apart
 from opt.search.progress import SearchProgress
 from opt.search.scalarise import Scalariser
@@ -67,16 +67,16 @@ class Request:
         start: Path of a saved run whose front are the first candidates, or None.
     """
 
-    algo: str = "nsga2"
+    algo: str = CommandOptions.algo
     parameters: dict[str, Any] = field(default_factory=dict)
-    seed: int = 1
+    seed: int = CommandOptions.seed
     budget: Budget = field(default_factory=Budget.of)
-    scalarise: str = "sum"
+    scalarise: str = SearchOptions.scalarise
     weights: tuple[float, ...] | None = None
     ref: tuple[float, ...] | None = None
-    threads: int = 1
-    keep: int = 200
-    cache_size: int = CACHE_SIZE
+    threads: int = SearchOptions.threads
+    keep: int = SearchOptions.keep
+    cache_size: int = SearchOptions.cache_size
     fail_fast: bool = False
     eval_seconds: float | None = None
     start: str | None = None
@@ -217,7 +217,7 @@ def run_search(
         except OSError as error:
             raise UsageError(
                 f"cannot write {directory.path}: {error.strerror or error}; what was recorded is kept: make room and "
-                f"go on with python -m opt.solve --resume {directory.path}"
+                f"go on with {spelled('solve')} --resume {directory.path}"
             ) from None
         finally:
             with contextlib.suppress(OSError):

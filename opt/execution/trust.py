@@ -11,18 +11,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
 from opt.console.errors import UsageError
 from opt.console.terminal import tell
 from opt.console.wording import some
+from opt.problem.module_files import module_specs
 from opt.problem.provenance import file_digest, texts_in
 from opt.runs.run import Run
 
@@ -143,7 +142,7 @@ def named_functions(code: Code) -> dict[str, list[Path] | None]:
         module, colon, name = text.partition(":")
         if not (module and colon and name) or text in functions:
             continue
-        specs = _specs(module, folder)
+        specs = module_specs(module, folder)
         files = [Path(spec.origin) for spec in specs if spec.has_location and spec.origin]
         # `cuda:0` and `http://host` are no functions; an installed module of that name is harmless
         if specs and (name.isidentifier() or not all(map(_is_installed, files))):
@@ -178,31 +177,6 @@ def _ask(where: Path, doubts: Sequence[str]) -> None:
     tell("Run it? Type yes to go on: ", file=sys.stderr, end="", flush=True)
     if sys.stdin.readline().strip().lower() != "yes":
         raise UsageError(f"nothing of {where} was run; read the code that it names, and answer yes to run it")
-
-
-def _specs(module: str, folder: Path | None) -> list[ModuleSpec]:
-    """Where `import module` would find the module and the packages around it, outermost first; empty if nowhere.
-
-    `importlib.util.find_spec` would import the packages around it, so only the outermost is its to find.
-    """
-    parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(parts[0])
-    except (ImportError, ValueError):  # a main program, or a name such as ""
-        loaded = getattr(sys.modules.get(parts[0]), "__file__", None)
-        spec = importlib.util.spec_from_file_location(parts[0], loaded) if loaded else None
-    if spec is None and folder is not None:  # loading the problem file puts its folder on the path
-        spec = PathFinder.find_spec(parts[0], [str(folder.resolve())])
-    specs = []
-    for n in range(2, len(parts) + 2):
-        if spec is None:
-            return []
-        specs.append(spec)
-        if n <= len(parts):
-            locations = spec.submodule_search_locations
-            # by its own name alone: with its package's the package must be imported already
-            spec = None if locations is None else PathFinder.find_spec(parts[n - 1], list(locations))
-    return specs
 
 
 @functools.cache

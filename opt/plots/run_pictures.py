@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.console.picture import rendered
 from opt.console.terminal import tell
@@ -72,7 +73,7 @@ def begun_runs(runs: Sequence[Run]) -> list[Run]:
     begun = []
     for run in runs:
         for name, reason in altered_files(run).items():
-            again = f"python -m opt.solve --resume {run.path}"
+            again = f"{spelled('solve')} --resume {run.path}"
             tell(f"warning: {run.path / name} {reason}; {again} mends what it can", file=sys.stderr)
         if run.has_front:
             begun.append(run)

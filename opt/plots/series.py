@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.plots.number_format import PLAIN, Magnitude, magnitude_of
 from opt.problem import Objective
@@ -124,7 +125,7 @@ def in_order(runs: Sequence[Run]) -> list[Run]:
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse runs that do not share one problem and its objectives."""
     if not runs:
-        raise UsageError("give at least one run to plot; `python -m opt.show` lists the runs")
+        raise UsageError(f"give at least one run to plot; `{spelled('show')}` lists the runs")
     first = runs[0]
     for run in runs[1:]:
         a, b = first.manifest["problem"]["name"], run.manifest["problem"]["name"]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pymoo.core.problem import Problem
 
+from opt.console.option_groups import check_flat, flattened, groups_of, with_options_of
+from opt.console.parameters import checked
 from opt.problem.bounds import checked_bounds
 from opt.problem.plain_spaces import all_plain, n_plain
 
@@ -164,7 +166,7 @@ class CompressionProblem(Problem):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Note what the problem is built with: a run that goes on compares it."""
         problem = super().__new__(cls)
-        problem._given = (args, kwargs)
+        problem._given = (args, flattened(cls.__init__, kwargs))
         return problem
 
     def __init__(
@@ -204,8 +206,12 @@ class CompressionProblem(Problem):
         self.representation: str = representation
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let `evaluate(X)` be overridden while pymoo's keyword form of `evaluate` keeps working."""
+        """Check a constructor's limits before its body; let `evaluate(X)` be overridden beside pymoo's keyword form."""
         super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            check_flat(cls.__init__)
+            cls.__doc__ = with_options_of(groups_of(cls.__init__), cls.__doc__)
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
         batch = cls.__dict__.get("evaluate")
         if batch is None:
             return

@@ -22,7 +22,7 @@ from opt.problem.user_code import guarded
 from opt.problem.user_code import reason_of as plain_reason_of
 from opt.processes.stop_signals import is_interruption
 
-_OWN = Path(__file__).resolve().parents[2]
+_OWN = Path(__file__).resolve().parents[1]
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 

@@ -1,11 +1,13 @@
-"""Loading a problem file by its path, and functions by their names."""
+"""Loading problems by their files' paths or by their names, and functions by their names."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,46 +15,86 @@ from typing import Any
 from pymoo.core.problem import Problem
 
 from opt.console.errors import UsageError, nearest
+from opt.problem.installed import find_installed, installed_problems
+from opt.problem.module_files import module_specs
 from opt.problem.user_code import guarded, reason_of
+
+_NAME = re.compile(r"([A-Za-z_][\w-]*)(?::([A-Za-z_]\w*))?")
+"""A name of an installed problem, and perhaps of its class."""
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """(problem file or name of an installed problem, class or nothing) of `FILE.py`, `NAME`, `FILE.py:Class`."""
+    path, dot, chosen = target.partition(".py:")
+    if dot:
+        return path + ".py", chosen
+    named = _NAME.fullmatch(target)
+    return (named[1], named[2] or "") if named else (target, "")
 
 
 def load_problem_class(target: str) -> type[Problem]:
-    """The one problem class that a file defines.
+    """The one problem class that a file defines, or an installed problem.
 
     Args:
-        target: Path of a Python file, or `FILE.py:Class` to choose among several.
+        target: Path of a Python file, or `FILE.py:Class` to choose among several; or the name of an installed
+            problem, such as `ecomp`, which goes before a file of that name without `.py`.
 
     Raises:
-        UsageError: The file is missing or fails to load, or defines no problem class, or several.
+        UsageError: The file is missing or fails to load, or defines no problem class, or several; or no installed
+            problem has that name.
     """
-    path_text, _, wanted = target.partition(".py:")
-    path = Path(path_text + ".py" if wanted else target)
+    place, wanted = split_target(target)
+    if (entry := find_installed(place)) is not None:
+        return _class_in(_imported(entry), place, wanted or entry.attr)
+    path = Path(place)
     try:
         is_file = path.is_file()
     except OSError as error:  # such as a name that is too long
-        raise UsageError(f"problem file {target[:80]}... cannot be read: {error.strerror}") from None
+        raise UsageError(f"problem file {place[:80]}... cannot be read: {error.strerror}") from None
     if not is_file:
-        raise UsageError(f"problem file {path} does not exist{_similar(path)}")
+        raise UsageError(_missing(path))
     if path.suffix != ".py":
         raise UsageError(f"problem file {path} must be a Python file (.py)")
-    module = _load(path)
-    found = {
+    return _class_in(_load(path), path, wanted)
+
+
+def _class_in(module: ModuleType, path: Path | str, wanted: str) -> type[Problem]:
+    """The problem class of a module: the wanted one, or else its only one."""
+    classes = {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Problem) and value.__module__ == module.__name__
         if not name.startswith("_") and name == value.__name__
     }
     if wanted:
-        if wanted not in found:
-            hint = nearest(wanted, found)
-            raise UsageError(f"{path} defines no problem class {wanted!r}{hint}; it has {_list(found)}")
-        return found[wanted]
-    if not found:
+        if wanted not in classes:
+            hint = nearest(wanted, classes)
+            raise UsageError(f"{path} defines no problem class {wanted!r}{hint}; it has {_list(classes)}")
+        return classes[wanted]
+    if not classes:
         wanted = "one subclass of CompressionProblem or of pymoo's Problem"
         raise UsageError(f"{path} defines no problem class; expected {wanted}")
-    if len(found) > 1:
-        raise UsageError(f"{path} defines {len(found)} problem classes ({_list(found)}); choose one with {path}:NAME")
-    return next(iter(found.values()))
+    if len(classes) > 1:
+        raise UsageError(
+            f"{path} defines {len(classes)} problem classes ({_list(classes)}); choose one with {path}:NAME"
+        )
+    return next(iter(classes.values()))
+
+
+def _imported(entry: EntryPoint) -> ModuleType:
+    """The module of an installed problem."""
+    try:
+        with guarded():
+            return importlib.import_module(entry.module)
+    except UsageError:
+        raise
+    except Exception as error:  # another's package may fail in any way: the reason is passed on
+        top = entry.module.partition(".")[0]
+        where = next((spec.origin or str(spec.submodule_search_locations) for spec in module_specs(top)), "nowhere")
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == top:
+            hint = f"; {where} stands in its place: go to another folder"
+        raise UsageError(f"problem {entry.name} ({entry.module}) fails to load: {reason_of(error)}{hint}") from None
 
 
 def _load(path: Path) -> ModuleType:
@@ -85,13 +127,20 @@ def _line_in(error: BaseException, path: Path) -> int | None:
     return line
 
 
-def _similar(path: Path) -> str:
-    names = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-    return nearest(str(path), names)
+def _missing(path: Path) -> str:
+    """What is said of a file that does not exist: the nearest one beside it, and the installed problems."""
+    installed = installed_problems()
+    known = f"; installed: {', '.join(installed)}" if installed else ""
+    if path.suffix != ".py" and len(path.parts) == 1:
+        return f"no problem is called {str(path)!r}, and no file{nearest(str(path), installed)}{known}"
+    if path.stem in installed:
+        return f"problem file {path} does not exist; {path.stem!r} alone is the installed problem{known}"
+    beside = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+    return f"problem file {path} does not exist{nearest(str(path), beside)}{known}"
 
 
-def _list(found: dict[str, type]) -> str:
-    return ", ".join(sorted(found)) or "none"
+def _list(classes: dict[str, type]) -> str:
+    return ", ".join(sorted(classes)) or "none"
 
 
 def load_object(target: str, what: str) -> Callable[..., Any]:

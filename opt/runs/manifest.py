@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.files import atomic, sealed
 from opt.files.plain_file import check_regular
@@ -58,7 +59,7 @@ def read(path: Path) -> Manifest:
         check_regular(file)
     except (FileNotFoundError, NotADirectoryError):
         reason = "has no manifest.json" if path.is_dir() else "does not exist" if not path.exists() else "is a file"
-        raise UsageError(f"{path} is not a run directory: it {reason}; `python -m opt.show` lists the runs") from None
+        raise UsageError(f"{path} is not a run directory: it {reason}; `{spelled('show')}` lists the runs") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; give another, or {LOST}") from None
     content = sealed.read(file, lost=LOST)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.files.plain_file import check_regular
@@ -82,7 +83,7 @@ class Run:
         if not self.has_front:
             raise UsageError(
                 f"{self.path} has no front.csv yet: the run is {self.status}; run.front_so_far has the front of what "
-                f"it has recorded, python -m opt.solve --resume {self.path} ends it"
+                f"it has recorded, {spelled('solve')} --resume {self.path} ends it"
             )
         return self._table("front.csv", lambda: read_front(self.path / "front.csv", self.objectives))
 
@@ -137,7 +138,7 @@ class Run:
         try:
             return read()
         except FileNotFoundError:
-            hint = f"python -m opt.solve --resume {self.path}"
+            hint = f"{spelled('solve')} --resume {self.path}"
             raise UsageError(f"{self.path / name} is missing: the run is {self.status}; {hint} writes it") from None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.runs import journal
 from opt.runs.damage import altered_files, damaged_plots, stray_files
@@ -52,7 +53,7 @@ def _check_digests(run: Run) -> Iterator[Finding]:
         yield Finding("note", "digests", "none, as of an earlier release; files are compared with each other")
     for name, reason in damaged_plots(run).items():
         is_pending = "plots" not in run.manifest
-        hint = "; --resume draws it" if is_pending else f"; python -m opt.plot {run.path} draws it again"
+        hint = "; --resume draws it" if is_pending else f"; {spelled('plot')} {run.path} draws it again"
         yield Finding("note" if is_pending else "wrong", name, reason + hint)
     for file in stray_files(run.path):
         yield Finding("note", file.name, "left by a process that died while it wrote; --resume removes it")

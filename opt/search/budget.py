@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from opt.console.errors import UsageError
-from opt.console.ranges import check_option
+from opt.flags.search_options import SearchOptions, check_option
 
 DEFAULT_N_GEN = 50
 LONGEST_DAYS = 3650
@@ -49,7 +49,7 @@ class Budget:
     n_eval: int | None = None
     seconds: float | None = None
     patience: int | None = None
-    tolerance: float = 1e-4
+    tolerance: float = SearchOptions.tolerance
 
     def __post_init__(self) -> None:
         for name in ("n_gen", "n_eval", "patience", "tolerance"):
@@ -65,7 +65,7 @@ class Budget:
         n_eval: int | None = None,
         time: str | float | None = None,
         patience: int | None = None,
-        tolerance: float = 1e-4,
+        tolerance: float = SearchOptions.tolerance,
     ) -> Budget:
         """A budget from what a user gave; 50 generations when nothing was given."""
         seconds = None if time is None else parse_seconds(time)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from opt.console.errors import UsageError
+from opt.flags.search_options import SearchOptions
 from opt.problem import CompressionProblem
 from opt.problem.user_code import guarded, reason_of
 from opt.search.evaluation_process import ApartError, NoProcessError, run_apart
 
-CACHE_SIZE = 100_000
+CACHE_SIZE = SearchOptions.cache_size
 
 Values = tuple[np.ndarray, np.ndarray | None, dict[int, str]]
 """(F, G, failures): (n, n_obj) with NaN rows for failures, (n, n_ieq_constr) or None, reason by row."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from opt.console.errors import UsageError
+from opt.flags.job_settings import JobSettings
+from opt.flags.search_options import ClusterKind
 from opt.studies.outcome import Outcome
 
 EXTRA = "pip install 'opt-compress[dask]'"
 CONNECT_SECONDS = 10.0
-ClusterKind = Literal["slurm", "pbs"]
 
 
 @dataclass(frozen=True)
@@ -20,45 +22,6 @@ class _GivenUp:
     """In place of a batch's results."""
 
     results: list[Outcome]
-
-
-@dataclass(frozen=True)
-class JobSettings:
-    """What one job of a batch system is given.
-
-    Args:
-        walltime: Longest time of a job, as hours:minutes:seconds; a run that is cut short goes on in the next study.
-        memory: Memory of a job, such as 4GB.
-        cores: Cores of a job; each carries out one run at a time.
-        queue: Queue (PBS) or partition (Slurm); none takes the system's own.
-        account: Account or project that is charged.
-        scratch: Folder on the job's machine for temporary files.
-        environment: Shell lines before the worker starts, such as "source /home/me/opt/.venv/bin/activate".
-        directives: Further lines of the job's header, without #SBATCH or #PBS, such as "--constraint=avx2".
-        python: Python that runs the workers; none takes the present one.
-        interface: Network interface on which workers and scheduler talk, such as ib0.
-        logs: Folder for what the jobs print.
-    """
-
-    walltime: str = "04:00:00"
-    memory: str = "4GB"
-    cores: int = 1
-    queue: str | None = None
-    account: str | None = None
-    scratch: str | None = None
-    environment: list[str] | str | None = None
-    directives: list[str] | str | None = None
-    python: str | None = None
-    interface: str | None = None
-    logs: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.cores < 1:
-            raise UsageError(f"--cluster.cores must be at least 1, got {self.cores}")
-        if ":" not in self.walltime:
-            # Slurm takes a plain number for minutes and PBS for seconds; YAML reads 10:00:00 without quotes as one
-            form = "hours:minutes:seconds, in quotes in a file, such as '10:00:00'"
-            raise UsageError(f"--cluster.walltime must be {form}, got {self.walltime}")
 
 
 def job_script(kind: ClusterKind, settings: JobSettings) -> str:
@@ -78,6 +41,7 @@ def cluster_client(kind: ClusterKind, settings: JobSettings, *, n_jobs: int) -> 
     Raises:
         UsageError: As `job_script`, or the batch system refuses the jobs.
     """
+    _check_installed("dask_jobqueue")
     from distributed import Client
 
     with _cluster(kind, settings) as cluster:
@@ -184,10 +148,10 @@ def _cluster(kind: ClusterKind, settings: JobSettings) -> Iterator[Any]:
 
 
 def _check_installed(module: str) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec(module) is None:
-        raise UsageError(f"more than one machine needs {module.replace('_', '-')}; install it with {EXTRA}")
+    try:
+        importlib.import_module(module)
+    except ImportError:  # what it needs itself may be missing too
+        raise UsageError(f"more than one machine needs {module.replace('_', '-')}: {EXTRA}") from None
 
 
 def _lines(value: list[str] | str | None) -> list[str]:

@@ -58,7 +58,7 @@ def run_isolated(
         "is_forced": is_forced,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "opt.studies.isolated", str(os.getpid())],
+        [sys.executable, "-P", "-m", "opt.studies.isolated", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

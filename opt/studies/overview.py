@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.console.terminal import tell
 from opt.execution.mending import damage
@@ -65,7 +66,7 @@ def print_runs(runs: Sequence[Run], folder: Path, console: Console) -> None:
     if not runs:
         if any(_studies(folder)):
             return
-        say(console, f"no runs in {folder}; `python -m opt.solve --help` shows how to start one")
+        say(console, f"no runs in {folder}; `{spelled('solve')} --help` shows how to start one")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", overflow="fold")
@@ -139,9 +140,9 @@ def print_run(run: Run, console: Console) -> None:
     _print_damage(run, console)
     say(console, "")
     if status in ("finished", "failed"):
-        say(console, f"next: python -m opt.plot {shlex.quote(str(run.path))}")
+        say(console, f"next: {spelled('plot')} {shlex.quote(str(run.path))}")
     else:
-        say(console, f"next: python -m opt.solve --resume {shlex.quote(str(run.path))}")
+        say(console, f"next: {spelled('solve')} --resume {shlex.quote(str(run.path))}")
     if trouble is not None:
         raise trouble
 
@@ -173,7 +174,7 @@ def _print_damage(run: Run, console: Console) -> None:
         if n_bytes and run.status != "running":  # a record that is being written is whole in a moment
             reasons["journal.jsonl"] = f"ends with {n_bytes} bytes that fail their check, torn or altered: left out"
     if reasons:
-        say(console, "\ndamaged, python -m opt.solve --resume mends what it can")
+        say(console, f"\ndamaged, {spelled('solve')} --resume mends what it can")
         for name, reason in reasons.items():
             say(console, f"  {name} {reason}")
 
@@ -183,7 +184,7 @@ def print_studies(folder: Path, console: Console) -> None:
     for path in _studies(folder):
         try:
             how = ", ".join(f"{n} {status}" for status, n in Study.look_at(path).counts.items())
-            say(console, f"study {path}: {how}; `python -m opt.show {path}` lists its runs")
+            say(console, f"study {path}: {how}; `{spelled('show')} {path}` lists its runs")
         except UsageError as error:
             tell(f"passed over: {error}", file=sys.stderr)
     if any(_studies(folder)):
@@ -202,7 +203,7 @@ def print_study(path: Path, console: Console) -> None:
     console.print(table)
     unfinished = int((index["status"] != "finished").sum())
     quoted = shlex.quote(str(path))
-    command = f"python -m opt.solve --resume {quoted}" if unfinished else f"python -m opt.compare {quoted}"
+    command = f"{spelled('solve')} --resume {quoted}" if unfinished else f"{spelled('compare')} {quoted}"
     say(console, f"\n{len(index)} runs, {unfinished} of them not finished\nnext: {command}")
 
 

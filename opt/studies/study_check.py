@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from opt.console.command import spelled
 from opt.console.errors import UsageError
 from opt.files import atomic
 from opt.runs.finding import Finding
@@ -53,7 +54,7 @@ def _check_lost(study: Study) -> Iterator[Finding]:
 def _check_index(study: Study) -> Finding:
     """index.csv against the runs; while some are not finished it may be behind them."""
     file = study.path / INDEX
-    again = f"; python -m opt.solve --resume {study.path} writes it anew"
+    again = f"; {spelled('solve')} --resume {study.path} writes it anew"
     try:
         if file.is_file() and file.read_bytes() == study.index_bytes():
             return Finding("ok", INDEX, f"rows: {len(study.tasks)}, as the runs give them")

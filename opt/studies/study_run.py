@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opt.console.command import complain
+from opt.console.command import complain, spelled
 from opt.console.errors import UsageError
-from opt.console.ranges import check_option
 from opt.console.terminal import tell
 from opt.execution.runner import check_request
 from opt.files import atomic
+from opt.flags.job_settings import JobSettings
+from opt.flags.search_options import ClusterKind, check_option
 from opt.problem.adapt import as_compression_problem
 from opt.runs.run import Run
-from opt.studies.cluster import ClusterKind, JobSettings, cluster_client, scheduler_client
+from opt.studies.cluster import cluster_client, scheduler_client
 from opt.studies.outcome import Outcome
 from opt.studies.parallel import PATIENCE_SECONDS, Execution, run_tasks
 from opt.studies.study import Study
@@ -133,9 +134,9 @@ def _report(study: Study, asked: Sequence[Task], errors: list[str], stopped: str
             not_begun = sum(not task.path.exists() for task in rest)
             tell(f"{stopped}: {len(rest)} of {len(asked)} runs are not finished, {not_begun} of them not begun")
         if rest:
-            tell(f"next: python -m opt.solve --resume {shlex.quote(str(study.path))}")
+            tell(f"next: {spelled('solve')} --resume {shlex.quote(str(study.path))}")
         else:
-            tell(f"next: python -m opt.compare {shlex.quote(str(study.path))}")
+            tell(f"next: {spelled('compare')} {shlex.quote(str(study.path))}")
     return 2 if errors else EXIT_STOPPED.get(stopped, 130 if stopped else 0)
 
 

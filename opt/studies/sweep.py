@@ -16,7 +16,6 @@ these:
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 import typing
@@ -26,19 +25,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from pymoo.core.problem import Problem
 
 from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
 from opt.console.errors import UsageError, nearest
-from opt.console.ranges import OPTIONS, check_option
+from opt.console.parameters import parameters_of
 from opt.files.yaml_file import read_yaml
-from opt.flags.arguments import GENERAL_NAMES, WHOLE_NAMES, as_text, build_parser, flatten, parameters_of, parse
+from opt.flags.config import as_text, flatten
+from opt.flags.job_settings import JobSettings
+from opt.flags.parser import SolveParser, build_parser, parse
+from opt.flags.search_options import OPTIONS, WHOLE_NAMES, check_option
 from opt.problem.loading import load_problem_class
-from opt.studies.cluster import JobSettings
 
 SCALAR_ONLY = ("weights", "scalarise", "ref")
 """Options that only algorithms of a single objective take."""
+MOST_SETTINGS = OPTIONS["runs"].limits.high if OPTIONS["runs"].limits else 0
+"""Combinations of one study file, of which each is a run at least."""
 _LISTS = (list, tuple, set, frozenset)
 
 
@@ -65,7 +68,7 @@ def parsed(settings: Sequence[Setting]) -> list[Namespace]:
     Raises:
         UsageError: As `parse`, and together they ask for more runs than one command may.
     """
-    parsers: dict[tuple[str, str], ArgumentParser] = {}
+    parsers: dict[tuple[str, str], SolveParser] = {}
     for problem, algo in dict.fromkeys((s.problem, s.algo) for s in settings):
         cls = load_problem_class(problem)
         parsers[problem, algo] = build_parser(cls, find_algorithm(algo, cls))
@@ -168,7 +171,7 @@ def _grid(
     axes = {name: value for name, value in axes.items() if name not in given}
     choices = {name: _choices(name, value, cls, spec) for name, value in axes.items()}
     n = math.prod(map(len, choices.values()))
-    if n not in OPTIONS["runs"]:
+    if n > MOST_SETTINGS:
         lists = ", ".join(f"{name} {len(values)}" for name, values in choices.items() if len(values) > 1)
         raise UsageError(f"the lists of the study file make {n} combinations ({lists}); give shorter ones")
     return [
@@ -199,9 +202,9 @@ def _is_list_valued(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
     if name in ("weights", "ref"):
         return True
     group, _, own = name.partition(".")
-    parameters = {"problem": parameters_of(cls.__init__), "algo": spec.parameters}.get(group, {})
+    parameters = {"problem": parameters_of(cls), "algo": spec.parameters}.get(group, {})
     found = parameters.get(own)
-    return found is not None and found.annotation is not inspect.Parameter.empty and _holds_list(found.annotation)
+    return found is not None and _holds_list(found.kind)
 
 
 def _holds_list(kind: Any) -> bool:
@@ -230,9 +233,7 @@ def _is_of(token: str, cls: type[Problem], classes: Mapping[str, type[Problem]])
     name = token.partition("=")[0].removeprefix("--")
     own = name.removeprefix("problem.")
     return (
-        own == name
-        or own in parameters_of(cls.__init__)
-        or not any(own in parameters_of(other.__init__) for other in classes.values())
+        own == name or own in parameters_of(cls) or not any(own in parameters_of(other) for other in classes.values())
     )
 
 
@@ -240,15 +241,15 @@ def _takes(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
     group, _, own = name.partition(".")
     if name in SCALAR_ONLY:
         return spec.objectives == "one"
-    return {"algo": own in spec.parameters, "problem": own in parameters_of(cls.__init__)}.get(group, True)
+    return {"algo": own in spec.parameters, "problem": own in parameters_of(cls)}.get(group, True)
 
 
 def _check_names(
     shared: Mapping[str, Any], classes: Mapping[str, type[Problem]], specs: Mapping[Any, AlgorithmSpec], path: Path
 ) -> None:
     """Refuse what is no option, and a parameter that no problem, or no algorithm, of the study has."""
-    known = {*GENERAL_NAMES, *(f"cluster.{name}" for name in parameters_of(JobSettings.__init__))}
-    known |= {f"problem.{p}" for cls in classes.values() for p in parameters_of(cls.__init__)}
+    known = {*OPTIONS, *(f"cluster.{name}" for name in parameters_of(JobSettings))}
+    known |= {f"problem.{p}" for cls in classes.values() for p in parameters_of(cls)}
     known |= {f"algo.{p}" for spec in specs.values() for p in spec.parameters}
     for name in shared:
         if name not in known:

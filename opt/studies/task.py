@@ -20,13 +20,15 @@ from opt.execution.saved_start import start_from
 from opt.execution.trust import Code, check_code, recorded_by
 from opt.files.locking import wait_until_free
 from opt.files.new_folder import check_folder
-from opt.flags.arguments import plain, reread
+from opt.flags.config import plain
+from opt.flags.parser import reread
+from opt.flags.seeding import resolved
 from opt.problem.adapt import as_compression_problem
 from opt.problem.hooks import reason_of as reason_and_place
-from opt.problem.loading import load_problem_class
+from opt.problem.installed import problem_file
+from opt.problem.loading import load_problem_class, split_target
 from opt.problem.user_code import guarded
 from opt.runs.run import Run, load_run
-from opt.search.seeding import resolved
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Task:
     @property
     def problem_name(self) -> str:
         """The problem as names of files and tables call it."""
-        file, chosen = _parts(self.target)
+        file, chosen = split_target(self.target)
         return printable(chosen.lower() if chosen else Path(file).stem)
 
     @property
@@ -75,23 +77,31 @@ class Task:
     @property
     def located(self) -> str:
         """The target as it is found from the present folder, or else from the one of the command."""
-        _, chosen = _parts(self.target)
+        place, chosen = split_target(self.target)
+        if problem_file(place) is not None:
+            return self.target
         target = f"{self.file}:{chosen}" if chosen else str(self.file)
-        if _parts(target)[0] != str(self.file):  # another file would be loaded than the one that `code` tells of
+        if split_target(target)[0] != str(self.file):  # another file would be loaded than the one that `code` tells of
             raise UsageError(f"{self.file} has .py: in a folder's name, behind which a class is expected; rename it")
         return target
 
     @property
     def file(self) -> Path:
-        """The problem file as it is found from the present folder, or else from the one of the command."""
-        file = Path(_parts(self.target)[0])
+        """The problem file as it is found from the present folder, or else from the one of the command.
+
+        Of an installed problem it is where that is installed here.
+        """
+        place = split_target(self.target)[0]
+        if (installed := problem_file(place)) is not None:
+            return installed
+        file = Path(place)
         began_in = Path(self.folder) / file
         return file if _exists(file) or not _exists(began_in) else began_in
 
     @property
     def code(self) -> Code:
         """What carrying the task out imports."""
-        return Code(_parts(self.target)[0], self.file, (self.problem_parameters, self.request.parameters))
+        return Code(split_target(self.target)[0], self.file, (self.problem_parameters, self.request.parameters))
 
     @property
     def digest(self) -> str:
@@ -247,7 +257,7 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
         problem = build_problem(task)
     origin = {
         "name": task.problem_name,
-        "file": _parts(task.target)[0],
+        "file": split_target(task.target)[0],
         "folder": task.folder,
         "class": type(problem).__qualname__,
         "parameters": plain(task.problem_parameters),
@@ -277,12 +287,6 @@ def _found_from(path: str, folder: str) -> Path:
     """A path as it is found from the present folder, or else from the one of the command."""
     began_in = Path(folder) / path
     return Path(path) if Path(path).exists() or not began_in.exists() else began_in
-
-
-def _parts(target: str) -> tuple[str, str]:
-    """(file, class or nothing) of a target, as `load_problem_class` takes it apart."""
-    path, dot, chosen = target.partition(".py:")
-    return path + ".py" if dot else target, chosen
 
 
 def _exists(path: Path) -> bool:

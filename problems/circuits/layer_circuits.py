@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from native.cgp import CostTable, FunctionSet, Problem, Strategy
@@ -16,9 +16,9 @@ from opt.console.errors import UsageError
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.grid import circuit_grid
 from problems.circuits.tasks import N_FIRST, Task, build_task
-from problems.data.sources import cache_folder
 from problems.networks.layers.quantised import Int8Weight
-from problems.networks.storage.checkpoints import write_whole
+from problems.networks.storage.checkpoints import as_arrays, read_safetensors
+from problems.networks.storage.kept import cache_file, cache_key, kept
 
 # Part of the key of every kept circuit: raise it when the search changes what it finds.
 _VERSION = 1
@@ -81,17 +81,19 @@ class LayerCircuits:
             "costs": [v.tolist() for v in (self.costs.energy_pj, self.costs.area, self.costs.delay)],
             "weights": hashlib.sha256(weight.codes.tobytes()).hexdigest(), "shape": list(weight.codes.shape),
         }  # fmt: skip
-        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        genome = _kept(key, n_genes=grid.n_genes)
-        if genome is None:
+        key = cache_key(asked, length=64)
+
+        def evolve() -> np.ndarray:
             # the key makes the seed: layers and thresholds are searched independently of each other
             strategy = Strategy(
                 grid, self.functions, collapsed.data, seed=int(key[:15], 16), mutation="single", costs=self.costs,
                 threshold=threshold**2 * task.n_outputs,
             )  # fmt: skip
             strategy.advance(self.n_gen)
-            genome = np.array(strategy.best.genes)
-            _keep(key, genome)
+            return np.array(strategy.best.genes)
+
+        read = functools.partial(_read_genome, n_genes=grid.n_genes)
+        genome = kept(cache_file("circuits", key), evolve, read=read, encode=_encode_genome).value
         return self._made(circuits, genome, task, collapsed, weight, threshold)
 
     def _made(
@@ -113,18 +115,12 @@ def known_circuits(
     return [circuits.search(name, weight, threshold) for threshold in thresholds]
 
 
-def _kept(key: str, *, n_genes: int) -> np.ndarray | None:
-    path = cache_folder() / "circuits" / f"{key}.safetensors"
-    try:
-        genome = safetensors.numpy.load_file(path)["genome"]
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError):
-        return None
-    return genome if genome.shape == (n_genes,) and genome.dtype == np.int32 else None
+def _encode_genome(genome: np.ndarray) -> bytes:
+    return safetensors.numpy.save({"genome": genome})
 
 
-def _keep(key: str, genome: np.ndarray) -> None:
-    try:
-        data = safetensors.numpy.save({"genome": genome})
-        write_whole(cache_folder() / "circuits" / f"{key}.safetensors", data)
-    except UsageError:
-        pass  # the circuit itself is there; a full disk must not cost it
+def _read_genome(path: Path, *, n_genes: int) -> np.ndarray:
+    genome = as_arrays(path, read_safetensors(path)[0]).get("genome")
+    if genome is None or genome.shape != (n_genes,) or genome.dtype != np.int32:
+        raise UsageError(f"{path} holds no circuit of {n_genes} genes")
+    return genome

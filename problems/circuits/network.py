@@ -9,13 +9,13 @@ from torch import nn
 from opt.console.errors import UsageError
 from opt.console.ranges import EPOCHS, Range, check_ranges
 from problems.data.data import Dataset
-from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
+from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.layers.quantised import int8_weights, put_back, train_quantised
 from problems.networks.storage.checkpoints import load_weights
 from problems.workloads.own_network import build_own_model, check_answers
-from problems.workloads.parents import trained_lenet5, trained_mobilenet
+from problems.workloads.parents import trained_mobilenet, trained_valid_lenet5
 
 NetworkName = Literal["lenet5", "mobilenetv2"]
 
@@ -58,12 +58,12 @@ def int8_network(
             train_quantised(built, dataset.train, seed=seed, epochs=n_epochs, batch_size=batch_size)
     elif checkpoint is not None:
         built = (
-            LeNet5(dataset.input_shape, dataset.n_classes, seed=seed)
+            ValidLeNet5(dataset.input_shape, dataset.n_classes, seed=seed)
             if network == "lenet5"
             else MobileNetV2(dataset.input_shape, dataset.n_classes, width=width, seed=seed)
         )
     elif network == "lenet5":
-        built = trained_lenet5(dataset, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
+        built = trained_valid_lenet5(dataset, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
     else:
         built = trained_mobilenet(dataset, width=width, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
     if checkpoint is not None:

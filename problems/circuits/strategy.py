@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -13,6 +13,7 @@ from native.cgp import Strategy
 from operators.circuits import GridLayout
 from opt.algorithms import AlgorithmSpec
 from opt.console.errors import UsageError
+from opt.console.ranges import Range
 
 MutationName = Literal["published", "point", "probabilistic", "single", "active"]
 
@@ -176,14 +177,14 @@ def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
 def circuit_strategy(
     problem: CircuitProblem,
     *,
-    n_offsprings: int = 4,
+    n_offsprings: Annotated[int, Range(1, 100_000)] = 4,
     mutation: MutationName = "single",
-    rate: float = 0.01,
+    rate: Annotated[float, Range(0.0, 1.0, is_above=True)] = 0.01,
     drift: bool = True,
     start: Literal["random", "wires"] = "random",
-    chunk: int = 10_000,
-    generations: int | None = None,
-    stall: int | None = None,
+    chunk: Annotated[int, Range(1)] = 10_000,
+    generations: Annotated[int, Range(1)] | None = None,
+    stall: Annotated[int, Range(1)] | None = None,
 ) -> Algorithm:
     """The (1 + lambda) strategy in C: error down to the threshold first, from there energy.
 
@@ -200,13 +201,6 @@ def circuit_strategy(
         generations: Generations in C after which it ends; null for no limit but the run's budget.
         stall: Generations in C without a strict improvement after which it ends; null for none.
     """
-    for name, value in (
-        ("n_offsprings", n_offsprings), ("chunk", chunk), ("generations", generations), ("stall", stall)
-    ):  # fmt: skip
-        if value is not None and value < 1:
-            raise UsageError(f"--algo.{name} must be at least 1, got {value}")
-    if not 0 < rate <= 1:
-        raise UsageError(f"--algo.rate must be above 0 and at most 1, got {rate}")
     if start == "wires" and problem.nearest_inputs() is None:
         raise UsageError("--algo.start wires needs one data set and levels_back of cols + 1; use random")
     return CircuitStrategy(

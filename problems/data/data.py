@@ -6,20 +6,19 @@ import dataclasses
 import functools
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import UsageError, check_choice
 from opt.console.ranges import SEED
 from problems.data import cifar
 from problems.data.idx import read_idx
 from problems.data.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder
-
-DATASETS = ("digits", *IDX_SOURCES, "cifar10")
-"""Names that `load_dataset` knows; anything else is a folder of IDX files."""
 
 # File names accepted in a user's own folder, each plain or gzipped.
 _FOLDER_FILES = (
@@ -33,6 +32,14 @@ MOST_CLASSES = 65_536
 """A label beyond is no class but a lie: networks get an output for each."""
 
 _Arrays = tuple[np.ndarray, np.ndarray]  # images (n, c, h, w) uint8, labels (n,) int64
+
+
+class _Stored(NamedTuple):
+    """A data set as it is stored; `white` is the value of a pixel that becomes 1."""
+
+    train: _Arrays
+    test: _Arrays
+    white: int = 255
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,32 +136,21 @@ def load_dataset(
     """
     SEED.check("split_seed", split_seed)
     folder = None if data_dir is None else in_home(data_dir)
-    if name == "digits":
-        return _digits(split_seed, n_search)
-    if name in IDX_SOURCES:
-        paths = idx_files(name, data_dir=folder, download=download)
-        train, test = _read_idx_pair(paths[0], paths[1]), _read_idx_pair(paths[2], paths[3])
-    elif name == "cifar10":
-        batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
-        images, labels = zip(*batches[:-1], strict=True)
-        train, test = (np.concatenate(images), np.concatenate(labels)), batches[-1]
-    elif is_folder(in_home(name)):
-        found = [_find_in_folder(in_home(name), names) for names in _FOLDER_FILES]
-        train, test = _read_idx_pair(found[0], found[1]), _read_idx_pair(found[2], found[3])
+    if name not in DATASETS and is_folder(in_home(name)):
+        stored = _folder(in_home(name))
     else:
+        stored = DATASETS[check_choice("data", name, DATASETS, more=" or a folder of IDX files")](folder, download)
+    shapes = [images.shape[1:] for images, _ in (stored.train, stored.test)]
+    if shapes[0] != shapes[1]:
         raise UsageError(
-            f"data must be one of {', '.join(DATASETS)} or a folder of IDX files, "
-            f"got {name!r}{nearest(name, DATASETS)}."
+            f"the images of {name!r} must have one shape, got {shapes[0]} for training and {shapes[1]} for testing; "
+            "check that the files belong together."
         )
-    if train[0].shape[1:] != test[0].shape[1:]:
-        raise UsageError(
-            f"the images of {name!r} must have one shape, got {train[0].shape[1:]} for training and "
-            f"{test[0].shape[1:]} for testing; check that the files belong together."
-        )
-    return _split(name, train, test, split_seed, n_search, 255)
+    return _split(name, stored, split_seed, n_search)
 
 
-def _split(name: str, train: _Arrays, test: _Arrays, split_seed: int, n_search: float | None, white: int) -> Dataset:
+def _split(name: str, stored: _Stored, split_seed: int, n_search: float | None) -> Dataset:
+    train, test, white = stored.train, stored.test, stored.white
     n_train = len(train[0])
     count = _search_size(n_train, n_search)
     order = np.random.default_rng(split_seed).permutation(n_train)
@@ -190,7 +186,7 @@ def _search_size(n_train: int, n_search: float | None) -> int:
     return count
 
 
-def _digits(split_seed: int, n_search: float | None) -> Dataset:
+def _digits(folder: Path | None, download: bool) -> _Stored:
     # scikit-learn takes a second to import; only this data set needs it.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -200,7 +196,34 @@ def _digits(split_seed: int, n_search: float | None) -> Dataset:
     train, test = train_test_split(ids, test_size=0.2, stratify=digits.target, random_state=_DIGITS_TEST_SEED)
     pixels = digits.images.astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)
-    return _split("digits", (pixels[train], labels[train]), (pixels[test], labels[test]), split_seed, n_search, 16)
+    return _Stored((pixels[train], labels[train]), (pixels[test], labels[test]), white=16)
+
+
+def _idx_set(name: str, folder: Path | None, download: bool) -> _Stored:
+    return _of_idx_files(idx_files(name, data_dir=folder, download=download))
+
+
+def _cifar10(folder: Path | None, download: bool) -> _Stored:
+    batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
+    images, labels = zip(*batches[:-1], strict=True)
+    return _Stored((np.concatenate(images), np.concatenate(labels)), batches[-1])
+
+
+DATASETS: dict[str, Callable[[Path | None, bool], _Stored]] = {
+    "digits": _digits,
+    **{name: functools.partial(_idx_set, name) for name in IDX_SOURCES},
+    "cifar10": _cifar10,
+}
+"""What reads each named data set: `(folder of its files or None, whether they may be downloaded) -> arrays`."""
+
+
+def _folder(folder: Path) -> _Stored:
+    """A user's own folder of IDX files."""
+    return _of_idx_files([_find_in_folder(folder, names) for names in _FOLDER_FILES])
+
+
+def _of_idx_files(paths: Sequence[Path]) -> _Stored:
+    return _Stored(_read_idx_pair(paths[0], paths[1]), _read_idx_pair(paths[2], paths[3]))
 
 
 def _find_in_folder(folder: Path, names: tuple[str, ...]) -> Path:

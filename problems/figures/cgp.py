@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from native.formats.graph import draw
+from native.cgp import draw
 from opt.console.command import execute
 from opt.console.errors import UsageError
 from opt.console.options import OptionParser

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt.console.command import execute
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import check_choice
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.ranges import EPOCHS, SEED, Range
@@ -24,8 +24,8 @@ from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
 from problems.figures.mask_runs import NamedMask, masks_of
 from problems.figures.masks import DPI, write_files
-from problems.masking.criterion_masks import check_criterion
-from problems.masking.mask_training import Kept, train_mask
+from problems.masking.criterion_masks import named_criteria
+from problems.masking.mask_training import BEGINNINGS, Kept, train_mask
 from problems.masking.masked_sgd import Dropped
 from problems.masks import Masks
 from problems.networks.storage.checkpoints import save_network
@@ -104,12 +104,6 @@ def write_training(table: pd.DataFrame, out: Path) -> list[Path]:
     return write_files(out, {"curves.csv": csv_table.encode(table), "curves.png": picture})
 
 
-def _choice(name: str, value: str, choices: Sequence[str]) -> Any:
-    if value not in choices:
-        raise UsageError(f"--{name} must be one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}")
-    return value
-
-
 def main(argv: Sequence[str]) -> int:
     """The command."""
     parser = OptionParser(
@@ -135,9 +129,9 @@ def main(argv: Sequence[str]) -> int:
     EPOCHS.check("--epochs", options.epochs)
     SEED.check("--seed", options.seed)
     Range(0.0, 1000.0, is_above=True).check("--lr", options.lr)
-    kept = _choice("kept", options.kept, get_args(Kept))
-    dropped = _choice("dropped", options.dropped, get_args(Dropped))
-    criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
+    kept: Any = check_choice("--kept", options.kept, BEGINNINGS)
+    dropped: Any = check_choice("--dropped", options.dropped, get_args(Dropped))
+    criteria = named_criteria(options.criteria)
     runs: list[Run] = [load_run(path) for path in options.runs]
     problem, masks = masks_of(runs, criteria, trust=options.trust)
     schedule = Schedule.in_thirds(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)

@@ -20,7 +20,7 @@ from opt.files import atomic, csv_table
 from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
 from problems.figures.mask_runs import NamedMask, masks_of
-from problems.masking.criterion_masks import check_criterion
+from problems.masking.criterion_masks import named_criteria
 from problems.masking.mask_overlap import (
     cosine_matrix,
     excess_matrix,
@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
         "--trust", action="store_true", help="call functions that a run's manifest names, wherever they are"
     )
     options = parser.read(argv)
-    criteria = [] if options.criteria == "none" else [check_criterion(n.strip()) for n in options.criteria.split(",")]
+    criteria = named_criteria(options.criteria)
     runs = [load_run(path) for path in options.runs]
     for file in write_analyses(runs, criteria, Path(options.out), trust=options.trust):
         tell(f"wrote {file}")

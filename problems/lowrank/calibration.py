@@ -1,9 +1,8 @@
-"""What a compressed network is given back on images without labels: batch-norm statistics, decoders."""
+"""Batch-norm recalibration and least-squares refit of decoders, on calibration images without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,12 +10,12 @@ from torch import Tensor, nn
 
 from problems.lowrank.layer_matrices import Layer
 from problems.lowrank.moments import sampled_positions
+from problems.networks.layers.batch_norms import recalibration
 from problems.networks.layers.prunable import hooked, prunable_layers
 
 Compensation = Literal["none", "batch-norm", "refit"]
 
 _RIDGE = 1e-3
-_Norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Targets:
@@ -68,23 +67,8 @@ def run_calibrated(model: nn.Module, images: Tensor, *, before: Callable[[str, T
             what it does to the layer's weights holds for this pass already.
     """
     layers = prunable_layers(model) if before is not None else {}
-    with _fresh_statistics(model), hooked(layers, before), torch.no_grad():
+    with recalibration(model), hooked(layers, before), torch.no_grad():
         model(images)
-
-
-@contextmanager
-def _fresh_statistics(model: nn.Module) -> Iterator[None]:
-    norms = [m for m in model.modules() if isinstance(m, _Norm) and m.track_running_stats]
-    momenta = [m.momentum for m in norms]
-    for m in norms:
-        m.momentum = 1.0
-        m.train()
-    try:
-        yield
-    finally:
-        for m, momentum in zip(norms, momenta, strict=True):
-            m.momentum = momentum
-            m.eval()
 
 
 def refitted(z: Tensor, y: Tensor, old: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,15 @@ from problems.lowrank.factors import DataFactors, Factors, spread, svd_factors
 from problems.lowrank.layer_matrices import Layer, Scheme, Whole, decomposable_layers
 from problems.lowrank.materialise import empty_pair, fill_pair, projected_weight, replace_module
 from problems.lowrank.moments import InputMoments, input_moments, metrics, patches, takes_mean
-from problems.lowrank.spectra import Measure, Tables, error_tables, kept_tables, option_key, weights_digest
+from problems.lowrank.spectra import (
+    Measure,
+    Tables,
+    error_tables,
+    kept_tables,
+    option_key,
+    table_lengths,
+    weights_digest,
+)
 from problems.networks.layers.prunable import prunable_layers
 
 
@@ -79,7 +87,8 @@ class DecomposableNetwork:
                 for k in layer.slices
             }
 
-        return kept_tables(kind, digest, make, cache_dir=self.cache_dir)
+        lengths = table_lengths(self.layers, (0,))
+        return kept_tables(kind, digest, make, lengths=lengths, cache_dir=self.cache_dir)
 
     def table(self, measure: Measure = "spectral", schemes: Sequence[Scheme] = (0,)) -> ChoiceTable:
         """Errors and sizes of all choices."""

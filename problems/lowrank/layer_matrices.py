@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.networks.layers.batch_norms import BATCH_NORMS
 from problems.networks.layers.prunable import Prunable, prunable_layers, select_layers
 
 Scheme = Literal[0, 1, 2, 3]
@@ -170,8 +171,8 @@ def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None 
         return hook
 
     handles = [module.register_forward_hook(see(name)) for name, module in modules.items()]
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    handles += [m.register_forward_pre_hook(meet(name)) for name, m in model.named_modules() if isinstance(m, kinds)]
+    named = model.named_modules()
+    handles += [m.register_forward_pre_hook(meet(name)) for name, m in named if isinstance(m, BATCH_NORMS)]
     try:
         with torch.no_grad():
             model(example[:2])

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
-from opt.console.errors import UsageError
-from problems.data.sources import cache_folder
+from opt.console.errors import UsageError, check_choice
 from problems.lowrank.layer_matrices import Layer, Scheme, sliced, unfold
-from problems.networks.storage.checkpoints import write_whole
+from problems.networks.storage.checkpoints import as_arrays, read_safetensors
+from problems.networks.storage.kept import cache_file, kept
 
 Measure = Literal["spectral", "spectral-sqrt", "residual", "frobenius", "nuclear", "data"]
-WEIGHT_MEASURES: tuple[Measure, ...] = ("spectral", "spectral-sqrt", "residual", "frobenius", "nuclear")
 
 # Part of the name of every file kept: raise it when a measure changes.
 _VERSION = 1
@@ -51,33 +48,61 @@ def weight_errors(weight: np.ndarray, layer: Layer, scheme: Scheme, measure: Mea
         For each k an array (full rank + 1,): entry j is the error when j ranks of every slice are kept, the
         last is 0. Where the layer has groups, the largest of their errors (of all groups together for sums).
     """
+    of_slices = _MEASURES[check_choice("measure", measure, _MEASURES)]
     whole = singular_values(weight, layer, scheme, 1)
-    out = {}
+    errors = {}
     for k in layer.slices:
         values = whole if k == 1 else singular_values(weight, layer, scheme, k)
-        out[k] = _of_values(measure, values, whole, weight, layer, scheme, k)
-    return out
+        errors[k] = of_slices(_Slices(values, float(whole.max()), weight, layer, scheme, k))
+    return errors
 
 
-def _of_values(
-    measure: Measure,
-    values: np.ndarray,
-    whole: np.ndarray,
-    weight: np.ndarray,
-    layer: Layer,
-    scheme: Scheme,
-    k: int,
-) -> np.ndarray:
-    if measure in ("spectral", "spectral-sqrt"):
-        errors = _over(values.max(axis=0), whole.max())
-        return np.append(errors * (np.sqrt(k) if measure == "spectral-sqrt" else 1.0), 0.0)
-    if measure == "residual":
-        return _residual_norms(weight, layer, scheme, k, float(whole.max()))
-    power = 2 if measure == "frobenius" else 1
-    dropped = np.cumsum((values**power).sum(axis=0)[::-1])[::-1]
-    # a slice's own sum, so that nothing kept is an error of exactly 1
-    errors = _over(dropped, dropped[0])
-    return np.append(np.sqrt(errors) if measure == "frobenius" else errors, 0.0)
+class _Slices(NamedTuple):
+    """A layer cut into k slices: their singular values, (g k, full rank), and the largest of the whole matrix."""
+
+    values: np.ndarray
+    largest: float
+    weight: np.ndarray
+    layer: Layer
+    scheme: Scheme
+    k: int
+
+
+def _spectral(of: _Slices) -> np.ndarray:
+    return np.append(_over(of.values.max(axis=0), of.largest), 0.0)
+
+
+def _spectral_sqrt(of: _Slices) -> np.ndarray:
+    return np.append(_over(of.values.max(axis=0), of.largest) * np.sqrt(of.k), 0.0)
+
+
+def _residual(of: _Slices) -> np.ndarray:
+    return _residual_norms(of.weight, of.layer, of.scheme, of.k, of.largest)
+
+
+def _frobenius(of: _Slices) -> np.ndarray:
+    return np.append(np.sqrt(_dropped_share(of.values**2)), 0.0)
+
+
+def _nuclear(of: _Slices) -> np.ndarray:
+    return np.append(_dropped_share(of.values), 0.0)
+
+
+_MEASURES: dict[str, Callable[[_Slices], np.ndarray]] = {
+    "spectral": _spectral,
+    "spectral-sqrt": _spectral_sqrt,
+    "residual": _residual,
+    "frobenius": _frobenius,
+    "nuclear": _nuclear,
+}
+WEIGHT_MEASURES = tuple(_MEASURES)
+"""Names of the measures of weights alone."""
+
+
+def _dropped_share(values: np.ndarray) -> np.ndarray:
+    """Sum over all slices of what is dropped at each rank, as a share of their own sum: nothing kept is exactly 1."""
+    dropped = np.cumsum(values.sum(axis=0)[::-1])[::-1]
+    return _over(dropped, dropped[0])
 
 
 def _over(values: np.ndarray, largest: float) -> np.ndarray:
@@ -112,30 +137,44 @@ def weights_digest(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def kept_tables(
-    kind: str, digest: str, make: Callable[[], Tables], *, cache_dir: str | os.PathLike[str] | None = None
+    kind: str,
+    digest: str,
+    make: Callable[[], Tables],
+    *,
+    lengths: Mapping[str, int],
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Tables:
-    """Arrays by name, read from the cache folder or made and kept there.
+    """Arrays by name, read from the cache or made and kept there.
 
     Args:
         kind: What they are: a measure and whatever else decides them.
         digest: Of the weights (and of the data, where they depend on it).
         make: Makes them.
-        cache_dir: Folder; None takes `spectra` in the cache folder (`$OPT_CACHE_DIR`, else ~/.cache/opt-compress).
-
-    A file that can't be read is made anew; a folder that can't be written costs the work the next time.
+        lengths: Numbers in each of them.
+        cache_dir: Folder; None takes `spectra` in the cache folder.
     """
-    folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "spectra"
-    name = hashlib.sha256(f"{_VERSION}|{kind}|{digest}".encode()).hexdigest()[:24]
-    path = folder / f"{kind.split('|')[0]}-{name}.safetensors"
-    if path.is_file():
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError, KeyError):
-            pass  # damaged: made anew below
-    tables = make()
-    with contextlib.suppress(UsageError):  # a full disk must not cost the tables
-        write_whole(path, save(tables))
-    return tables
+    key = hashlib.sha256(f"{_VERSION}|{kind}|{digest}".encode()).hexdigest()[:24]
+
+    def read(path: Path) -> Tables:
+        tables = as_arrays(path, read_safetensors(path)[0])
+        if {name: table.shape for name, table in tables.items()} != {name: (n,) for name, n in lengths.items()}:
+            raise UsageError(f"{path} holds tables of another network")
+        return tables
+
+    return kept(
+        cache_file("spectra", key, name=kind.split("|")[0], folder=cache_dir), make, read=read, encode=save
+    ).value
+
+
+def table_lengths(layers: Sequence[Layer], schemes: Sequence[Scheme]) -> dict[str, int]:
+    """Numbers in each of the layers' tables, by `option_key`: one for each rank from 0 to the full one."""
+    return {
+        option_key(layer.name, scheme, k): layer.full_rank(scheme, k) + 1
+        for layer in layers
+        for scheme in schemes
+        if scheme in layer.schemes
+        for k in layer.slices
+    }
 
 
 def error_tables(
@@ -167,4 +206,5 @@ def error_tables(
             for k, errors in weight_errors(own[layer.name], layer, scheme, measure).items()
         }
 
-    return kept_tables(kind, weights_digest(own), make, cache_dir=cache_dir)
+    lengths = table_lengths(layers, schemes)
+    return kept_tables(kind, weights_digest(own), make, lengths=lengths, cache_dir=cache_dir)

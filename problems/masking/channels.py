@@ -12,9 +12,9 @@ import torch_pruning
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.networks.layers.batch_norms import BATCH_NORMS
 from problems.networks.layers.prunable import hooked, output_positions, prunable_layers, select_layers
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # Largest difference between the outputs of the masked and of the pruned network, relative to the largest output.
 _TOLERANCE = 1e-4
 
@@ -189,7 +189,7 @@ def _coupled(model: nn.Module, example: Tensor, order: Sequence[str], *, last: s
                 continue
             ids, channels = (np.array(v, dtype=np.int64) for v in (item.idxs, item.root_idxs))
             if graph.is_out_channel_pruning_fn(item.dep.handler):
-                if isinstance(item.dep.target.module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_NORMS)):
+                if isinstance(item.dep.target.module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *BATCH_NORMS)):
                     by_row = np.empty(len(ids), dtype=np.int64)
                     by_row[ids] = channels
                     group.outputs[name] = by_row

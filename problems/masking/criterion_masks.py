@@ -1,11 +1,10 @@
-"""Masks that known criteria choose, for a network at its initial weights and a space of masks."""
+"""Masks by pruning criteria: magnitude, SNIP, GraSP, SynFlow, lottery tickets and others, from initial weights on."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import hashlib
-import json
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +12,27 @@ import safetensors.numpy
 import torch
 from torch import Tensor, nn
 
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import UsageError, check_choice
 from problems.data.data import Dataset
-from problems.data.sources import cache_folder
 from problems.masking.criteria import MASK_CRITERIA, filter_scores
 from problems.masking.masked_sgd import train_masked
 from problems.masking.selection import MaskScope, keep_highest, lottery_keep_counts
 from problems.masking.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
 from problems.masking.space import MaskSpace, WeightSpace
 from problems.masking.trajectories import digest_of, trained_states
-from problems.networks.storage.checkpoints import read_safetensors, write_whole
+from problems.networks.storage.checkpoints import read_safetensors
+from problems.networks.storage.kept import cache_file, cache_key, kept
 from problems.networks.training.schedule import Schedule
 
 ALIASES = {"magsign": "large_final_same_sign", "magnitude": "large_final"}
-CRITERIA = ("random", *MASK_CRITERIA, "magsign", "magnitude", "lth", "snip", "grasp", "synflow")
-"""Names of the criteria; `magsign` and `magnitude` are the field's names for two of Zhou et al.'s."""
+"""The field's names for two of Zhou et al.'s criteria."""
 
 _VERSION = 1
 
 
 def check_criterion(name: str) -> str:
     """The name itself, or with a user error the nearest one."""
-    if name not in CRITERIA:
-        raise UsageError(f"unknown criterion {name!r}{nearest(name, CRITERIA)}; known: {', '.join(CRITERIA)}")
-    return name
+    return check_choice("criterion", name, CRITERIA)
 
 
 def named_criteria(text: str) -> list[str]:
@@ -99,29 +95,37 @@ class CriterionMasks:
         name = ALIASES.get(check_criterion(name), name)
         key = (name, n_kept)
         if key not in self._known:
-            self._known[key] = self._kept(name, n_kept) if name in ("lth", "synflow") else self._make(name, n_kept)
+            self._known[key] = self._kept(name, n_kept) if name in IN_ROUNDS else self._make(name, n_kept)
         return self._known[key]
 
     def _make(self, name: str, n_kept: int) -> np.ndarray:
-        if name == "lth":
-            return self._lottery(n_kept)
-        if name == "synflow":
-            return self._synflow(n_kept)
-        return self._choose(self.scores(name), n_kept)
+        if name in IN_ROUNDS:
+            return IN_ROUNDS[name](self, n_kept)
+        return self._choose(AT_ONCE[name](self), n_kept)
 
     def _choose(self, scores: list[np.ndarray], n_kept: int) -> np.ndarray:
         return keep_highest(scores, n_kept, scope=self.scope, least=self.least)
 
-    def scores(self, name: str) -> list[np.ndarray]:
-        """One array of scores for each layer of places, for every criterion but `lth` and `synflow`."""
-        name = ALIASES.get(name, name)
-        if name == "random":
-            rng = np.random.default_rng([self.seed, 0x52])
-            return [rng.random(size) for size in self.space.sizes]
-        if name in ("snip", "grasp"):
-            take = snip_scores if name == "snip" else grasp_scores
-            images, labels = self.dataset.train.images[: self.n_images], self.dataset.train.labels[: self.n_images]
-            return self.space.pool(take(self.model, self.space.names, images, labels))
+    # -- criteria that score all places once ------------------------------------------------------
+
+    def random_scores(self) -> list[np.ndarray]:
+        """Uniform ones."""
+        rng = np.random.default_rng([self.seed, 0x52])
+        return [rng.random(size) for size in self.space.sizes]
+
+    def snip(self) -> list[np.ndarray]:
+        """SNIP's, `sensitivity.snip_scores`."""
+        return self.space.pool(snip_scores(self.model, self.space.names, *self._first_images()))
+
+    def grasp(self) -> list[np.ndarray]:
+        """GraSP's, `sensitivity.grasp_scores`."""
+        return self.space.pool(grasp_scores(self.model, self.space.names, *self._first_images()))
+
+    def _first_images(self) -> tuple[Tensor, Tensor]:
+        return self.dataset.train.images[: self.n_images], self.dataset.train.labels[: self.n_images]
+
+    def of_weights(self, name: str) -> list[np.ndarray]:
+        """Those of initial and final weights, by the name in `MASK_CRITERIA`."""
         return self._weight_scores(name, self.weights(), self.weights(self.final_state()))
 
     def final_state(self) -> dict[str, Tensor]:
@@ -147,7 +151,8 @@ class CriterionMasks:
 
     # -- criteria in rounds ---------------------------------------------------------------------
 
-    def _synflow(self, n_kept: int) -> np.ndarray:
+    def synflow(self, n_kept: int) -> np.ndarray:
+        """SynFlow's mask."""
         shape = self.dataset.input_shape
 
         def score(mask: np.ndarray | None) -> np.ndarray:
@@ -163,7 +168,7 @@ class CriterionMasks:
         tensors = self.space.tensors(mask)
         return [tensors[f"{name}.weight"] for name in self.space.names]
 
-    def _lottery(self, n_kept: int) -> np.ndarray:
+    def lottery(self, n_kept: int) -> np.ndarray:
         """Train, remove a share of each layer's least weights, rewind, and again."""
         sizes = self.space.sizes
         starts = np.cumsum([0, *sizes])
@@ -189,7 +194,7 @@ class CriterionMasks:
 
     def _kept(self, name: str, n_kept: int) -> np.ndarray:
         """A mask from the cache folder, or made and put there."""
-        asked = {
+        made_by = {
             "version": _VERSION,
             "criterion": name,
             "n_kept": n_kept,
@@ -199,28 +204,40 @@ class CriterionMasks:
             "options": [self.scope, self.least, self.seed],
             "training": [self.lottery_epochs, self.schedule.lr, self.schedule.batch_size] if name == "lth" else None,
         }
-        key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
-        file = cache_folder() / "masks" / f"{name}-{key}.safetensors"
-        found = _read_mask(file, self.n)
-        if found is None:
-            found = self._make(name, n_kept)
-            with contextlib.suppress(UsageError):  # it is there; a full disk only costs making it again
-                write_whole(file, safetensors.numpy.save({"mask": np.packbits(found)}))
-        return found
+        file = cache_file("masks", cache_key(made_by), name=name)
+        read = functools.partial(_read_mask, n=self.n)
+        return kept(file, lambda: self._make(name, n_kept), read=read, encode=_encode_mask).value
+
+
+AT_ONCE: dict[str, Callable[[CriterionMasks], list[np.ndarray]]] = {
+    "random": CriterionMasks.random_scores,
+    **{name: functools.partial(CriterionMasks.of_weights, name=name) for name in MASK_CRITERIA},
+    "snip": CriterionMasks.snip,
+    "grasp": CriterionMasks.grasp,
+}
+"""Scores of every place, one array a layer of places, by criterion: the highest stay."""
+
+IN_ROUNDS: dict[str, Callable[[CriterionMasks, int], np.ndarray]] = {
+    "lth": CriterionMasks.lottery,
+    "synflow": CriterionMasks.synflow,
+}
+"""`(masks, n_kept) -> mask` of criteria that remove a share of the places at a time; their masks are kept on disk."""
+
+CRITERIA = ("random", *MASK_CRITERIA, *ALIASES, "lth", "snip", "grasp", "synflow")
+"""Names of all criteria, in the order in which they are shown."""
 
 
 def _as_column(values: np.ndarray, like: np.ndarray) -> np.ndarray:
     return values.reshape(-1, *([1] * (like.ndim - 1)))
 
 
-def _read_mask(file: Path, n: int) -> np.ndarray | None:
-    if not file.is_file():
-        return None
-    try:
-        tensors, _ = read_safetensors(file)
-        packed = tensors["mask"]
-    except (UsageError, KeyError):
-        return None
-    if packed.dtype != torch.uint8 or len(packed) != (n + 7) // 8:
-        return None
+def _encode_mask(mask: np.ndarray) -> bytes:
+    return safetensors.numpy.save({"mask": np.packbits(mask)})
+
+
+def _read_mask(file: Path, *, n: int) -> np.ndarray:
+    tensors, _ = read_safetensors(file)
+    packed = tensors.get("mask")
+    if packed is None or packed.dtype != torch.uint8 or packed.shape != ((n + 7) // 8,):
+        raise UsageError(f"{file} holds no mask of {n} places")
     return np.unpackbits(packed.numpy(), count=n).astype(bool)

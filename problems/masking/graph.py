@@ -18,9 +18,8 @@ from problems.data.data import Split
 from problems.masking.channels import ChannelSpace
 from problems.masking.exact import Derivative
 from problems.masking.space import MaskSpace, with_masks
+from problems.networks.layers.batch_norms import BATCH_NORMS, batch_statistics, recalibration
 from problems.networks.layers.prunable import prunable_layers, run_layer
-
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class MaskedGraph:
         cuttable = [self._graph is not None and not self._loses_a_layer(genome) for genome in genomes]
         for i, genome in enumerate(genomes):
             if not cuttable[i]:
-                with _batch_statistics(self._model):
+                with batch_statistics(self._model):
                     logits = functional_call(self._model, self._zeroed(genome), (self._images,))
                 found[i] = logits.T.contiguous().numpy()
         if any(cuttable):
@@ -210,7 +209,7 @@ class MaskedGraph:
         for node in nodes:
             arguments: tuple[Any, ...] = node.args
             module = self._modules.get(str(node.target)) if node.op == "call_module" else None
-            if isinstance(module, _NORMS):
+            if isinstance(module, BATCH_NORMS):
                 env[node] = self._normalised(str(node.target), module, env[arguments[0]], cut)
             elif module is not None and next(module.parameters(), None) is not None:
                 names = [(f"{node.target}.{n}", n) for n, _ in module.named_parameters()]
@@ -247,7 +246,7 @@ class MaskedGraph:
         masks = self._space.tensors(genome.mask())
         gates = self._gates(masks)
         leaves = {n: (self._state[n] * torch.tensor(masks[n])).requires_grad_(True) for n in gates}
-        with _batch_statistics(self._model), torch.enable_grad():
+        with batch_statistics(self._model), torch.enable_grad():
             logits = functional_call(self._model, {**self._state, **leaves}, (images,))
             d_logits = derivative(logits.detach().T.contiguous().numpy())
             gradients = torch.autograd.grad(
@@ -274,7 +273,7 @@ class MaskedGraph:
             return list(masks)
         gates = []
         for group in self._space.groups:
-            norms = [n for n in group.outputs if isinstance(self._modules[n], _NORMS)]
+            norms = [n for n in group.outputs if isinstance(self._modules[n], BATCH_NORMS)]
             for name in norms or list(group.outputs):
                 gates += [f"{name}.{kind}" for kind in ("weight", "bias") if f"{name}.{kind}" in masks]
         return gates
@@ -315,49 +314,10 @@ def _traced(model: nn.Module, names: Sequence[str]) -> _CutGraph | None:
 
 @torch.no_grad()
 def settle_norms(model: nn.Module, images: Tensor) -> None:
-    """Give batch norms the statistics of the images under the network's present weights, in place."""
-    norms = [m for m in model.modules() if isinstance(m, _NORMS)]
-    if not norms:
-        return
-    before = [norm.momentum for norm in norms]
-    sizes: dict[int, int] = {}
+    """Recalibrate batch norms on the images under the network's present weights, in place, as a batch is normalised."""
     model.eval()
-    handles = []
-    for norm in norms:
-        norm.momentum = None  # the plain mean over what is seen
-        norm.reset_running_stats()
-        norm.train()
-        handles.append(
-            norm.register_forward_pre_hook(lambda m, x: sizes.update({id(m): x[0].numel() // x[0].shape[1]}))
-        )
-    model(images)
-    for norm, momentum, handle in zip(norms, before, handles, strict=True):
-        handle.remove()
-        n = sizes[id(norm)]
-        _as_batch_variance(norm, n)
-        norm.momentum = momentum
-        norm.eval()
-
-
-def _as_batch_variance(norm: Any, n: int) -> None:
-    # batches are normalised by the variance over n, a norm keeps the one over n - 1
-    norm.running_var.mul_((n - 1) / n)
-
-
-class _batch_statistics:
-    """While open, batch norms take the statistics of what they see, and leave their own as they are."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._norms = [m for m in model.modules() if isinstance(m, _NORMS)]
-
-    def __enter__(self) -> None:
-        self._before = [(m.training, m.track_running_stats) for m in self._norms]
-        for norm in self._norms:
-            norm.training, norm.track_running_stats = True, False
-
-    def __exit__(self, *error: object) -> None:
-        for norm, (training, tracks) in zip(self._norms, self._before, strict=True):
-            norm.training, norm.track_running_stats = training, tracks
+    with recalibration(model, is_biased=True):
+        model(images)
 
 
 def _digest(*arrays: np.ndarray) -> bytes:

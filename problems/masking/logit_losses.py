@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -65,14 +65,22 @@ def error_rate(logits: np.ndarray, labels: np.ndarray) -> float:
     return 1.0 - float(np.count_nonzero(right)) / logits.shape[1]
 
 
-MEASURES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "scaled": scaled_cross_entropy,
-    "cross-entropy": cross_entropy,
-    "error": error_rate,
+class LogitLoss(NamedTuple):
+    """A loss.
+
+    Attributes:
+        value: `(logits, labels) -> value`, minimised.
+        slope: `(logits, labels) -> derivative by the logits`, of the value or of what stands for it.
+    """
+
+    value: Callable[[np.ndarray, np.ndarray], float]
+    slope: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+LOSSES: dict[str, LogitLoss] = {
+    "scaled": LogitLoss(scaled_cross_entropy, scaled_cross_entropy_slope),
+    "cross-entropy": LogitLoss(cross_entropy, cross_entropy_slope),
+    # the error has no slope: that of the scaled cross-entropy stands for it
+    "error": LogitLoss(error_rate, scaled_cross_entropy_slope),
 }
-"""`(logits, labels) -> value`, minimised, by name."""
-
-
-def slope_of(loss: Loss) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The derivative by the logits; of the error, which has none, that of the scaled cross-entropy."""
-    return cross_entropy_slope if loss == "cross-entropy" else scaled_cross_entropy_slope
+"""Losses by name."""

@@ -1,4 +1,4 @@
-"""What becomes of a mask: the weights it begins with, the smaller network, its training."""
+"""Training of a masked network: the weights that it begins with, the channels that are cut out, its curve."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from opt.console.errors import check_choice
 from problems.data.data import Dataset, Split
 from problems.masking.channels import ChannelSpace
 from problems.masking.masked_sgd import Dropped, Trained, train_masked
 from problems.masking.space import MaskSpace, with_masks, with_signed_constants
-from problems.networks.architectures.lottery_networks import draw_weights
+from problems.networks.architectures.initial_weights import draw_weights
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.training.schedule import Schedule
 
 Kept = Literal["rewind", "signed", "reshuffle", "reinit"]
-"""What kept weights begin with: their initial values, sign times the layer's standard deviation, the initial
-values dealt out anew among the kept places of each layer, or new ones."""
+"""What kept weights begin with; `BEGINNINGS` makes it."""
+
+State = Mapping[str, Tensor]
 
 
 def beginning(
-    model: nn.Module, state: Mapping[str, Tensor], space: MaskSpace, mask: np.ndarray, kept: Kept, *, seed: int
+    model: nn.Module, state: State, space: MaskSpace, mask: np.ndarray, kept: Kept, *, seed: int
 ) -> dict[str, Tensor]:
     """The state that a mask's training begins with, dropped weights still in place.
 
@@ -34,34 +36,55 @@ def beginning(
         state: Initial weights.
         space: What the mask's places stand for.
         mask: (n,) bool.
-        kept: What kept weights begin with.
+        kept: What kept weights begin with: their initial values (rewind), sign times the layer's standard deviation
+            (signed), the initial values dealt out anew among the kept places of each layer (reshuffle), or new ones
+            (reinit).
         seed: Of `reshuffle` and `reinit`.
 
     Source: Zhou et al. 2019, arXiv:1905.01067, sec. 4.1.
     """
-    if kept == "rewind":
-        return dict(state)
-    if kept == "signed":
-        return with_signed_constants(state, space.names)
-    if kept == "reinit":
-        fresh = copy.deepcopy(model)
-        draw_weights(fresh, seed=seed, init="uniform")
-        return {n: t.detach() for n, t in fresh.state_dict().items()}
+    return BEGINNINGS[check_choice("kept", kept, BEGINNINGS)](model, state, space, mask, seed)
+
+
+def _rewound(model: nn.Module, state: State, space: MaskSpace, mask: np.ndarray, seed: int) -> dict[str, Tensor]:
+    return dict(state)
+
+
+def _signed(model: nn.Module, state: State, space: MaskSpace, mask: np.ndarray, seed: int) -> dict[str, Tensor]:
+    return with_signed_constants(state, space.names)
+
+
+def _reinitialised(model: nn.Module, state: State, space: MaskSpace, mask: np.ndarray, seed: int) -> dict[str, Tensor]:
+    fresh = copy.deepcopy(model)
+    draw_weights(fresh, seed=seed, init="uniform")
+    return {n: t.detach() for n, t in fresh.state_dict().items()}
+
+
+def _reshuffled(model: nn.Module, state: State, space: MaskSpace, mask: np.ndarray, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
+    weights = {f"{name}.weight" for name in prunable_layers(model)}
     dealt = dict(state)
     for name, places in space.tensors(mask).items():
-        if name.removesuffix(".weight") not in prunable_layers(model) or not name.endswith(".weight"):
-            continue
-        weight, chosen = state[name].clone(), torch.tensor(places)
-        values = weight[chosen]
-        weight[chosen] = values[torch.randperm(len(values), generator=generator)]
-        dealt[name] = weight
+        if name in weights:
+            weight, is_kept = state[name].clone(), torch.tensor(places)
+            values = weight[is_kept]
+            weight[is_kept] = values[torch.randperm(len(values), generator=generator)]
+            dealt[name] = weight
     return dealt
+
+
+BEGINNINGS: dict[str, Callable[[nn.Module, State, MaskSpace, np.ndarray, int], dict[str, Tensor]]] = {
+    "rewind": _rewound,
+    "signed": _signed,
+    "reshuffle": _reshuffled,
+    "reinit": _reinitialised,
+}
+"""`(model, initial state, space, mask, seed) -> state`, by the name of what kept weights begin with."""
 
 
 def train_mask(
     model: nn.Module,
-    state: Mapping[str, Tensor],
+    state: State,
     space: MaskSpace,
     mask: np.ndarray,
     dataset: Dataset,
@@ -117,7 +140,7 @@ def train_mask(
 
 def briefly_trained(
     model: nn.Module,
-    state: Mapping[str, Tensor],
+    state: State,
     masks: Mapping[str, np.ndarray],
     data: Split,
     *,

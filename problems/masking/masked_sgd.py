@@ -1,10 +1,12 @@
-"""Training by SGD on a schedule, under masks, with curves and checkpoints that survive a kill."""
+"""Stochastic gradient descent under masks, with learning curves and checkpoints that survive a kill."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +19,10 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.networks.storage.checkpoints import read_safetensors, write_whole
+from problems.networks.training.descent import Step, descend
 from problems.networks.training.schedule import Schedule
-from problems.networks.training.training import evaluate, one_thread
+from problems.networks.training.sgd import momentum_sgd
+from problems.networks.training.training import copy_of_state, evaluate, one_thread
 
 Dropped = Literal["zero", "frozen"]
 
@@ -72,63 +76,59 @@ def train_masked(
     Raises:
         UsageError: the checkpoint is of another training, damaged, or can't be written.
     """
-    parameters = dict(model.named_parameters())
-    learnt = {name: parameter.requires_grad for name, parameter in parameters.items()}
-    model.requires_grad_(True)
-    held = _held(parameters, masks or {}, dropped)
-    optimiser = torch.optim.SGD(
-        model.parameters(), lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-    )
     about = {"schedule": json.loads(json.dumps(asdict(schedule))), "seed": seed, "dropped": dropped, "n": len(data)}
+    saved = None if checkpoint is None else _Checkpoint(Path(checkpoint), about)
     done = Trained()
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        _apply(held)
-        if checkpoint is not None and Path(checkpoint).exists():
-            _restore(Path(checkpoint), about, model, optimiser, done)
+    with _all_trainable(model) as optimised, one_thread(), torch.random.fork_rng(devices=[]):
+        hold = functools.partial(_apply, _held(optimised, masks or {}, dropped))
+        hold()
+        optimiser = momentum_sgd(model, schedule, nesterov=False)
+        if saved is not None:
+            saved.restore(model, optimiser, done)
         if 0 in keep_epochs and 0 not in done.states:
-            done.states[0] = _copy(model)
-        for epoch in range(len(done.curve) + 1, schedule.epochs + 1):
-            row = {"epoch": float(epoch)}
-            row["train_loss"] = _one_epoch(model, data, optimiser, schedule, seed, epoch, held)
-            for name, split in (watched or {}).items():
-                row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(model, split.images, split.labels)
-            done.curve.append(row)
+            done.states[0] = copy_of_state(model)
+        first = len(done.curve) + 1
+        passes = descend(model, data, optimiser, _steps(schedule, len(data), seed, first), after_step=hold)
+        for epoch, (loss, _) in enumerate(passes, start=first):
+            done.curve.append({"epoch": float(epoch), "train_loss": loss} | _measured(model, watched or {}))
             if epoch in keep_epochs:
-                done.states[epoch] = _copy(model)
-            if checkpoint is not None:
-                _save(Path(checkpoint), about, model, optimiser, done)
+                done.states[epoch] = copy_of_state(model)
+            if saved is not None:
+                saved.write(model, optimiser, done)
             if on_epoch:
-                on_epoch(row)
-    model.eval().zero_grad()
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(learnt[name])
+                on_epoch(done.curve[-1])
     return done
 
 
-def _one_epoch(
-    model: nn.Module,
-    data: Split,
-    optimiser: torch.optim.SGD,
-    schedule: Schedule,
-    seed: int,
-    epoch: int,
-    held: list[tuple[nn.Parameter, Tensor, Tensor | None]],
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = schedule.lr_at(epoch - 1)
-    stream = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-    torch.random.manual_seed(stream)  # dropout draws from torch's own generator, which is put back afterwards
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(stream))
-    model.train()
-    total = 0.0
-    for batch in order.split(schedule.batch_size):
-        loss = nn.functional.cross_entropy(model(data.images[batch]), data.labels[batch])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        _apply(held)
-        total += loss.item() * len(batch)
-    return total / len(data)
+@contextmanager
+def _all_trainable(model: nn.Module) -> Iterator[dict[str, nn.Parameter]]:
+    """While open every parameter of the network, by name, is trained; behind it those that were, in evaluation mode."""
+    parameters = dict(model.named_parameters())
+    was_trained = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    model.requires_grad_(True)
+    try:
+        yield parameters
+    finally:
+        model.eval().zero_grad()
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(was_trained[name])
+
+
+def _steps(schedule: Schedule, n: int, seed: int, first: int) -> Iterator[list[Step]]:
+    """Steps of each epoch from `first` on; orders of images and dropout follow from seed and epoch alone."""
+    for epoch in range(first, schedule.epochs + 1):
+        stream = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+        torch.random.manual_seed(stream)  # dropout draws from torch's own generator, which is put back afterwards
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(stream))
+        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in order.split(schedule.batch_size)]
+
+
+def _measured(model: nn.Module, watched: Mapping[str, Split]) -> dict[str, float]:
+    """Loss and accuracy on each split that is watched."""
+    row = {}
+    for name, split in watched.items():
+        row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(model, split.images, split.labels)
+    return row
 
 
 def _held(
@@ -153,36 +153,50 @@ def _apply(held: list[tuple[nn.Parameter, Tensor, Tensor | None]]) -> None:
             parameter.add_(rest)
 
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+class _Checkpoint:
+    """What a training goes on from after a kill: weights, momentum, curve and states.
 
+    Args:
+        path: The file.
+        about: What the training is, plain values; another training's file is refused.
+    """
 
-def _save(path: Path, about: dict[str, Any], model: nn.Module, optimiser: torch.optim.SGD, done: Trained) -> None:
-    tensors = {f"model.{name}": t for name, t in _copy(model).items()}
-    for name, parameter in model.named_parameters():
-        buffer = optimiser.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum.{name}"] = buffer
-    for epoch, state in done.states.items():
-        tensors |= {f"epoch.{epoch}.{name}": t for name, t in state.items()}
-    info = json.dumps({"about": about, "curve": done.curve})
-    write_whole(path, safetensors.torch.save(tensors, {"info": info}))
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self._path, self._about = path, about
 
+    def write(self, model: nn.Module, optimiser: torch.optim.SGD, done: Trained) -> None:
+        """Write the file, whole or not at all."""
+        tensors = {f"model.{name}": t for name, t in copy_of_state(model).items()}
+        for name, parameter in model.named_parameters():
+            buffer = optimiser.state[parameter].get("momentum_buffer")
+            if buffer is not None:
+                tensors[f"momentum.{name}"] = buffer
+        for epoch, state in done.states.items():
+            tensors |= {f"epoch.{epoch}.{name}": t for name, t in state.items()}
+        info = json.dumps({"about": self._about, "curve": done.curve})
+        write_whole(self._path, safetensors.torch.save(tensors, {"info": info}))
 
-def _restore(path: Path, about: dict[str, Any], model: nn.Module, optimiser: torch.optim.SGD, done: Trained) -> None:
-    tensors, metadata = read_safetensors(path)
-    try:
-        info = json.loads(metadata["info"])
-        if info["about"] != about:
-            raise UsageError(f"checkpoint {path} is of another training; remove it or name another file.")
-        model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-        done.curve = info["curve"]
-    except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
-        raise UsageError(f"checkpoint {path} does not fit this network: {error}; remove it.") from None
-    for name, parameter in model.named_parameters():
-        if f"momentum.{name}" in tensors:
-            optimiser.state[parameter]["momentum_buffer"] = tensors[f"momentum.{name}"].clone()
-    for key, tensor in tensors.items():
-        if key.startswith("epoch."):
-            epoch, _, name = key.removeprefix("epoch.").partition(".")
-            done.states.setdefault(int(epoch), {})[name] = tensor
+    def restore(self, model: nn.Module, optimiser: torch.optim.SGD, done: Trained) -> None:
+        """Put in place what the file holds, if there is one."""
+        if not self._path.exists():
+            return
+        tensors, metadata = read_safetensors(self._path)
+        try:
+            info = json.loads(metadata["info"])
+            is_own = info["about"] == self._about
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise UsageError(f"{self._path} is no checkpoint of a training: {error}; remove it.") from None
+        if not is_own:
+            raise UsageError(f"checkpoint {self._path} is of another training; remove it or name another file.")
+        try:
+            model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
+            done.curve = info["curve"]
+        except (KeyError, RuntimeError) as error:
+            raise UsageError(f"checkpoint {self._path} does not fit this network: {error}; remove it.") from None
+        for name, parameter in model.named_parameters():
+            if f"momentum.{name}" in tensors:
+                optimiser.state[parameter]["momentum_buffer"] = tensors[f"momentum.{name}"].clone()
+        for key, tensor in tensors.items():
+            if key.startswith("epoch."):
+                epoch, _, name = key.removeprefix("epoch.").partition(".")
+                done.states.setdefault(int(epoch), {})[name] = tensor

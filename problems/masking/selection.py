@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
 from operators.masks.sampling import shares
+from opt.console.errors import check_choice
 
 MaskScope = Literal["global", "layer", "normalised"]
 """`global` compares all layers' scores, `layer` keeps the same share of each layer, `normalised` compares scores
@@ -32,11 +33,10 @@ def keep_highest(
     sizes = [s.size for s in flat]
     if not 0 <= n_kept <= sum(sizes):
         raise ValueError(f"n_kept must lie from 0 to {sum(sizes)}, got {n_kept}.")
-    if scope == "layer":
-        counts = shares(sizes, n_kept)
-        return np.concatenate([_top(s, k) for s, k in zip(flat, counts, strict=True)])
-    if scope == "normalised":
-        flat = [s / max(float(np.abs(s[np.isfinite(s)]).mean()) if np.isfinite(s).any() else 1.0, 1e-300) for s in flat]
+    return SCOPES[check_choice("scope", scope, SCOPES)](flat, n_kept, least)
+
+
+def _over_all_layers(flat: list[np.ndarray], n_kept: int, least: int) -> np.ndarray:
     kept = np.concatenate([_top(s, min(least, s.size)) for s in flat])
     left = n_kept - int(kept.sum())
     if left < 0:
@@ -46,6 +46,24 @@ def keep_highest(
     order = order[~kept[order]]
     kept[order[:left]] = True
     return kept
+
+
+def _over_each_layer(flat: list[np.ndarray], n_kept: int, least: int) -> np.ndarray:
+    counts = shares([s.size for s in flat], n_kept)
+    return np.concatenate([_top(s, k) for s, k in zip(flat, counts, strict=True)])
+
+
+def _normalised(flat: list[np.ndarray], n_kept: int, least: int) -> np.ndarray:
+    means = [float(np.abs(s[np.isfinite(s)]).mean()) if np.isfinite(s).any() else 1.0 for s in flat]
+    return _over_all_layers([s / max(mean, 1e-300) for s, mean in zip(flat, means, strict=True)], n_kept, least)
+
+
+SCOPES: dict[str, Callable[[list[np.ndarray], int, int], np.ndarray]] = {
+    "global": _over_all_layers,
+    "layer": _over_each_layer,
+    "normalised": _normalised,
+}
+"""`(flat scores a layer, n_kept, least) -> mask`, by how layers are compared."""
 
 
 def _top(scores: np.ndarray, k: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.networks.layers.batch_norms import batch_norms
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.training.training import one_thread
 
@@ -73,12 +74,10 @@ def synflow_scores(
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.abs_()
-            for module in model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-                    assert module.running_mean is not None and module.running_var is not None
-                    module.running_mean.zero_()
-                    module.running_var.fill_(1.0)
+            for norm in batch_norms(model):
+                norm.eval()
+                norm.running_mean = torch.zeros(norm.num_features, dtype=torch.float64)
+                norm.running_var = torch.ones(norm.num_features, dtype=torch.float64)
             for weight, mask in zip(weights, masks or (), strict=masks is not None):
                 weight.mul_(torch.from_numpy(mask))
         gradients = torch.autograd.grad(model(torch.ones(1, *input_shape, dtype=torch.float64)).sum(), weights)
@@ -120,8 +119,7 @@ def _prepared(model: nn.Module, names: Sequence[str], *, double: bool = False) -
     model = copy.deepcopy(model).requires_grad_(True)
     model = model.double() if double else model
     model.eval()
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
+    for norm in batch_norms(model):
+        norm.train()
     layers = prunable_layers(model)
     return model, [layers[name].weight for name in names]

@@ -6,7 +6,7 @@ matrix with its own transpose twice as fast, and genomes are numpy arrays alread
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ import torch
 
 from operators.networks import NetworkGenome, ParentNetwork
 from operators.networks.genome import inherited_corner
+from opt.console.errors import check_choice
 from problems.similarity.objectives import SIMILARITIES, Similarity
 from problems.similarity.refit import Moments, solve
 
@@ -213,6 +214,14 @@ def classify(table: ImageTable, phenotype: Phenotype) -> tuple[float, float]:
     return float(accuracy), float(-log_probabilities[table.labels, np.arange(table.n_images)].mean())
 
 
+REFIT_TARGETS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "mixture": lambda logits, labels: logits + _CORRECTION * (labels - scipy.special.softmax(logits, axis=0)),
+    "logits": lambda logits, labels: logits,
+    "labels": lambda logits, labels: labels,
+}
+"""`(parent's logits, one-hot labels) -> outputs to fit`, (classes, n) each, by name."""
+
+
 class LeastSquaresRefit:
     r"""Rewrites the layers behind a network's first hidden layer by least squares, without gradient steps.
 
@@ -233,20 +242,13 @@ class LeastSquaresRefit:
         self.network = table.network
         parent = inherited(self.network.genome(), self.network)
         hidden, logits = table.forward(parent)
-        labels = np.eye(self.network.n_outputs, dtype=np.float32)[table.labels].T
-        targets = {
-            "logits": lambda: logits,
-            "labels": lambda: labels,
-            "mixture": lambda: logits + _CORRECTION * (labels - scipy.special.softmax(logits, axis=0)),
-        }
-        if target not in targets:
-            raise ValueError(f"target must be one of {sorted(targets)}, got {target!r}.")
         # What layer k > 0 is fitted to: the parent's pre-activations, and the target at the end.
         self.targets = [
             _affine(weight, below, bias)
             for weight, bias, below in zip(parent.weights[1:-1], parent.biases[1:-1], hidden[:-1], strict=True)
         ]
-        self.targets.append(targets[target]())
+        labels = np.eye(self.network.n_outputs, dtype=np.float32)[table.labels].T
+        self.targets.append(REFIT_TARGETS[check_choice("target", target, REFIT_TARGETS)](logits, labels))
         self._first_moments = _moments(hidden[0], self.targets[0])
 
     def __call__(self, genome: NetworkGenome) -> Phenotype:
@@ -336,8 +338,6 @@ def _relu(values: np.ndarray) -> np.ndarray:
 
 
 def _similarity(name: SimilarityName, embeddings: np.ndarray, perplexity: float) -> Similarity:
-    loss = SIMILARITIES.get(name)
-    if loss is None:
-        raise ValueError(f"similarity must be one of {sorted(SIMILARITIES)}, got {name!r}.")
+    loss = SIMILARITIES[check_choice("similarity", name, SIMILARITIES)]
     points = torch.from_numpy(np.ascontiguousarray(embeddings))
     return cast(type, loss)(points, perplexity=perplexity) if loss.has_perplexity else loss(points)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import check_choice
 from problems.networks.architectures.fully_connected import FullyConnected
-
-SCORES = ("l1", "l2", "outgoing", "activation", "random")
-"""Kinds of neuron scores, by name."""
 
 
 def neuron_scores(
@@ -42,23 +39,49 @@ def neuron_scores(
     Source: Li et al. 2017, arXiv:1608.08710 (l1); Hu et al. 2016, arXiv:1607.03250 (activation, there as the share
         of zeros).
     """
+    return SCORES[check_choice("scores", kind, SCORES)](model, inputs, rng)
+
+
+Inputs = torch.Tensor | None
+Rng = np.random.Generator | None
+
+
+def _incoming_l1(model: FullyConnected, inputs: Inputs, rng: Rng) -> list[np.ndarray]:
     weights, _ = model.to_arrays()
-    if kind == "l1":
-        return [np.abs(w).sum(axis=1, dtype=np.float64) for w in weights[:-1]]
-    if kind == "l2":
-        return [_norm(w, axis=1) for w in weights[:-1]]
-    if kind == "outgoing":
-        return [_norm(w, axis=1) * _norm(after, axis=0) for w, after in itertools.pairwise(weights)]
-    if kind == "activation":
-        if inputs is None:
-            raise ValueError("scores of kind 'activation' need inputs, got None; pass images of the search split.")
-        with torch.no_grad():
-            return [a.double().mean(dim=0).numpy() for a in model.hidden(inputs)]
-    if kind == "random":
-        if rng is None:
-            raise ValueError("scores of kind 'random' need rng, got None; pass a numpy Generator.")
-        return [rng.random(len(w)) for w in weights[:-1]]
-    raise UsageError(f"scores must be one of {', '.join(SCORES)}, got {kind!r}{nearest(kind, SCORES)}.")
+    return [np.abs(w).sum(axis=1, dtype=np.float64) for w in weights[:-1]]
+
+
+def _incoming_l2(model: FullyConnected, inputs: Inputs, rng: Rng) -> list[np.ndarray]:
+    weights, _ = model.to_arrays()
+    return [_norm(w, axis=1) for w in weights[:-1]]
+
+
+def _incoming_and_outgoing(model: FullyConnected, inputs: Inputs, rng: Rng) -> list[np.ndarray]:
+    weights, _ = model.to_arrays()
+    return [_norm(w, axis=1) * _norm(after, axis=0) for w, after in itertools.pairwise(weights)]
+
+
+def _mean_activation(model: FullyConnected, inputs: Inputs, rng: Rng) -> list[np.ndarray]:
+    if inputs is None:
+        raise ValueError("scores of kind 'activation' need inputs, got None; pass images of the search split.")
+    with torch.no_grad():
+        return [a.double().mean(dim=0).numpy() for a in model.hidden(inputs)]
+
+
+def _random(model: FullyConnected, inputs: Inputs, rng: Rng) -> list[np.ndarray]:
+    if rng is None:
+        raise ValueError("scores of kind 'random' need rng, got None; pass a numpy Generator.")
+    return [rng.random(width) for width in model.hidden_widths]
+
+
+SCORES: dict[str, Callable[[FullyConnected, Inputs, Rng], list[np.ndarray]]] = {
+    "l1": _incoming_l1,
+    "l2": _incoming_l2,
+    "outgoing": _incoming_and_outgoing,
+    "activation": _mean_activation,
+    "random": _random,
+}
+"""What computes each kind of neuron scores: `(model, inputs, rng) -> one array a hidden layer`."""
 
 
 def keep_top(scores: np.ndarray, width: int) -> np.ndarray:

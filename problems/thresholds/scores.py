@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from opt.console.errors import check_choice
 from problems.networks.layers.prunable import Prunable, hooked, kernel_windows, output_positions, prunable_layers
 
 ScoreName = Literal["magnitude", "rms", "std"]
@@ -109,7 +111,16 @@ def weight_scores(kind: ScoreName, weight: np.ndarray, inputs: InputStatistics) 
         the mean squared change of the output when that weight alone goes (cf. An et al. 2024, arXiv:2312.11983).
     """
     size = np.abs(weight.astype(np.float64))
-    return size if kind == "magnitude" else size * (inputs.rms if kind == "rms" else inputs.std)
+    factor = SCORES[check_choice("score", kind, SCORES)](inputs)
+    return size if factor is None else size * factor
+
+
+SCORES: dict[str, Callable[[InputStatistics], np.ndarray | None]] = {
+    "magnitude": lambda inputs: None,
+    "rms": lambda inputs: inputs.rms,
+    "std": lambda inputs: inputs.std,
+}
+"""What |w| is multiplied by, of the inputs' statistics, by kind of score; None for nothing."""
 
 
 def _field(layer: Prunable) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,21 +12,19 @@ from torch import nn
 
 from opt.console.errors import UsageError
 from problems.data.data import Dataset, Split
-from problems.data.sources import cache_folder
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.architectures.snowfall import Snowfall
+from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.layers.quantised import train_quantised
-from problems.networks.storage.checkpoints import load_metadata, load_weights, save_network
+from problems.networks.storage.checkpoints import encode_network, load_metadata, load_weights
+from problems.networks.storage.kept import cache_file, cache_key, kept
 from problems.networks.training.training import History, evaluate, train
 
 Network = TypeVar("Network", bound=nn.Module)
 
 # Part of the key of every cached parent: raise it when training changes what it makes.
 _VERSION = 2
-LONGEST_NAME = 50
-"""Letters of a data set's name in a file's, which a file system ends at 255 bytes."""
 
 
 def trained_parent(
@@ -128,7 +124,7 @@ def trained_snowfall(
     return kept_network(dataset, asked, make, cache_dir=cache_dir, progress=progress)
 
 
-def trained_lenet5(
+def trained_valid_lenet5(
     dataset: Dataset,
     *,
     seed: int = 0,
@@ -138,7 +134,7 @@ def trained_lenet5(
     validation: float = 0.1,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
-) -> tuple[LeNet5, dict[str, object]]:
+) -> tuple[ValidLeNet5, dict[str, object]]:
     """LeNet-5 trained quantisation-aware on the train split, kept like `trained_parent`'s.
 
     Args:
@@ -159,7 +155,7 @@ def trained_lenet5(
     """
     asked = _asked("lenet5-int8", dataset, seed, epochs, batch_size, lr, validation)
     shape, n_classes = dataset.input_shape, dataset.n_classes
-    build = functools.partial(LeNet5, shape, n_classes, seed=seed)
+    build = functools.partial(ValidLeNet5, shape, n_classes, seed=seed)
     fit = functools.partial(_fit, train_quantised, dataset.train, asked, progress)
     return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress, fit=fit)
 
@@ -245,28 +241,26 @@ def kept_network(
     Returns:
         The network and its info, as `trained_parent`.
     """
-    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:20]
-    folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "parents"
-    path = folder / f"{Path(dataset.name).name[:LONGEST_NAME]}-{key}.safetensors"
+    key = cache_key(asked)
+    file = cache_file("parents", key, name=dataset.name, folder=cache_dir)
     model = build()
-    cached = _read_cached(model, path, asked)
-    if cached is not None:
-        return model, {**cached, "path": str(path), "from_cache": True}
-    told = _fit(train, dataset.train, asked, progress, model) if fit is None else fit(model)
-    loss, accuracy = evaluate(model, dataset.search.images, dataset.search.labels)
-    info = {
-        "key": key,
-        "asked": asked,
-        "accuracy": accuracy,
-        "loss": loss,
-        **told,
-    }
-    written: str | None = str(path)
-    try:
-        save_network(model, path, metadata=info)
-    except UsageError:
-        written = None  # the network itself is there; a full disk must not cost it
-    return model, {**info, "path": written, "from_cache": False}
+
+    def make() -> dict[str, object]:
+        told = _fit(train, dataset.train, asked, progress, model) if fit is None else fit(model)
+        loss, accuracy = evaluate(model, dataset.search.images, dataset.search.labels)
+        return {"key": key, "asked": asked, "accuracy": accuracy, "loss": loss, **told}
+
+    def read(path: Path) -> dict[str, object]:
+        info = load_metadata(path)
+        if info.get("asked") != asked:
+            raise UsageError(f"{path} does not hold the network that its name says")
+        load_weights(model, path)
+        model.eval()
+        return info
+
+    info = kept(file, make, read=read, encode=lambda info: encode_network(model, metadata=info))
+    path = None if info.path is None else str(info.path)
+    return model, {**info.value, "path": path, "from_cache": info.is_read}
 
 
 def _fit(
@@ -276,19 +270,3 @@ def _fit(
     options: dict[str, Any] = {k: asked[k] for k in ("seed", "epochs", "batch_size", "lr", "patience", "validation")}
     history = fit(model, images, progress=progress, **options)
     return {"n_epochs": len(history.epochs), "best_epoch": history.best}
-
-
-def _read_cached(model: nn.Module, path: Path, asked: dict[str, object]) -> dict[str, object] | None:
-    """Fill the model from the cached file; its info, or None when the file is missing or another's."""
-    if not path.is_file():
-        return None
-    try:
-        info = load_metadata(path)
-        # The stored description is compared too: a file renamed or cut by hand is not what its name says.
-        if info.get("asked") != asked:
-            return None
-        load_weights(model, path)
-    except UsageError:
-        return None
-    model.eval()
-    return info

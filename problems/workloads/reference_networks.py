@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,13 @@ from torch import nn
 from opt.console.errors import UsageError, nearest
 from problems.data.data import Dataset
 from problems.data.preparation import channel_statistics
-from problems.networks.architectures.lenet_padded import PaddedLeNet5
+from problems.networks.architectures.padded_lenet5 import PaddedLeNet5
 from problems.networks.architectures.resnet import ResNet
 from problems.networks.architectures.vgg import SmallVGG
 from problems.networks.storage.checkpoints import save_network
+from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import Schedule
-from problems.networks.training.sgd import Precision, train_sgd
+from problems.networks.training.sgd import train_sgd
 from problems.workloads.parents import kept_network
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}
@@ -103,10 +105,7 @@ def trained_network(
     }
 
     def fit(model: nn.Module) -> dict[str, object]:
-        def keep(number: int) -> None:
-            if keep_epochs is not None:
-                save_network(model, Path(keep_epochs) / f"epoch-{number}.safetensors", metadata={"epoch": number})
-
+        save = None if keep_epochs is None else functools.partial(_save_epoch, model, Path(keep_epochs))
         history = train_sgd(
             model,
             dataset.train,
@@ -115,9 +114,13 @@ def trained_network(
             precision=precision,
             augment=augment,
             progress=progress,
-            after_epoch=keep,
+            after_epoch=save,
         )
         return {"n_epochs": len(history), "train_loss": history[-1].train_loss}
 
-    build = lambda: build_network(name, dataset, seed=seed)  # noqa: E731 - named for the call below
+    build = functools.partial(build_network, name, dataset, seed=seed)
     return kept_network(dataset, asked, build, cache_dir=cache_dir, progress=progress, fit=fit)
+
+
+def _save_epoch(model: nn.Module, folder: Path, number: int) -> None:
+    save_network(model, folder / f"epoch-{number}.safetensors", metadata={"epoch": number})

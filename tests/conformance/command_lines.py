@@ -16,7 +16,8 @@ import yaml
 from odd_values import SLOW, SPECIAL, TEXTS, values_of
 
 from opt.algorithms import algorithms
-from opt.flags.arguments import FILES, FLAGS, build_parser
+from opt.flags.command_line import FILES, FLAGS
+from opt.flags.parser import build_parser
 from opt.problem.loading import load_problem_class
 
 ROOT = Path(__file__).parents[2]

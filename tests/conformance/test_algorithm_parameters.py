@@ -29,7 +29,7 @@ NUMBERS = [
     for name, spec in algorithms().items()
     for parameter, known in spec.parameters.items()
     for kind, values in ODD.items()
-    if kind in _kinds(known.annotation)
+    if kind in _kinds(known.kind)
     for value in values
 ]
 

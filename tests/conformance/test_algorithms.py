@@ -218,7 +218,7 @@ def test_algorithm_that_does_not_fit_is_refused_with_those_that_do(algo, name, t
 
 @pytest.mark.parametrize("algo", list(algorithms()))
 def test_every_algorithm_says_what_it_is_and_documents_its_parameters(algo):
-    from opt.flags.arguments import build_parser, help_text
+    from opt.flags.parser import build_parser, help_text
 
     spec = algorithms()[algo]
     assert len(spec.summary) > 20

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from opt.console.errors import UsageError
-from opt.flags.arguments import parameters_of
+from opt.console.parameters import parameters_of
 from opt.problem.loading import load_problem_class
 
 FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob("*.py") if not p.name.startswith("_"))
@@ -29,9 +29,9 @@ ENDLESS = {("ecomp", "perplexity", 1e308)}
 NUMBERS = [
     (file.stem, name, value)
     for file in FILES
-    for name, parameter in parameters_of(load_problem_class(str(file)).__init__).items()
+    for name, parameter in parameters_of(load_problem_class(str(file))).items()
     for kind, values in WRONG.items()
-    if kind in _kinds(parameter.annotation)
+    if kind in _kinds(parameter.kind)
     for value in values
     if (file.stem, name, value) not in ENDLESS
 ]

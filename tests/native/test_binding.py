@@ -44,7 +44,7 @@ def test_library_neither_prints_nor_exits_nor_draws_from_the_c_library():
         "stdout",
     }
     # the binding's own start-up code reports a wrong version of cffi to stderr; the library's sources print nothing
-    sources = "".join(path.read_text() for path in (ROOT / "src").glob("*.c"))
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
     assert "printf" not in sources
     assert "stdio" not in sources
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from native.cgp import DataSet, FunctionSet, Grid, evaluate, function_names, function_value, outputs
-from native.search.reference import apply
+from native.circuits.reference import apply
 
 ALL = np.arange(-128, 128)
 PAIRS = np.stack(np.meshgrid(ALL, ALL, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int8)

@@ -18,7 +18,7 @@ from native.cgp import (
     outputs,
     random_genomes,
 )
-from native.search.reference import active_gates, cost, interpret
+from native.circuits.reference import active_gates, cost, interpret
 
 GRIDS = [
     Grid(1, 1, 1, 1),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from opt.flags.arguments import scan
+from opt.flags.command_line import scan
 from opt.runs.run_listing import list_runs
 from opt.studies.sweep import parsed, settings_of_command, settings_of_study
 
@@ -18,7 +18,7 @@ COMMANDS = [
     (page.name, line.split("#")[0].strip())
     for page in PAGES
     for line in page.read_text(encoding="utf-8").splitlines()
-    if line.startswith("python -m opt.solve problems/") or line.startswith("python -m opt.solve docs/")
+    if line.startswith(("python -m opt.solve problems/", "python -m opt.solve docs/", "opt-solve "))
 ]
 
 
@@ -29,7 +29,8 @@ def test_commands_are_found():
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{p}-{i}" for i, (p, _) in enumerate(COMMANDS)])
 def test_command_of_the_documents_is_understood(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    scanned = scan(shlex.split(command)[3:])
+    words = shlex.split(command)
+    scanned = scan(words[1:] if words[0] == "opt-solve" else words[3:])
     assert scanned.problem is not None
     assert parsed(settings_of_command(scanned.problem, scanned.algo.split(","), scanned.tokens))
 
@@ -50,6 +51,20 @@ def test_files_named_in_the_documents_exist():
             if not (page.parent / link).exists():
                 missing.append(f"{page.name}: {link}")
     assert not missing
+
+
+def test_tree_of_the_readme_is_that_of_the_checkout():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2].split("```")[1]
+    told: dict[Path, set[str]] = {}
+    for line in text.strip().splitlines():
+        if not line.startswith(" "):
+            top = ROOT / line.split()[0]
+        told.setdefault(top, set()).update(re.findall(r"[\w.]+(?:/|\.py)", line))
+    for top, names in told.items():
+        here = {path.name for path in top.rglob("*")} | {top.name}
+        assert not {name.rstrip("/") for name in names} - here
+        if top.name in ("opt", "problems", "operators"):
+            assert not {f"{path.parent.name}/" for path in top.glob("*/__init__.py")} - names
 
 
 def test_own_problem_of_the_documents_runs(tmp_path, solve, no_plots):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import sys
@@ -27,6 +28,8 @@ from pymoo.termination import get_termination
 from pymoo.termination.default import DefaultMultiObjectiveTermination
 
 import opt
+from opt.console.parameters import parameters_of
+from opt.flags.search_options import OPTIONS, SearchOptions, StudyOptions
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -242,4 +245,45 @@ def test_what_cannot_be_taken_is_one_line(given, message, tmp_path):
     with pytest.raises(opt.UsageError, match=message) as caught:
         opt.minimize(samples.Slope(), **({"out": tmp_path / "runs"} | given))
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_minimize_takes_every_option_of_the_command_for_one_run():
+    """Those that only a command or a study has are named here, each with what Python has instead."""
+    elsewhere = {"runs": "a loop", "start": "sampling", "quiet": "verbose"} | dict.fromkeys(
+        parameters_of(StudyOptions), "a study of the command"
+    )
+    taken = inspect.signature(opt.minimize).parameters
+    for flag, option in OPTIONS.items():
+        name = flag.replace("-", "_")
+        assert (name in taken) != (name in elsewhere), name
+        if name in taken and name != "seed":
+            assert taken[name].default == option.default
+
+
+def test_options_come_by_name_or_as_a_whole(tmp_path):
+    options = {"n_eval": 30, "cache_size": 20, "tolerance": 0.5, "patience": 7, "keep": 2, "eval_time": "5s"}
+    by_name = opt.minimize(samples.Slope(), pop_size=10, out=tmp_path, **options)
+    whole = opt.minimize(samples.Slope(), pop_size=10, options=SearchOptions(out=tmp_path, **options))
+    assert by_name.manifest["request"] == whole.manifest["request"]
+    asked = by_name.manifest["request"]
+    assert (asked["cache_size"], asked["eval_seconds"], asked["keep"]) == (20, 5.0, 2)
+    assert (asked["budget"]["patience"], asked["budget"]["tolerance"]) == (7, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"n_gen": 0}, "n_gen must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"keep": 2.5}, "keep must be a whole number, got 2.5"),
+        ({"cache_size": 0}, "cache_size must be at least 1, got 0"),
+        ({"tolerance": float("nan")}, "tolerance must be finite, got nan"),
+        ({"eval_time": "soon"}, "eval_time must be like 90s, 10m, 1.5h or 1h30m, got 'soon'"),
+    ],
+)
+def test_wrong_option_is_told_by_its_name_in_python(option, words, tmp_path):
+    with pytest.raises(opt.UsageError) as caught:
+        opt.minimize(samples.Slope(), out=tmp_path / "runs", **option)
+    assert str(caught.value) == words
     assert not (tmp_path / "runs").exists()

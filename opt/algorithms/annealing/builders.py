@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pymoo.core.algorithm import Algorithm
 
@@ -13,8 +13,20 @@ from opt.algorithms.annealing.schedules import Levels, schedule_of
 from opt.algorithms.annealing.simulated_annealing import ReheatFrom, SimulatedAnnealing
 from opt.algorithms.annealing.tempering import ParallelTempering
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.limits import (
+    MOST_ROUNDS,
+    AtLeastTwo,
+    EndRatio,
+    Factor,
+    OpenShare,
+    PopulationSize,
+    Rounds,
+    StepCount,
+    Temperature,
+)
 from opt.algorithms.interface.registry import algorithm
 from opt.console.errors import UsageError
+from opt.console.ranges import Range
 from opt.problem import CompressionProblem
 from opt.problem.hooks import distance_of
 
@@ -29,30 +41,30 @@ MixtureRule = Literal["fixed", "quality"]
 def simulated_annealing(
     problem: CompressionProblem,
     *,
-    n_chains: int | None = None,
-    n_proposals: int | None = None,
+    n_chains: PopulationSize | None = None,
+    n_proposals: PopulationSize | None = None,
     schedule: str = "geometric",
-    start_temperature: float | None = None,
-    acceptance: float = 0.5,
-    calibration: int = 40,
-    end_ratio: float = 1e-3,
-    cooling: float | None = None,
-    level_steps: int = 1,
-    level_growth: float = 1.0,
-    level_most: int = 50,
+    start_temperature: Temperature | None = None,
+    acceptance: OpenShare = 0.5,
+    calibration: Rounds = 40,
+    end_ratio: EndRatio = 1e-3,
+    cooling: Factor | None = None,
+    level_steps: StepCount = 1,
+    level_growth: Annotated[float, Range(1.0)] = 1.0,
+    level_most: StepCount = 50,
     rule: RuleName = "metropolis",
-    memory: int = 50,
+    memory: Annotated[int, Range(1, MOST_ROUNDS)] = 50,
     moves: str = "all",
     mixture: MixtureRule = "fixed",
     step: StepRule = "adaptive",
-    step_acceptance: float = 0.4,
-    step_decay: float = 0.99,
-    smallest_step: float = 1e-5,
-    restarts: int = 0,
-    reheats: int = 0,
-    reheat_ratio: float = 0.3,
+    step_acceptance: OpenShare = 0.4,
+    step_decay: Factor = 0.99,
+    smallest_step: Factor = 1e-5,
+    restarts: Rounds = 0,
+    reheats: Rounds = 0,
+    reheat_ratio: Factor = 0.3,
     reheat_from: ReheatFrom = "best",
-    frozen_steps: int = 50,
+    frozen_steps: StepCount = 50,
 ) -> Algorithm:
     """Simulated annealing on the problem's moves, proposals and chains evaluated as one batch.
 
@@ -89,14 +101,6 @@ def simulated_annealing(
         reheat_from: Whether a reheated chain goes on from its best candidate or from its current one.
         frozen_steps: Steps without any accepted change after which the next restart or reheat comes early.
     """
-    check_shares(acceptance=acceptance, step_acceptance=step_acceptance)
-    check_factors(end_ratio=end_ratio, step_decay=step_decay, smallest_step=smallest_step, reheat_ratio=reheat_ratio)
-    check_least(1, level_steps=level_steps, level_growth=level_growth, level_most=level_most, memory=memory)
-    check_least(1, frozen_steps=frozen_steps)
-    check_least(0, calibration=calibration, restarts=restarts, reheats=reheats)
-    check_temperature(start_temperature)
-    if cooling is not None:
-        check_factors(cooling=cooling)
     rules: dict[str, Rule] = {
         "metropolis": Metropolis(),
         "threshold": ThresholdAccepting(),
@@ -104,7 +108,6 @@ def simulated_annealing(
     }
     if n_proposals is None:
         n_proposals = DEFAULT_BATCH if n_chains is None and rule != "average" else 1
-    check_least(1, n_proposals=n_proposals)
     if rule == "average" and n_proposals > 1:
         raise UsageError(f"--algo.n_proposals must be 1 with rule average, which changes with each, got {n_proposals}")
     return SimulatedAnnealing(
@@ -131,15 +134,15 @@ def simulated_annealing(
 def lagging_annealing(
     problem: CompressionProblem,
     *,
-    n_chains: int = 1,
-    start_temperature: float = 0.006,
-    cooling: float = 0.999,
-    level_growth: float = 1.005,
-    level_most: int = 50,
-    memory: int = 50,
+    n_chains: PopulationSize = 1,
+    start_temperature: Temperature = 0.006,
+    cooling: Factor = 0.999,
+    level_growth: Annotated[float, Range(1.0)] = 1.005,
+    level_most: StepCount = 50,
+    memory: Annotated[int, Range(1, MOST_ROUNDS)] = 50,
     moves: str = "all",
-    step_decay: float = 0.99,
-    smallest_step: float = 1e-5,
+    step_decay: Factor = 0.99,
+    smallest_step: Factor = 1e-5,
 ) -> Algorithm:
     """Simulated annealing on the lagging average, as published for pruning masks; a setting of sa.
 
@@ -158,9 +161,6 @@ def lagging_annealing(
         step_decay: Factor of the step from level to level.
         smallest_step: Step, as a fraction of the largest, below which it begins at the largest again.
     """
-    check_least(1, level_growth=level_growth, level_most=level_most, memory=memory)
-    check_factors(cooling=cooling, step_decay=step_decay, smallest_step=smallest_step)
-    check_temperature(start_temperature)
     return simulated_annealing(
         problem,
         n_chains=n_chains,
@@ -181,18 +181,18 @@ def lagging_annealing(
 def parallel_tempering(
     problem: CompressionProblem,
     *,
-    n_chains: int = 12,
-    start_temperature: float | None = None,
-    acceptance: float = 0.5,
-    calibration: int = 40,
-    end_ratio: float = 1e-3,
-    swap_steps: int = 1,
+    n_chains: AtLeastTwo = 12,
+    start_temperature: Temperature | None = None,
+    acceptance: OpenShare = 0.5,
+    calibration: Rounds = 40,
+    end_ratio: EndRatio = 1e-3,
+    swap_steps: StepCount = 1,
     tune: bool = True,
     moves: str = "all",
     mixture: MixtureRule = "fixed",
     step: Literal["adaptive", "varied", "full"] = "adaptive",
-    step_acceptance: float = 0.4,
-    smallest_step: float = 1e-5,
+    step_acceptance: OpenShare = 0.4,
+    smallest_step: Factor = 1e-5,
 ) -> Algorithm:
     """Parallel tempering: chains on a ladder of temperatures exchange their candidates.
 
@@ -212,12 +212,6 @@ def parallel_tempering(
         step_acceptance: Acceptance that the adaptive step aims at.
         smallest_step: Least step, as a fraction of the largest.
     """
-    check_least(2, n_chains=n_chains)
-    check_least(1, swap_steps=swap_steps)
-    check_least(0, calibration=calibration)
-    check_shares(acceptance=acceptance, step_acceptance=step_acceptance)
-    check_factors(end_ratio=end_ratio, smallest_step=smallest_step)
-    check_temperature(start_temperature)
     return ParallelTempering(
         operators_of(problem),
         distance_of(problem),
@@ -257,30 +251,3 @@ def mixture_of(
     chosen, shares = chosen_moves(moves_of(operators_of(problem)), moves)
     steps = Steps(step, n_moves=len(chosen), n_groups=n_groups, target=target, decay=decay, smallest=smallest)
     return MoveMixture(chosen, shares, steps, by_quality=rule == "quality")
-
-
-def check_shares(**given: float) -> None:
-    """Refuse what does not lie between 0 and 1."""
-    for name, value in given.items():
-        if not 0 < value < 1:
-            raise UsageError(f"--algo.{name} must lie between 0 and 1, got {value}")
-
-
-def check_factors(**given: float) -> None:
-    """Refuse what does not lie in (0, 1]."""
-    for name, value in given.items():
-        if not 0 < value <= 1:
-            raise UsageError(f"--algo.{name} must lie in (0, 1], got {value}")
-
-
-def check_least(least: int, **given: Any) -> None:
-    """Refuse what is smaller than `least`."""
-    for name, value in given.items():
-        if value < least:
-            raise UsageError(f"--algo.{name} must be at least {least}, got {value}")
-
-
-def check_temperature(start_temperature: float | None) -> None:
-    """Refuse a start temperature that is not positive."""
-    if start_temperature is not None and start_temperature <= 0:
-        raise UsageError(f"--algo.start_temperature must be positive, got {start_temperature}")

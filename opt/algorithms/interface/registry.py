@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -14,24 +15,11 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.problem import Problem
 
 from opt.console.errors import UsageError, nearest
-from opt.console.ranges import SHARE, Range
+from opt.console.parameters import Parameter, parameters_of
+from opt.console.ranges import Range
 from opt.problem import REPRESENTATIONS, CompressionProblem, Operators
 from opt.problem.bounds import has_finite_bounds
 from opt.problem.hooks import call, problem_name
-
-_POPULATION = Range(1, 100_000)
-_ROUNDS = Range(0, 1_000_000)
-_OTHER = Range()
-LIMITS: dict[str, Range] = {
-    **dict.fromkeys(("pop_size", "n_offsprings", "n_chains", "n_neighbors", "tournament_size"), _POPULATION),
-    **dict.fromkeys(("mu", "lambda_", "n_proposals"), _POPULATION),
-    **dict.fromkeys(("elites", "calibration", "memory", "restarts", "reheats", "n_starts", "n_iterations"), _ROUNDS),
-    **dict.fromkeys(("crossover_prob", "mutation_prob", "prob_neighbor_mating", "children", "immigrants"), SHARE),
-    # their product is a temperature too, and must not vanish
-    "start_temperature": Range(1e-100, 1e100),
-    "end_ratio": Range(1e-100, 1.0),
-}
-"""What parameters of algorithms take by their names, whichever algorithm has them; all others are finite."""
 
 ObjectiveCount = Literal["one", "several", "any"]
 Builder = Callable[..., Algorithm]
@@ -82,11 +70,13 @@ class AlgorithmSpec:
             text += ", no constraints"
         return text
 
-    @property
-    def parameters(self) -> Mapping[str, inspect.Parameter]:
-        """The keyword-only parameters of `build`, by name."""
-        found = inspect.signature(self.build, eval_str=True).parameters
-        return {k: p for k, p in found.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    @functools.cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The keyword-only parameters of `build`, by name; numbers without limits are finite."""
+        return {
+            name: p if p.limits else replace(p, limits=Range()) if {int, float} & {p.kind, *get_args(p.kind)} else p
+            for name, p in parameters_of(self.build, is_keyword_only=True).items()
+        }
 
     def misfit(self, problem: CompressionProblem) -> str | None:
         """Why this algorithm cannot search `problem`, or None when it can."""
@@ -180,18 +170,16 @@ def build_algorithm(spec: AlgorithmSpec, problem: CompressionProblem, parameters
         UsageError: The algorithm does not fit, or a parameter is unknown, of another type or out of range.
     """
     check_fit(spec, problem)
+    known = spec.parameters
     for key in parameters:
-        if key not in spec.parameters:
-            known = ", ".join(spec.parameters) or "none"
-            raise UsageError(
-                f"{spec.name} has no parameter {key!r}{nearest(key, spec.parameters)}; its parameters: {known}"
-            )
+        if key not in known:
+            its = ", ".join(known) or "none"
+            raise UsageError(f"{spec.name} has no parameter {key!r}{nearest(key, known)}; its parameters: {its}")
     for key, value in parameters.items():
-        kind = spec.parameters[key].annotation
-        if not _fits(value, kind):
-            raise UsageError(f"--algo.{key} must be {_in_words(kind)}, got {value!r:.60}")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            LIMITS.get(key, _OTHER).check(f"--algo.{key}", value)
+        if not _fits(value, known[key].kind):
+            raise UsageError(f"--algo.{key} must be {_in_words(known[key].kind)}, got {value!r:.60}")
+        if isinstance(value, Real) and not isinstance(value, bool):
+            known[key].check(value, name=f"--algo.{key}")
     return spec.build(problem, **parameters)
 
 

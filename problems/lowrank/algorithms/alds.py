@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -11,6 +11,7 @@ from pymoo.core.population import Population
 
 from opt.algorithms.interface.registry import AlgorithmSpec
 from opt.console.errors import UsageError, nearest
+from opt.console.ranges import Range
 from opt.problem import CompressionProblem
 from problems.lowrank.choices import ChoiceTable, Size
 from problems.lowrank.heuristic import N_ITERATIONS, N_STARTS, PublishedHeuristic
@@ -152,8 +153,8 @@ def published(
     problem: CompressionProblem,
     *,
     budgets: str | None = None,
-    n_starts: int = N_STARTS,
-    n_iterations: int = N_ITERATIONS,
+    n_starts: Annotated[int, Range(1, 1_000_000)] = N_STARTS,
+    n_iterations: Annotated[int, Range(0, 1_000_000)] = N_ITERATIONS,
 ) -> Algorithm:
     """ALDS: the published heuristic, a global step on ranks and a local one on slices, from several starts.
 
@@ -164,8 +165,6 @@ def published(
             evaluated, only the start of least bound is, as published.
         n_iterations: Rounds of the two steps a start.
     """
-    if n_starts < 1 or n_iterations < 0:
-        raise UsageError(f"alds needs --algo.n_starts >= 1 and n_iterations >= 0, got {n_starts} and {n_iterations}")
     table, size, values = _sizes(problem, budgets)
     heuristic = PublishedHeuristic(table, size, n_iterations=n_iterations)
     is_told = getattr(problem, "goal", "bound") == "bound"

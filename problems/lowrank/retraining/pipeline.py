@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -10,18 +11,19 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from opt.console.errors import UsageError
+from opt.console.errors import UsageError, check_choice
 from problems.data.data import Split
 from problems.lowrank.calibration import Compensation
 from problems.lowrank.choices import SIZES, Choice, Size
 from problems.lowrank.decomposed_network import DecomposableNetwork
 from problems.lowrank.heuristic import PublishedHeuristic
-from problems.lowrank.ladder import Ladder
+from problems.lowrank.ladder import Aggregate, Ladder
 from problems.lowrank.materialise import taken_together
 from problems.lowrank.retraining.retraining import Retraining
 from problems.lowrank.rivals.rivals import RIVALS, decomposition_allocators
+from problems.lowrank.spectra import Measure
+from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import Schedule
-from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate
 
 Allocation = Literal[
@@ -58,20 +60,47 @@ class Method:
         Raises:
             UsageError: The budget is too small for the method.
         """
-        found: Choices | None = None
-        if self.allocation == "alds":
-            table = network.table("spectral")
-            x = PublishedHeuristic(table, size).allocate(budget, np.random.default_rng(seed))
-            found = None if x is None else table.choices(x)
-        elif self.allocation in ("exact", "data-max", "data-sum"):
-            table = network.table("spectral" if self.allocation == "exact" else "data")
-            ladder = Ladder(table, size, aggregate="sum" if self.allocation == "data-sum" else "max")
-            found = table.choices(ladder.allocate(budget)) if budget >= ladder.smallest else None
-        else:
-            found = decomposition_allocators(network, size)[RIVALS[self.allocation]](budget)
-        if found is None:
+        allocate = ALLOCATIONS[check_choice("allocation", self.allocation, ALLOCATIONS)]
+        choices = allocate(network, budget, size, seed)
+        if choices is None:
             raise UsageError(f"{self.allocation} finds no decomposition of {budget:.0f} {size} or fewer; keep more")
-        return found
+        return choices
+
+
+def _published(network: DecomposableNetwork, budget: float, size: Size, seed: int) -> Choices | None:
+    table = network.table("spectral")
+    x = PublishedHeuristic(table, size).allocate(budget, np.random.default_rng(seed))
+    return None if x is None else table.choices(x)
+
+
+def _exact(
+    network: DecomposableNetwork, budget: float, size: Size, seed: int, *, measure: Measure, aggregate: Aggregate
+) -> Choices | None:
+    ladder = Ladder(network.table(measure), size, aggregate=aggregate)
+    return ladder.table.choices(ladder.allocate(budget)) if budget >= ladder.smallest else None
+
+
+def _rival(network: DecomposableNetwork, budget: float, size: Size, seed: int, *, name: str) -> Choices | None:
+    return decomposition_allocators(network, size)[RIVALS[name]](budget)
+
+
+ALLOCATIONS: dict[str, Callable[[DecomposableNetwork, float, Size, int], Choices | None]] = {
+    "alds": _published,
+    "exact": functools.partial(_exact, measure="spectral", aggregate="max"),
+    "data-max": functools.partial(_exact, measure="data", aggregate="max"),
+    "data-sum": functools.partial(_exact, measure="data", aggregate="sum"),
+    **{name: functools.partial(_rival, name=name) for name in ("pca", "l-rank", "uniform")},
+    **{name: functools.partial(_rival, name=name) for name in ("frobenius", "nuclear", "spectral")},
+}
+"""`(network, budget, size, seed) -> choices`, None where the budget is too small, by name."""
+
+SPACINGS: dict[str, Callable[[float, float, int], np.ndarray]] = {
+    "geometric": np.geomspace,
+    "linear": np.linspace,
+    "harmonic": lambda first, last, n: 1 / np.linspace(1 / first, 1 / last, n),
+    "cubic": lambda first, last, n: np.linspace(first ** (1 / 3), last ** (1 / 3), n) ** 3,
+}
+"""`(first, last, n) -> ratios`, by name."""
 
 
 def keep_ratios(spacing: Spacing, first: float, last: float, n: int) -> np.ndarray:
@@ -86,13 +115,7 @@ def keep_ratios(spacing: Spacing, first: float, last: float, n: int) -> np.ndarr
     """
     if not 0 < last <= first <= 1 or n < 1:
         raise UsageError(f"keep ratios must fall from first to last within 0 < r <= 1, got {first} to {last}, {n}")
-    if spacing == "geometric":
-        return np.geomspace(first, last, n)
-    if spacing == "linear":
-        return np.linspace(first, last, n)
-    if spacing == "harmonic":
-        return 1 / np.linspace(1 / first, 1 / last, n)
-    return np.linspace(first ** (1 / 3), last ** (1 / 3), n) ** 3
+    return SPACINGS[check_choice("spacing", spacing, SPACINGS)](first, last, n)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,8 +42,8 @@ from problems.lowrank.retraining.pipeline import (
 from problems.lowrank.retraining.pipeline_results import Results, in_words, reductions_in_words, trade_off
 from problems.lowrank.retraining.retraining_plot import draw_trade_off
 from problems.networks.storage.checkpoints import load_weights, save_network
+from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
-from problems.networks.training.sgd import Precision
 from problems.networks.training.training import evaluate
 from problems.workloads.reference_networks import NETWORKS, build_network, default_schedule, trained_network
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from problems.data.data import Split
 from problems.lowrank.composed import to_composed, to_pairs
 from problems.lowrank.decomposed_network import Decomposition
+from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import Schedule
-from problems.networks.training.sgd import Precision, train_sgd
+from problems.networks.training.sgd import train_sgd
 
 OWN_SCHEDULE = Schedule(epochs=20, lr=0.05, batch_size=64, weight_decay=5e-4, decay="linear")
 """What a network of a user's own is taken to have been trained with, when the end of a schedule is asked for."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-import torch
 from torch import nn
 
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import UsageError, check_choice
+from problems.networks.architectures.initial_weights import draw_weights
 
 Init = Literal["glorot", "uniform"]
 
-ARCHITECTURES = ("lenet-300-100", "lenet-5", "conv-2", "conv-4", "conv-6", "strided-cnn")
-"""Names of the networks."""
-
-_CONV = {"conv-2": (64, 64), "conv-4": (64, 64, 128, 128), "conv-6": (64, 64, 128, 128, 256, 256)}
 _STRIDED = (64, 128, 256, 512)
 _DROPOUT = 0.3
 # So many pixels a side are the least for the strided network without padding, and for LeNet-5's second convolution.
@@ -56,42 +53,12 @@ def build_architecture(
     Source: LeNets: LeCun et al. 1998, doi:10.1109/5.726791; Conv-2/4/6: Frankle and Carbin 2019, arXiv:1803.03635,
         fig. 2; init: Glorot and Bengio 2010, eq. 16 as a normal distribution.
     """
-    if name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise UsageError(
-            f"model must be {known} or package.module:function, got {name!r}{nearest(name, ARCHITECTURES)}"
-        )
+    build = ARCHITECTURES[check_choice("model", name, ARCHITECTURES, more=" or package.module:function")]
     if not width > 0:
         raise UsageError(f"width must be above 0, got {width}")
-    has_bias = name != "lenet-300-100" if bias is None else bias
-    if name == "lenet-300-100":
-        parts = _dense(math.prod(input_shape), (300, 100), n_classes, width, has_bias)
-        model = nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *parts]))
-    else:
-        make = _strided if name == "strided-cnn" else _lenet_5 if name == "lenet-5" else _pairs
-        model = nn.Sequential(OrderedDict(make(name, tuple(input_shape), n_classes, width, has_bias)))
+    model = nn.Sequential(OrderedDict(build(tuple(input_shape), n_classes, width, bias)))
     draw_weights(model, seed=seed, init=init)
     return model
-
-
-def draw_weights(model: nn.Module, *, seed: int, init: Init) -> None:
-    """Draw new weights for every convolution and linear layer, in place, from a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    for layer in model.modules():
-        if not isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            continue
-        field = math.prod(layer.weight.shape[2:])
-        fan_in, fan_out = layer.weight.shape[1] * field, layer.weight.shape[0] * field
-        with torch.no_grad():
-            if init == "glorot":
-                layer.weight.normal_(0.0, math.sqrt(2 / (fan_in + fan_out)), generator=generator)
-            else:
-                layer.weight.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
-            if layer.bias is not None:
-                if init == "glorot":
-                    layer.bias.zero_()
-                else:
-                    layer.bias.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
 
 
 Parts = list[tuple[str, nn.Module]]
@@ -118,41 +85,63 @@ def _dense(n_in: int, sizes: Sequence[int], n_classes: int, width: float, bias: 
     return [*parts, (f"fc{len(sizes) + 1}", _linear(n_in, n_classes, bias))]
 
 
-def _lenet_5(name: str, shape: tuple[int, ...], n_classes: int, width: float, bias: bool) -> Parts:
+def _lenet_300_100(shape: tuple[int, ...], n_classes: int, width: float, bias: bool | None) -> Parts:
+    return [("flatten", nn.Flatten()), *_dense(math.prod(shape), (300, 100), n_classes, width, bias is True)]
+
+
+def _same_lenet5(shape: tuple[int, ...], n_classes: int, width: float, bias: bool | None) -> Parts:
+    """LeNet-5 whose first convolution keeps the size of the image."""
     channels, *sides = shape
+    has_bias = bias is not False
     padding = 2 if min(sides) < _LEAST_LENET else 0
     one, two = _scaled(6, width), _scaled(16, width)
     sides = [((side // 2) + 2 * padding - 4) // 2 for side in sides]
     return [
-        ("conv1", _conv(channels, one, 5, bias, padding=2)), ("relu1", nn.ReLU()), ("pool1", nn.MaxPool2d(2)),
-        ("conv2", _conv(one, two, 5, bias, padding=padding)), ("relu2", nn.ReLU()), ("pool2", nn.MaxPool2d(2)),
-        ("flatten", nn.Flatten()), *_dense(two * math.prod(sides), (120, 84), n_classes, width, bias),
+        ("conv1", _conv(channels, one, 5, has_bias, padding=2)), ("relu1", nn.ReLU()), ("pool1", nn.MaxPool2d(2)),
+        ("conv2", _conv(one, two, 5, has_bias, padding=padding)), ("relu2", nn.ReLU()), ("pool2", nn.MaxPool2d(2)),
+        ("flatten", nn.Flatten()), *_dense(two * math.prod(sides), (120, 84), n_classes, width, has_bias),
     ]  # fmt: skip
 
 
-def _pairs(name: str, shape: tuple[int, ...], n_classes: int, width: float, bias: bool) -> Parts:
+def _conv_pairs(
+    shape: tuple[int, ...], n_classes: int, width: float, bias: bool | None, *, filters: Sequence[int]
+) -> Parts:
     n_in, *sides = shape
+    has_bias = bias is not False
     parts: Parts = []
-    for k, size in enumerate(_CONV[name], start=1):
+    for k, size in enumerate(filters, start=1):
         n_out = _scaled(size, width)
-        parts += [(f"conv{k}", _conv(n_in, n_out, 3, bias, padding=1)), (f"relu{k}", nn.ReLU())]
+        parts += [(f"conv{k}", _conv(n_in, n_out, 3, has_bias, padding=1)), (f"relu{k}", nn.ReLU())]
         n_in = n_out
         if k % 2 == 0:
             parts.append((f"pool{k // 2}", nn.MaxPool2d(2)))
             sides = [side // 2 for side in sides]
-    return [*parts, ("flatten", nn.Flatten()), *_dense(n_in * math.prod(sides), (256, 256), n_classes, width, bias)]
+    dense = _dense(n_in * math.prod(sides), (256, 256), n_classes, width, has_bias)
+    return [*parts, ("flatten", nn.Flatten()), *dense]
 
 
-def _strided(name: str, shape: tuple[int, ...], n_classes: int, width: float, bias: bool) -> Parts:
+def _strided(shape: tuple[int, ...], n_classes: int, width: float, bias: bool | None) -> Parts:
     n_in, *sides = shape
+    has_bias = bias is not False
     padding = 1 if min(sides) < _LEAST_STRIDED else 0
     parts: Parts = []
     for k, size in enumerate(_STRIDED, start=1):
         n_out, stride = _scaled(size, width), 2 if k % 2 else 1
         sides = [(side + 2 * padding - 3) // stride + 1 for side in sides]
         parts += [
-            (f"conv{k}", _conv(n_in, n_out, 3, bias, stride=stride, padding=padding)), (f"relu{k}", nn.ReLU()),
+            (f"conv{k}", _conv(n_in, n_out, 3, has_bias, stride=stride, padding=padding)), (f"relu{k}", nn.ReLU()),
             (f"dropout{k}", nn.Dropout(_DROPOUT)), (f"norm{k}", nn.BatchNorm2d(n_out)),
         ]  # fmt: skip
         n_in = n_out
-    return [*parts, ("flatten", nn.Flatten()), ("fc", _linear(n_in * math.prod(sides), n_classes, bias))]
+    return [*parts, ("flatten", nn.Flatten()), ("fc", _linear(n_in * math.prod(sides), n_classes, has_bias))]
+
+
+ARCHITECTURES: dict[str, Callable[[tuple[int, ...], int, float, bool | None], Parts]] = {
+    "lenet-300-100": _lenet_300_100,
+    "lenet-5": _same_lenet5,
+    "conv-2": functools.partial(_conv_pairs, filters=(64, 64)),
+    "conv-4": functools.partial(_conv_pairs, filters=(64, 64, 128, 128)),
+    "conv-6": functools.partial(_conv_pairs, filters=(64, 64, 128, 128, 256, 256)),
+    "strided-cnn": _strided,
+}
+"""What makes the layers of each named network: `(input shape, n_classes, width, bias) -> layers by name`."""

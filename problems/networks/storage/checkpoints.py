@@ -36,12 +36,16 @@ def save_network(
     Raises:
         UsageError: the file can't be written.
     """
+    write_whole(Path(path), encode_network(model, metadata=metadata))
+
+
+def encode_network(model: nn.Module, *, metadata: Mapping[str, object] | None = None) -> bytes:
+    """The bytes that `save_network` writes."""
     tensors = {
         name: (tensor.detach().float() if tensor.is_floating_point() else tensor.detach()).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    data = safetensors.torch.save(tensors, {"info": json.dumps(dict(metadata or {}), sort_keys=True)})
-    write_whole(Path(path), data)
+    return safetensors.torch.save(tensors, {"info": json.dumps(dict(metadata or {}), sort_keys=True)})
 
 
 def write_whole(path: Path, data: bytes) -> None:

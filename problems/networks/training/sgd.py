@@ -1,22 +1,20 @@
-"""Training with stochastic gradient descent on a schedule that can be wound back to any epoch."""
+"""Stochastic gradient descent with momentum on a schedule that can be wound back to any point of it."""
 
 from __future__ import annotations
 
-import itertools
+import functools
+import math
 import sys
-import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from problems.data.data import Split
+from problems.networks.training.augmentation import shifted_and_mirrored
+from problems.networks.training.descent import Precision, Step, descend
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import Epoch, one_thread
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def train_sgd(
@@ -45,8 +43,8 @@ def train_sgd(
         augment: Shift images by up to four pixels and mirror half of them.
         progress: A line an epoch on stderr.
         after_epoch: Called with the number of each finished epoch, from 1 on; the model is then in training mode.
-        after_step: Called after each step of the optimiser; may change weights.
-        clip: Largest Euclidean norm of a step's gradient, over all parameters; None for any.
+        after_step: As in `descend`.
+        clip: As in `descend`.
 
     Returns:
         One record an epoch; the validation's fields are NaN. On one thread, so that a seed fixes the result.
@@ -59,57 +57,55 @@ def train_sgd(
     if not 0 <= start_epoch < schedule.epochs:
         raise ValueError(f"start_epoch must lie in 0 <= start_epoch < {schedule.epochs}, got {start_epoch}.")
     generator = torch.Generator().manual_seed(seed)
-    model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=schedule.lr,
-        momentum=schedule.momentum,
-        nesterov=schedule.momentum > 0,
-        weight_decay=schedule.weight_decay,
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = momentum_sgd(model, schedule, nesterov=schedule.momentum > 0)
+    prepare = functools.partial(_prepared, generator=generator if augment else None)
+    first, epochs = _rest_of(schedule, len(data), start_epoch, generator)
+    passes = descend(
+        model, data, optimiser, epochs, prepare=prepare, precision=precision, clip=clip, after_step=after_step
     )
-    n = len(data)
-    n_batches = -(-n // schedule.batch_size)
-    at = round(start_epoch * n_batches)
     history: list[Epoch] = []
     with one_thread():
-        while at < schedule.epochs * n_batches:
-            start, total, seen = time.perf_counter(), 0.0, 0
-            batches = torch.randperm(n, generator=generator).split(schedule.batch_size)
-            for batch in itertools.islice(batches, at % n_batches, None):
-                for group in optimiser.param_groups:
-                    group["lr"] = schedule.lr_at((at + 0.5) / n_batches)
-                images = data.images[batch]
-                if augment:
-                    images = _shifted_and_mirrored(images, generator)
-                images = images.contiguous(memory_format=torch.channels_last)
-                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                    logits = model(images)
-                loss = functional.cross_entropy(logits.float(), data.labels[batch])
-                optimiser.zero_grad()
-                loss.backward()
-                if clip is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), clip)
-                optimiser.step()
-                if after_step is not None:
-                    after_step()
-                total, seen, at = total + loss.item() * len(batch), seen + len(batch), at + 1
-            nan, number = float("nan"), at // n_batches
-            history.append(Epoch(number, total / seen, nan, nan, time.perf_counter() - start))
+        for number, (loss, seconds) in enumerate(passes, start=first):
+            history.append(Epoch(number, loss, math.nan, math.nan, seconds))
             if progress:
-                print(f"epoch {number}/{schedule.epochs}  loss {total / seen:.4f}", file=sys.stderr, flush=True)
+                print(f"epoch {number}/{schedule.epochs}  loss {loss:.4f}", file=sys.stderr, flush=True)
             if after_epoch is not None:
                 after_epoch(number)
     model.eval()
     return history
 
 
-def _shifted_and_mirrored(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Every image moved by -4 to 4 pixels each way, black behind it, and half of them mirrored."""
-    n, _, height, width = images.shape
-    room = functional.pad(images, (4, 4, 4, 4))
-    down, right = torch.randint(0, 9, (2, n), generator=generator)
-    rows = down[:, None] + torch.arange(height)
-    columns = right[:, None] + torch.arange(width)
-    is_mirrored = torch.rand(n, generator=generator) < 0.5
-    columns = torch.where(is_mirrored[:, None], columns.flip(1), columns)
-    return room[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+def momentum_sgd(model: nn.Module, schedule: Schedule, *, nesterov: bool) -> torch.optim.SGD:
+    """The optimiser of a schedule, for all parameters of a network."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        nesterov=nesterov,
+        weight_decay=schedule.weight_decay,
+    )
+
+
+def _rest_of(
+    schedule: Schedule, n: int, start_epoch: float, generator: torch.Generator
+) -> tuple[int, Iterator[list[Step]]]:
+    """The number of the first epoch behind `start_epoch`, and the steps that are left of it and of each later one."""
+    n_batches = -(-n // schedule.batch_size)
+    start = round(start_epoch * n_batches)
+
+    def epochs() -> Iterator[list[Step]]:
+        at = start
+        while at < schedule.epochs * n_batches:
+            batches = torch.randperm(n, generator=generator).split(schedule.batch_size)[at % n_batches :]
+            # the step size in the middle of each step
+            yield [Step(batch, schedule.lr_at((at + k + 0.5) / n_batches)) for k, batch in enumerate(batches)]
+            at += len(batches)
+
+    return start // n_batches + 1, epochs()
+
+
+def _prepared(images: Tensor, *, generator: torch.Generator | None) -> Tensor:
+    """Images in the layout in which convolutions are fastest; moved where there is a generator to draw from."""
+    moved = images if generator is None else shifted_and_mirrored(images, generator)
+    return moved.contiguous(memory_format=torch.channels_last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from problems.data.data import Split
+from problems.networks.training.descent import Step, descend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,43 +68,37 @@ def train(
     Raises:
         ValueError: an option out of range.
     """
-    for name, value in {"epochs": epochs, "batch_size": batch_size, "lr": lr, "patience": patience}.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be above 0, got {value}.")
+    _check_above_zero(epochs=epochs, batch_size=batch_size, lr=lr, patience=patience)
     if not 0 <= validation < 1:
         raise ValueError(f"validation must be a fraction, 0 <= validation < 1, got {validation}.")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(data), generator=generator)
     n_validation = round(validation * len(data))
     held_out, used = order[:n_validation], order[n_validation:]
-    images, labels = data.images, data.labels
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     history: list[Epoch] = []
-    best, best_loss, best_weights = 0, float("inf"), _copy(model)
-    n_batches = -(-len(used) // batch_size)
-    with one_thread(), _reporter(epochs, n_batches, progress=progress) as report:
-        for number in range(1, epochs + 1):
-            start = time.perf_counter()
-            total = 0.0
-            model.train()
-            for batch in used[torch.randperm(len(used), generator=generator)].split(batch_size):
-                loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                total += loss.item() * len(batch)
-                report.step()
-            v_loss, v_accuracy = evaluate(model, images[held_out], labels[held_out])
-            seconds = time.perf_counter() - start
-            history.append(Epoch(number, total / len(used), v_loss, v_accuracy, seconds))
+    best, best_loss, best_weights = 0, float("inf"), copy_of_state(model)
+    orders = (used[torch.randperm(len(used), generator=generator)].split(batch_size) for _ in range(epochs))
+    steps = (map(Step, batches) for batches in orders)
+    with one_thread(), _reporter(epochs, -(-len(used) // batch_size), progress=progress) as report:
+        passes = descend(model, data, optimiser, steps, after_step=report.step)
+        for number, (loss, seconds) in enumerate(passes, start=1):
+            v_loss, v_accuracy = evaluate(model, data.images[held_out], data.labels[held_out])
+            history.append(Epoch(number, loss, v_loss, v_accuracy, seconds))
             report.epoch(history[-1])
             if not n_validation or v_loss < best_loss:
-                best, best_loss, best_weights = number, v_loss, _copy(model)
+                best, best_loss, best_weights = number, v_loss, copy_of_state(model)
             elif number - best >= patience:
                 break
     model.load_state_dict(best_weights)
     model.eval()
     return History(tuple(history), best)
+
+
+def _check_above_zero(**options: float) -> None:
+    for name, value in options.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value}.")
 
 
 @torch.no_grad()
@@ -139,7 +133,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
+def copy_of_state(model: nn.Module) -> dict[str, Tensor]:
+    """A network's tensors by name, which later training does not change."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from opt.console.errors import UsageError
-from opt.console.ranges import COUNT, SEED, SHARE, Range, check_option, check_ranges
+from opt.console.ranges import COUNT, SEED, SHARE, Range, check_ranges
+from opt.flags.search_options import check_option
 
 OPEN = Range(0.0, 1.0, is_above=True, is_below=True)
 

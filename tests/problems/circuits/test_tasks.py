@@ -7,10 +7,10 @@ import pytest
 
 from opt.console.errors import UsageError
 from problems.circuits.tasks import TASKS, build_task
-from problems.networks.architectures.lenet5 import LeNet5
+from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.layers.quantised import Int8Weight, int8_weights
 
-WEIGHTS = int8_weights(LeNet5((1, 28, 28), 10, seed=3))
+WEIGHTS = int8_weights(ValidLeNet5((1, 28, 28), 10, seed=3))
 CONV1, CONV2 = WEIGHTS["conv1"].codes, WEIGHTS["conv2"].codes
 
 

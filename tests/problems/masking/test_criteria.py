@@ -115,6 +115,17 @@ def test_synflow_counts_paths_and_conserves_layers():
     assert float(model[1].weight[0, 1]) == -2.0, "the network is left as it is"
 
 
+@pytest.mark.parametrize("tracks", [True, False])
+def test_synflow_passes_through_batch_norms_whether_or_not_they_keep_statistics(tracks):
+    norm = nn.BatchNorm1d(2, eps=0.0, track_running_stats=tracks)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), norm, nn.Linear(2, 1, bias=False))
+    model.requires_grad_(False).eval()
+    model[1].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
+    model[3].weight.copy_(torch.tensor([[-5.0, 6.0]]))
+    np.testing.assert_allclose(synflow_scores(model, ["1", "3"], (1, 1, 2))[1], [[15, 42]])
+    assert (norm.running_mean is not None) == tracks
+
+
 def test_synflow_rounds_fall_geometrically_and_never_bring_back():
     seen = []
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from problems.data.data import load_dataset
-from problems.networks.architectures.lenet5 import LeNet5
 from problems.networks.architectures.mobilenet import MobileNetV2
+from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.evaluation.classification import classification
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.layers.quantised import (
@@ -20,7 +20,7 @@ from problems.networks.layers.quantised import (
     put_back,
     train_quantised,
 )
-from problems.workloads.parents import trained_lenet5
+from problems.workloads.parents import trained_valid_lenet5
 
 
 def random_weight(*shape, seed=0):
@@ -72,7 +72,7 @@ def test_fake_quantisation_rounds_forward_and_passes_the_gradient_straight_throu
 
 
 def test_fake_quantised_leaves_plain_weights_on_the_grid():
-    model = LeNet5((1, 28, 28), 10)
+    model = ValidLeNet5((1, 28, 28), 10)
     names = sorted(model.state_dict())
     images = random_weight(4, 1, 28, 28)
     with fake_quantised(model):
@@ -110,7 +110,7 @@ def test_training_sees_the_rounded_weights():
 
 
 def test_weights_put_back_change_only_what_they_name():
-    model = LeNet5((1, 28, 28), 10)
+    model = ValidLeNet5((1, 28, 28), 10)
     put_back(model, int8_weights(model), {})
     weights = int8_weights(model)
     codes = weights["conv2"].codes.copy()
@@ -124,7 +124,7 @@ def test_weights_put_back_change_only_what_they_name():
 
 
 def test_lenet5_has_the_published_shapes():
-    layers = prunable_layers(LeNet5((1, 28, 28), 10))
+    layers = prunable_layers(ValidLeNet5((1, 28, 28), 10))
     assert {name: tuple(layer.weight.shape) for name, layer in layers.items()} == {
         "conv1": (6, 1, 5, 5),
         "conv2": (16, 6, 5, 5),
@@ -137,7 +137,7 @@ def test_lenet5_has_the_published_shapes():
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 8), (3, 32, 32)])
 def test_networks_take_images_of_any_size(shape):
     images = torch.zeros(2, *shape)
-    assert LeNet5(shape, 7)(images).shape == (2, 7)
+    assert ValidLeNet5(shape, 7)(images).shape == (2, 7)
     assert MobileNetV2(shape, 7, width=0.1)(images).shape == (2, 7)
 
 
@@ -154,7 +154,7 @@ def test_mobilenet_has_52_convolutions_and_the_published_size():
 
 def test_initial_weights_follow_the_seed_alone():
     state = torch.random.get_rng_state()
-    for build in (LeNet5, MobileNetV2):
+    for build in (ValidLeNet5, MobileNetV2):
         first, again, other = (build((1, 8, 8), 10, seed=seed) for seed in (1, 1, 2))
         tensors = [next(iter(m.parameters())) for m in (first, again, other)]
         assert torch.equal(tensors[0], tensors[1]) and not torch.equal(tensors[0], tensors[2])
@@ -163,8 +163,8 @@ def test_initial_weights_follow_the_seed_alone():
 
 def test_trained_lenet5_is_cached_with_its_codes(tmp_path):
     digits, options = load_dataset("digits"), {"epochs": 1, "cache_dir": tmp_path, "progress": False}
-    model, info = trained_lenet5(digits, **options)
-    again, info_again = trained_lenet5(digits, **options)
+    model, info = trained_valid_lenet5(digits, **options)
+    again, info_again = trained_valid_lenet5(digits, **options)
     assert not info["from_cache"] and info_again["from_cache"]
     for name, int8 in int8_weights(model).items():
         np.testing.assert_array_equal(int8.codes, int8_weights(again)[name].codes)

@@ -1,0 +1,97 @@
+"""What can be chosen by name: the options' types and help know what the dictionaries of factories know."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from opt.console.errors import UsageError, check_choice
+from opt.console.parameters import parameters_of
+from opt.problem.loading import load_problem_class
+from problems.data.data import DATASETS, load_dataset
+from problems.lowrank import spectra
+from problems.lowrank.retraining import pipeline
+from problems.masking import criterion_masks, logit_losses, mask_training, selection
+from problems.networks.architectures import initial_weights, lottery_networks
+from problems.networks.architectures.lottery_networks import build_architecture
+from problems.similarity import batch, objectives, pruning
+from problems.thresholds import scores
+from problems.workloads.reference_networks import NETWORKS, SCHEDULES
+
+ROOT = Path(__file__).parents[2]
+TASKS = ("ecomp", "threshold", "masks", "alds", "cgp", "cgp_layers")
+
+
+def options_of(task):
+    return parameters_of(load_problem_class(str(ROOT / "problems" / f"{task}.py")))
+
+
+@pytest.mark.parametrize(
+    ("literal", "factories"),
+    [
+        (batch.SimilarityName, objectives.SIMILARITIES),
+        (batch.RefitTarget, batch.REFIT_TARGETS),
+        (scores.ScoreName, scores.SCORES),
+        (logit_losses.Loss, logit_losses.LOSSES),
+        (mask_training.Kept, mask_training.BEGINNINGS),
+        (selection.MaskScope, selection.SCOPES),
+        (pipeline.Allocation, pipeline.ALLOCATIONS),
+        (pipeline.Spacing, pipeline.SPACINGS),
+    ],
+)
+def test_type_of_an_option_names_every_factory(literal, factories):
+    assert get_args(literal) == tuple(factories)
+
+
+def test_types_that_name_some_of_the_factories_or_one_more():
+    assert set(get_args(lottery_networks.Init)) < set(initial_weights.INITS)
+    assert get_args(spectra.Measure) == (*spectra.WEIGHT_MEASURES, "data")
+    assert set(criterion_masks.CRITERIA) == {
+        *criterion_masks.AT_ONCE,
+        *criterion_masks.IN_ROUNDS,
+        *criterion_masks.ALIASES,
+    }
+    assert set(NETWORKS) == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_of_the_data_set_lists_them_all(task):
+    words = re.findall(r"[\w-]+", options_of(task)["data"].help)
+    assert set(DATASETS) <= set(words)
+
+
+def test_help_of_networks_lists_them_all():
+    assert get_args(options_of("alds")["network"].kind) == tuple(NETWORKS)
+    assert all(name in options_of("masks")["model"].help for name in lottery_networks.ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    ("choose", "wrong", "names"),
+    [
+        (lambda name: load_dataset(name), "mnistt", DATASETS),
+        (lambda name: build_architecture(name, (1, 8, 8), 10), "conv-5", lottery_networks.ARCHITECTURES),
+        (criterion_masks.check_criterion, "magnitud", criterion_masks.CRITERIA),
+        (lambda name: selection.keep_highest([np.ones(3)], 2, scope=name), "globl", selection.SCOPES),
+        (lambda name: pruning.neuron_scores(None, name), "outgoin", pruning.SCORES),
+        (lambda name: scores.weight_scores(name, np.ones(3), None), "rmss", scores.SCORES),
+        (lambda name: spectra.weight_errors(np.ones(3), None, 0, name), "spektral", spectra.WEIGHT_MEASURES),
+        (lambda name: pipeline.keep_ratios(name, 0.5, 0.1, 3), "linea", pipeline.SPACINGS),
+        (lambda name: initial_weights.draw_weights(None, seed=0, init=name), "hee", initial_weights.INITS),
+        (lambda name: mask_training.beginning(None, {}, None, None, name, seed=0), "rewnd", mask_training.BEGINNINGS),
+    ],
+)
+def test_wrong_name_is_told_with_all_names_and_the_nearest(choose, wrong, names):
+    with pytest.raises(UsageError) as error:
+        choose(wrong)
+    assert repr(wrong) in str(error.value) and "did you mean" in str(error.value)
+    assert all(name in str(error.value) for name in names)
+
+
+def test_choice_itself_is_given_back():
+    assert check_choice("kind", "b", {"a": 1, "b": 2}) == "b"
+    with pytest.raises(UsageError, match=r"^kind must be one of a, b or a file, got 'x'$"):
+        check_choice("kind", "x", ["a", "b"], more=" or a file")
