@@ -134,6 +134,7 @@ def minimize(
         cache_size=int(options.cache_size),
         fail_fast=bool(options.fail_fast),
         eval_seconds=_seconds("eval_time", options.eval_time),
+        no_verify=bool(options.no_verify),
     )
     return Run.of(run_search(task, request, spec=spec, **common))
 

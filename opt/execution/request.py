@@ -35,6 +35,7 @@ class Request:
         fail_fast: Stop on the first candidate that cannot be evaluated.
         eval_seconds: Most wall-clock seconds that one candidate's evaluation may take; it fails beyond.
         start: Path of a saved run whose front are the first candidates, or None.
+        no_verify: Leave out the problem's proof that it evaluates truly.
     """
 
     algo: str = CommandOptions.algo
@@ -50,6 +51,7 @@ class Request:
     fail_fast: bool = False
     eval_seconds: float | None = None
     start: str | None = None
+    no_verify: bool = False
 
     def __post_init__(self) -> None:
         for name in ("seed", "threads", "keep", "cache-size"):

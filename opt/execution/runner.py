@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from opt.algorithms import AlgorithmSpec, find_algorithm
@@ -21,13 +22,16 @@ from opt.execution.saved_start import saved_start
 from opt.execution.stopping import stop_on_file, stop_on_signals
 from opt.files import atomic
 from opt.problem import CompressionProblem
-from opt.problem.hooks import HookError
+from opt.problem.hooks import HookError, verified
 from opt.runs.run import Run, load_run
 from opt.runs.run_directory import RunDirectory, now
 from opt.search.engine import Search
 from opt.search.evaluation import EvaluationFailed
 from opt.search.progress import SearchProgress
 from opt.search.scalarise import Scalariser
+
+# the stream of a run's seed that its proof draws from
+_VERIFYING = 0x7E51
 
 
 def run_search(
@@ -77,9 +81,13 @@ def run_search(
             changed = check_resumable(resume, manifest, made_by, is_forced=is_forced)
             start = saved_start(resume, problem, given=start, trust=trust)
         scalariser = check_request(problem, request, spec=spec, start=start)
+        notes = None if request.no_verify else verified(problem, np.random.default_rng([request.seed, _VERIFYING]))
+        manifest["verified"] = notes
         directory = open_directory(manifest, out=out, name=name, resume=resume, changed=changed, start=start)
         with _writing(directory):
             progress = SearchProgress(problem.objectives, request.budget, silent=silent)
+            for note in notes or ():
+                progress.note(note)
             search = _search_of(directory, problem, spec, request, scalariser, progress, start=start, callback=callback)
             if stop_file is not None:
                 stop_on_file(search, stop_file)

@@ -38,6 +38,7 @@ class SearchOptions:
             in a process of their own, forked for each batch and killed if it is late: what evaluate keeps in memory is
             lost.
         fail_fast: Stop on the first candidate that cannot be evaluated.
+        no_verify: Leave out the proof before a search that what evaluate says of some candidates is what they become.
     """
 
     n_gen: Count | None = None
@@ -54,6 +55,7 @@ class SearchOptions:
     cache_size: Annotated[int, Range(1, 10**9)] = 100_000
     eval_time: str | float | None = None
     fail_fast: bool = False
+    no_verify: bool = False
 
 
 @option_group

@@ -275,6 +275,22 @@ class CompressionProblem(Problem):
         """`test` of every row of X, (n, n_var); override where a batch is cheaper."""
         return [self.test(x) for x in X]
 
+    def verify(self, rng: np.random.Generator) -> Sequence[str]:
+        """Prove on some candidates, before a search, that what `evaluate` says is what they become.
+
+        A problem with a fast evaluation may take a slower, true one instead where they disagree, and say so.
+
+        Args:
+            rng: Draws the candidates; nothing of the search depends on it.
+
+        Returns:
+            What a user should know of it, a line each.
+
+        Raises:
+            UsageError: Nothing that it could do is true.
+        """
+        return ()
+
     def references(self) -> Sequence[Reference]:
         """Known methods' solutions to plot beside the front."""
         return ()

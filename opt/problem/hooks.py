@@ -156,6 +156,23 @@ def fingerprint_of(problem: CompressionProblem) -> Callable[[np.ndarray], bytes]
     return fingerprint
 
 
+def verified(problem: CompressionProblem, rng: np.random.Generator) -> list[str]:
+    """What the problem's proof of its evaluation says, a line each.
+
+    Raises:
+        UsageError: It cannot be evaluated truly.
+        HookError: The proof failed.
+    """
+    name = hook_name(problem, "verify")
+    try:
+        with user_code(name):
+            return [" ".join(str(line).split()) for line in problem.verify(rng)]
+    except HookError as error:
+        if isinstance(error.__cause__, UsageError):
+            raise UsageError(str(error.__cause__)) from None
+        raise
+
+
 # -- what only adds to a finished front -------------------------------------------------------------
 
 

@@ -125,6 +125,7 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
                 keep=values["keep"],
                 cache_size=values["cache_size"],
                 fail_fast=values["fail_fast"],
+                no_verify=values["no_verify"],
                 eval_seconds=None if eval_time is None else parse_seconds(eval_time, "--eval-time"),
             ),
             out=values["out"],
