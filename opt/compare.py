@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser.read(argv)
     from opt.comparison.output_files import write_comparison  # --help needs none of it
     from opt.comparison.report import print_verdict
-    from opt.runs.front_table import make_console, say
+    from opt.console.tables import make_console, say
     from opt.runs.run_listing import find_runs
 
     verdict = compare(find_runs(options.runs), by=options.by, split=options.split)

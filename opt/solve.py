@@ -2,248 +2,27 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from jsonargparse import Namespace
-from rich.table import Table
-
-from opt.algorithms import algorithms, find_algorithm
-from opt.console.command import execute, spelled
-from opt.console.errors import UsageError
-from opt.console.terminal import tell
-from opt.execution.mending import mend
-from opt.execution.runner import Request
-from opt.flags.command_line import USAGE, CommandLine, scan
-from opt.flags.config import numbers
-from opt.flags.job_settings import JobSettings
-from opt.flags.parser import as_yaml, build_parser, group, help_text, parse
-from opt.flags.search_options import WHOLE_NAMES, check_option
-from opt.problem.loading import load_problem_class
-from opt.processes.memory_limit import parse_bytes
-from opt.runs.front_table import make_console, print_front
-from opt.runs.run import Run, load_run
-from opt.search.budget import Budget, parse_seconds
-from opt.search.progress import duration
-from opt.studies.cluster import job_script
-from opt.studies.study import Study, is_study
-from opt.studies.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.studies.sweep import Setting, algorithm_names, parsed, settings_of_command, settings_of_study
-from opt.studies.task import Task, run_task
-
-# options of a sweep that --resume STUDY takes
-_MEANS = tuple(name for name in WHOLE_NAMES if name not in ("out", "name"))
+from opt.console.command import execute
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; its exit code."""
-    scanned = scan(argv)
-    if scanned.is_list:
-        return _list_algorithms(scanned.problem)
-    if scanned.resume is not None:
-        for flag, is_given in (("--study", scanned.study is not None), ("--print-config", scanned.is_print_config)):
-            if is_given:
-                raise UsageError(f"--resume goes on as it was asked; leave out {flag}")
-        return _resume_study(scanned) if is_study(Path(scanned.resume)) else _resume(scanned)
-    if scanned.problem is not None and scanned.study is not None:
-        raise UsageError(f"a study file names its problems; leave out {scanned.problem}")
-    if scanned.problem is None and scanned.study is None:
-        if scanned.is_help:
-            tell(help_text(build_parser(None, None)))
-            tell("With a PROBLEM.py, --help also lists the parameters of the problem and of the algorithm.")
-            return 0
-        raise UsageError(f"expected a problem file; usage: {USAGE}")
-    if scanned.is_help:
-        return _help(scanned)
-    settings = _settings(scanned)
-    options = parsed(settings)
-    values = options[0]
-    if scanned.is_print_config:
-        if len(settings) > 1:
-            raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
-        tell(as_yaml(values, settings[0].algo), end="")
-        return 0
-    means = _means(values, is_forced=scanned.is_forced)
-    if scanned.is_print_job:
-        return _print_job(means)
-    command = spelled("solve") + " " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
-    tasks: list[Task] = []
-    varying: list[dict[str, str]] = []
-    for setting, own in zip(settings, options, strict=True):
-        made = _tasks(setting, own, command=command)
-        tasks += made
-        varying += [dict(setting.varying)] * len(made)
-    wants_study = scanned.study or any(
-        (values.name, values.scheduler, values.cluster, values.task_time, values.task_memory)
-    )
-    if len(tasks) == 1 and not wants_study:
-        run = run_task(tasks[0], is_forced=scanned.is_forced, trust=scanned.is_trust)
-        if not values.quiet:
-            _report(run)
-        return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
-    # seed by seed, so that a study that is stopped has runs of every setting
-    order = sorted(range(len(tasks)), key=lambda i: tasks[i].request.seed)
-    # what is asked twice, such as seed 2 of `seed: [1, 2]` with two runs each, is done once
-    order = list({tasks[i].digest: i for i in reversed(order)}.values())[::-1]
-    folder = study_folder(values.out, values.name, tasks)
-    asked, differing = [tasks[i] for i in order], [varying[i] for i in order]
-    study = Study.asked(folder, asked, differing, trust=scanned.is_trust, is_forced=scanned.is_forced)
-    return run_study(study, study.tasks[: len(order)], means, command=command, quiet=values.quiet)
+    from opt.flags.command_line import scan
 
+    line = scan(argv)
+    if line.is_list:
+        from opt.flags.pages import print_algorithms
 
-def _settings(scanned: CommandLine) -> list[Setting]:
-    if scanned.study is not None:
-        named = [token for token in scanned.tokens if token.startswith("--algo=")]
-        if named:
-            raise UsageError(f"a study file names its algorithms; leave out {named[0]}")
-        return settings_of_study(Path(scanned.study), scanned.tokens)
-    assert scanned.problem is not None
-    return settings_of_command(scanned.problem, algorithm_names(scanned.algo), scanned.tokens)
+        return print_algorithms(line.problem)
+    if line.is_help and line.resume is None:
+        from opt.flags.pages import print_help
 
+        return print_help(line)
+    from opt.studies.solving import solve  # the help needs none of it
 
-def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
-    """The runs of one setting, a seed each."""
-    values = vars(options)
-    check_option("seed", values["seed"] + values["runs"] - 1)
-    limits = {name: values[name] for name in ("n_gen", "n_eval", "time", "patience", "tolerance")}
-    budget = Budget.of(**limits)
-    eval_time = values["eval_time"]
-    return [
-        Task(
-            target=setting.problem,
-            problem_parameters=group(options, "problem"),
-            request=Request(
-                algo=setting.algo,
-                parameters=group(options, "algo"),
-                seed=values["seed"] + i,
-                budget=budget,
-                scalarise=values["scalarise"],
-                weights=numbers(values["weights"], "--weights"),
-                ref=numbers(values["ref"], "--ref"),
-                start=values["start"],
-                threads=values["threads"],
-                keep=values["keep"],
-                cache_size=values["cache_size"],
-                fail_fast=values["fail_fast"],
-                eval_seconds=None if eval_time is None else parse_seconds(eval_time, "--eval-time"),
-            ),
-            out=values["out"],
-            command=command,
-            silent=values["quiet"],
-        )
-        for i in range(values["runs"])
-    ]
-
-
-def _means(values: Namespace, *, is_forced: bool) -> Means:
-    if values.backend == "dask" and not values.scheduler:
-        raise UsageError("--backend dask needs the address of its scheduler: --scheduler tcp://HOST:8786")
-    return Means(
-        n_jobs=values.jobs,
-        scheduler=values.scheduler,
-        cluster=values.cluster,
-        job=JobSettings(**group(values, "cluster")),
-        task_seconds=None if values.task_time is None else parse_seconds(values.task_time, "--task-time"),
-        task_bytes=None if values.task_memory is None else parse_bytes(values.task_memory, "--task-memory"),
-        is_forced=is_forced,
-    )
-
-
-def _print_job(means: Means) -> int:
-    if means.cluster is None:
-        raise UsageError("--print-job shows what would be submitted to a batch system; give --cluster slurm or pbs")
-    tell(job_script(means.cluster, means.job))
-    return 0
-
-
-def _help(scanned: CommandLine) -> int:
-    if scanned.problem is None:
-        tell(help_text(build_parser(None, None)))
-        return 0
-    names = algorithm_names(scanned.algo)
-    problem = load_problem_class(scanned.problem)
-    tell(help_text(build_parser(problem, find_algorithm(names[0], problem))))
-    if len(names) > 1:
-        tell(f"Parameters of {', '.join(names[1:])}: --help with that algorithm alone.")
-    return 0
-
-
-def _resume(scanned: CommandLine) -> int:
-    assert scanned.resume is not None
-    extra = [t for t in scanned.tokens if not t.startswith("--quiet")]
-    if scanned.problem or extra:
-        raise UsageError(f"--resume goes on exactly as the run was asked; leave out {scanned.problem or extra[0]}")
-    run = load_run(scanned.resume)
-    if run.status == "finished":
-
-        def go_on() -> Run:
-            is_quiet = "--quiet" in scanned.tokens
-            task = Task.from_run(run, silent=is_quiet, trust=scanned.is_trust, is_forced=scanned.is_forced)
-            return run_task(task, is_forced=scanned.is_forced, trust=scanned.is_trust)
-
-        lines = mend(run, go_on)
-        for line in lines:
-            tell(f"{run.path}: {line}")
-        outcome = "mended" if lines else "nothing was changed"
-        tell(f"{run.path} is finished ({run.manifest.get('stop_reason', '')}); {outcome}")
-        return 0
-    task = Task.from_run(run, silent="--quiet" in scanned.tokens, trust=scanned.is_trust, is_forced=scanned.is_forced)
-    finished = run_task(task, is_forced=scanned.is_forced, trust=scanned.is_trust)
-    if "--quiet" not in scanned.tokens:
-        _report(finished)
-    return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
-
-
-def _resume_study(scanned: CommandLine) -> int:
-    assert scanned.resume is not None
-    for token in scanned.tokens:
-        name = token.partition("=")[0].removeprefix("--")
-        if name not in _MEANS and not name.startswith("cluster."):
-            raise UsageError(f"--resume goes on as the study was asked; leave out --{name}")
-    if scanned.problem:
-        raise UsageError(f"--resume goes on as the study was asked; leave out {scanned.problem}")
-    values = parse(build_parser(None, None), scanned.tokens)
-    means = _means(values, is_forced=scanned.is_forced)
-    if scanned.is_print_job:
-        return _print_job(means)
-    study = Study.open(Path(scanned.resume), trust=scanned.is_trust, is_forced=scanned.is_forced)
-    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet, mends=True)
-
-
-def _report(run: Run) -> None:
-    """The end of a run as a person wants it: the front, the failures, the path, the next command."""
-    print_front(run, make_console())
-    m = run.manifest
-    n = m["n_solutions"]
-    if m["n_failed"]:
-        tell(f"{m['n_failed']} evaluations failed:")
-        for reason, count in sorted(m["failures"].items(), key=lambda item: -item[1])[:5]:
-            tell(f"  {count} x {reason}")
-    tell(
-        f"{m['stop_reason']}: {m['n_eval']} evaluations in {duration(m['seconds'])}, "
-        f"hypervolume {m['hypervolume']:.5g}, {n} solution{'s' if n != 1 else ''}"
-    )
-    tell(f"run: {run.path}")
-    if m["status"] == "interrupted":
-        tell(f"next: {spelled('solve')} --resume {shlex.quote(str(run.path))}")
-    else:
-        tell(f"next: {spelled('plot')} {shlex.quote(str(run.path))}")
-
-
-def _list_algorithms(target: str | None) -> int:
-    problem_class = None if target is None else load_problem_class(target)
-    table = Table(title="algorithms", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    table.add_column("what it is", overflow="fold")
-    table.add_column("what it needs", overflow="fold")
-    for spec in algorithms(problem_class).values():
-        table.add_row(spec.name, spec.summary, spec.requirement)
-    make_console().print(table)
-    if problem_class is None:
-        tell(f"A problem may bring algorithms of its own: {spelled('solve')} PROBLEM.py --list shows them too.")
-    return 0
+    return solve(line)
 
 
 if __name__ == "__main__":

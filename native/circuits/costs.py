@@ -12,6 +12,8 @@ import numpy as np
 from native.circuits.functions import function_names
 from native.circuits.gate_table import gate_table
 
+COLUMNS = ("name", "energy_pj", "area", "delay")
+
 
 @dataclass(frozen=True)
 class CostTable:
@@ -74,37 +76,36 @@ class CostTable:
         Raises:
             ValueError: A row or column is missing, out of order, not a number, negative; the line says which.
         """
-        names = function_names(domain)
         path = Path(path)
         try:
             lines = list(csv.reader(path.read_text().splitlines()))
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"cost table {path} cannot be read: {error}") from error
         rows = [(i, [cell.strip() for cell in line]) for i, line in enumerate(lines, 1) if line and line[0][:1] != "#"]
-        if not rows or rows[0][1] != ["name", "energy_pj", "area", "delay"]:
-            raise ValueError(f"cost table {path} must begin with the line name,energy_pj,area,delay")
-        table = np.zeros((len(names), 3))
-        for k, name in enumerate(names):
-            if k + 1 >= len(rows):
-                raise ValueError(
-                    f"cost table {path} has {len(rows) - 1} rows, {domain} needs {len(names)}: no {name!r}"
-                )
-            number, cells = rows[k + 1]
-            if len(cells) != 4 or cells[0] != name:
-                raise ValueError(f"cost table {path}, line {number}: expected {name},energy,area,delay; got {cells}")
-            try:
-                table[k] = [float(cell) for cell in cells[1:]]
-            except ValueError as error:
-                raise ValueError(f"cost table {path}, line {number}: {error}") from error
-        if len(rows) > len(names) + 1:
-            raise ValueError(f"cost table {path} has {len(rows) - 1} rows, {domain} needs {len(names)}")
+        if not rows or rows[0][1] != list(COLUMNS):
+            raise ValueError(f"cost table {path} must begin with the line {','.join(COLUMNS)}")
+        names, body = function_names(domain), rows[1:]
+        costs = [_costs(path, number, cells, name) for name, (number, cells) in zip(names, body, strict=False)]
+        if len(body) != len(names):
+            missing = f": no {names[len(body)]!r}" if len(body) < len(names) else ""
+            raise ValueError(f"cost table {path} has {len(body)} rows, {domain} needs {len(names)}{missing}")
         try:
-            return cls(domain, table[:, 0], table[:, 1], table[:, 2])
+            return cls(domain, *np.array(costs).T)
         except ValueError as error:
             raise ValueError(f"cost table {path}: {error}") from error
 
     def write(self, path: str | Path) -> None:
         """Writes what `read` reads."""
         rows = zip(function_names(self.domain), self.energy_pj, self.area, self.delay, strict=True)
-        lines = ["name,energy_pj,area,delay", *(f"{n},{float(e)!r},{float(a)!r},{float(d)!r}" for n, e, a, d in rows)]
+        lines = [",".join(COLUMNS), *(f"{n},{float(e)!r},{float(a)!r},{float(d)!r}" for n, e, a, d in rows)]
         Path(path).write_text("\n".join(lines) + "\n")
+
+
+def _costs(path: Path, number: int, cells: list[str], name: str) -> list[float]:
+    """Energy, area and delay in one line of a table, which must be those of the function `name`."""
+    if len(cells) != len(COLUMNS) or cells[0] != name:
+        raise ValueError(f"cost table {path}, line {number}: expected {name},energy,area,delay; got {cells}")
+    try:
+        return [float(cell) for cell in cells[1:]]
+    except ValueError as error:
+        raise ValueError(f"cost table {path}, line {number}: {error}") from error

@@ -86,20 +86,29 @@ def join(data: DataSet | Sequence[DataSet], grid: Grid, dtype: np.dtype) -> Samp
     sets = [data] if isinstance(data, DataSet) else list(data)
     if not sets:
         raise ValueError("at least one data set is needed, got none")
-    is_padded = any(s.outputs.shape[1] < grid.n_outputs for s in sets)
-    inputs, outputs, weights = [], [], []
     for number, one in enumerate(sets):
-        for name, values, n in (("inputs", one.inputs, grid.n_inputs), ("outputs", one.outputs, grid.n_outputs)):
-            if values.shape[1] > n or (len(sets) == 1 and values.shape[1] != n):
-                raise ValueError(f"data set {number} has {values.shape[1]} {name}, the grid {n}")
-        inputs.append(_widened(in_domain(one.inputs, dtype, "inputs"), grid.n_inputs))
-        outputs.append(_widened(in_domain(one.outputs, dtype, "outputs"), grid.n_outputs))
-        weights.append(_widened(one.entry_weights(), grid.n_outputs))
-    all_weights = np.concatenate(weights) if is_padded or any(s.has_weights for s in sets) else None
-    if all_weights is not None and dtype == np.int8 and (all_weights != np.floor(all_weights)).any():
-        raise ValueError("weights of int8 data must be whole numbers (errors are summed exactly); scale them")
+        for name, n_own, n in (
+            ("inputs", one.inputs.shape[1], grid.n_inputs), ("outputs", one.outputs.shape[1], grid.n_outputs)
+        ):  # fmt: skip
+            # one set alone has nothing to be as wide as
+            if n_own > n or (len(sets) == 1 and n_own < n):
+                raise ValueError(f"data set {number} has {n_own} {name}, the grid {n}")
+    inputs = [_widened(in_domain(one.inputs, dtype, "inputs"), grid.n_inputs) for one in sets]
+    outputs = [_widened(in_domain(one.outputs, dtype, "outputs"), grid.n_outputs) for one in sets]
     starts = np.cumsum([0, *(s.n_samples for s in sets)]).astype(np.uintp)
-    return Samples(np.concatenate(inputs), np.concatenate(outputs), all_weights, starts)
+    return Samples(
+        np.concatenate(inputs), np.concatenate(outputs), _joined_weights(sets, grid.n_outputs, dtype), starts
+    )
+
+
+def _joined_weights(sets: Sequence[DataSet], n_outputs: int, dtype: np.dtype) -> np.ndarray | None:
+    """(n_samples, n_outputs) float64 weights of all sets, 0 where a set is padded; None where all are 1."""
+    if not any(one.has_weights or one.outputs.shape[1] < n_outputs for one in sets):
+        return None
+    weights = np.concatenate([_widened(one.entry_weights(), n_outputs) for one in sets])
+    if dtype == np.int8 and (weights != np.floor(weights)).any():
+        raise ValueError("weights of int8 data must be whole numbers (errors are summed exactly); scale them")
+    return weights
 
 
 def in_domain(values: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:

@@ -16,6 +16,10 @@ from native.circuits.grid import Grid
 NEURONS = tuple(row.name for row in gate_table("float64") if row.inputs_there == "weighted")
 # read all inputs of a node there, the first two here
 FOLDS = tuple(row.name for row in gate_table("float64") if row.inputs_there == "all")
+# the head of a chromosome, a line each
+SIZES = ("numInputs", "numNodes", "numOutputs", "arity")
+Line = tuple[int, str]
+"""A line of a file: its number, from 1, and its text."""
 
 
 def read_data(path: str | Path) -> DataSet:
@@ -77,16 +81,36 @@ def read_chromo(path: str | Path, *, domain: str = "float64", levels_back: int |
             or a sum, product or logic gate of more than two inputs.
     """
     lines = _lines(path, "chromosome")
-    head = {}
-    names = ("numInputs", "numNodes", "numOutputs", "arity")
-    for i, name in enumerate(names):
-        cells = _cells(lines[i][1]) if i < len(lines) else []
-        if len(cells) != 2 or cells[0] != name or not cells[1].isdigit():
-            raise ValueError(f"chromosome {path}, line {i + 1}: expected {name},NUMBER")
-        head[name] = int(cells[1])
-    n_in, n_nodes, n_out, arity = (head[name] for name in names)
-    cells = _cells(lines[4][1]) if len(lines) > 4 else []
-    if len(cells) < 2 or cells[0] not in ("functionSet", "fuctionSet"):
+    n_in, n_nodes, n_out, arity = (_size(path, lines, i, name) for i, name in enumerate(SIZES))
+    functions = _function_set(path, lines, arity=arity, domain=domain)
+    body = lines[len(SIZES) + 1 :]
+    if len(body) != n_nodes * (arity + 1) + 1:
+        raise ValueError(
+            f"chromosome {path}: {n_nodes} nodes of {arity} inputs and the outputs take "
+            f"{n_nodes * (arity + 1) + 1} lines, got {len(body)}"
+        )
+    nodes = [_node(path, body[i * (arity + 1) : (i + 1) * (arity + 1)], functions) for i in range(n_nodes)]
+    genes = [gene for node in nodes for gene in node] + _whole(path, body[-1], n_out)
+    is_recurrent = any(source >= n_in + i for i, node in enumerate(nodes) for source in node[:-1])
+    try:
+        grid = Grid(n_in, n_out, 1, n_nodes, levels_back, arity, recurrent=0.1 if is_recurrent else 0.0)
+        return Genome(grid, functions, np.array(genes))
+    except ValueError as error:
+        raise ValueError(f"chromosome {path}: {error}") from error
+
+
+def _size(path: str | Path, lines: list[Line], i: int, name: str) -> int:
+    """The number in line i of the head, `NAME,NUMBER`."""
+    cells = _cells(lines[i][1]) if i < len(lines) else []
+    if len(cells) != 2 or cells[0] != name or not cells[1].isdecimal():
+        raise ValueError(f"chromosome {path}, line {i + 1}: expected {name},NUMBER")
+    return int(cells[1])
+
+
+def _function_set(path: str | Path, lines: list[Line], *, arity: int, domain: str) -> FunctionSet:
+    """The functions in the last line of the head."""
+    cells = _cells(lines[len(SIZES)][1]) if len(lines) > len(SIZES) else []
+    if len(cells) < 2 or cells[0] not in ("functionSet", "fuctionSet"):  # CGP-Library's own spelling is the second
         raise ValueError(f"chromosome {path}, line 5: expected functionSet,NAME,...")
     try:
         functions = FunctionSet.named(*cells[1:], domain=domain)
@@ -94,40 +118,28 @@ def read_chromo(path: str | Path, *, domain: str = "float64", levels_back: int |
         raise ValueError(f"chromosome {path}, line 5: {error}") from error
     if arity > 2 and set(functions.names) & set(FOLDS):
         raise ValueError(f"chromosome {path}: {', '.join(FOLDS)} read two inputs here, the nodes have {arity}")
-    body = lines[5:]
-    if len(body) != n_nodes * (arity + 1) + 1:
+    return functions
+
+
+def _node(path: str | Path, block: list[Line], functions: FunctionSet) -> list[int]:
+    """Genes of the node that a block of lines describes: its function, then an input and its weight a line."""
+    function = _whole(path, block[0], 1)[0]
+    if not 0 <= function < len(functions):
+        raise ValueError(f"chromosome {path}, line {block[0][0]}: function {function} is not in the set")
+    sources, weights = [], []
+    for number, line in block[1:]:
+        parts = _cells(line)
+        try:
+            sources.append(int(parts[0]))
+            weights.append(float(parts[1]))
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"chromosome {path}, line {number}: expected INPUT,WEIGHT; got {line!r}") from error
+    if weights and functions.names[function] in NEURONS and (weights[0] != 1.0 or any(weights[1:])):
         raise ValueError(
-            f"chromosome {path}: {n_nodes} nodes of {arity} inputs and the outputs take "
-            f"{n_nodes * (arity + 1) + 1} lines, got {len(body)}"
+            f"chromosome {path}, line {block[1][0]}: connection weights are not known here; "
+            f"{functions.names[function]} needs 1 for its first input and 0 for the others"
         )
-    genes: list[int] = []
-    is_recurrent = False
-    for node in range(n_nodes):
-        block = body[node * (arity + 1) : (node + 1) * (arity + 1)]
-        function = _whole(path, block[0], 1)[0]
-        if not 0 <= function < len(functions):
-            raise ValueError(f"chromosome {path}, line {block[0][0]}: function {function} is not in the set")
-        sources, weights = [], []
-        for number, line in block[1:]:
-            parts = _cells(line)
-            try:
-                sources.append(int(parts[0]))
-                weights.append(float(parts[1]))
-            except (ValueError, IndexError) as error:
-                raise ValueError(f"chromosome {path}, line {number}: expected INPUT,WEIGHT; got {line!r}") from error
-        if functions.names[function] in NEURONS and weights != [1.0] + [0.0] * (arity - 1):
-            raise ValueError(
-                f"chromosome {path}, line {block[1][0]}: connection weights are not known here; "
-                f"{functions.names[function]} needs 1 for its first input and 0 for the others"
-            )
-        is_recurrent |= any(source >= n_in + node for source in sources)
-        genes += [*sources, function]
-    genes += _whole(path, body[-1], n_out)
-    grid = Grid(n_in, n_out, 1, n_nodes, levels_back, arity, recurrent=0.1 if is_recurrent else 0.0)
-    try:
-        return Genome(grid, functions, np.array(genes))
-    except ValueError as error:
-        raise ValueError(f"chromosome {path}: {error}") from error
+    return [*sources, function]
 
 
 def write_chromo(path: str | Path, genome: Genome) -> None:
@@ -156,7 +168,7 @@ def write_chromo(path: str | Path, genome: Genome) -> None:
     Path(path).write_text("\n".join(lines) + "\n" + "".join(f"{pin}," for pin in genome.output_pins))
 
 
-def _lines(path: str | Path, what: str) -> list[tuple[int, str]]:
+def _lines(path: str | Path, what: str) -> list[Line]:
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -169,7 +181,7 @@ def _cells(line: str) -> list[str]:
     return cells[:-1] if cells[-1] == "" else cells
 
 
-def _whole(path: str | Path, line: tuple[int, str], n: int) -> list[int]:
+def _whole(path: str | Path, line: Line, n: int) -> list[int]:
     try:
         values = [int(cell) for cell in _cells(line[1])]
     except ValueError as error:

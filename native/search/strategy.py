@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -215,6 +216,24 @@ class Strategy:
         self._asked = None
 
 
+class StrategySettings(TypedDict, total=False):
+    """What `Strategy` takes by name beside the seed, for functions that hand it on."""
+
+    n_offspring: int
+    n_parents: int
+    is_plus: bool
+    mutation: str
+    rate: float
+    threshold: float | None
+    is_drifting: bool
+    patience: int | None
+    targets: Targets | Mapping[str, float] | None
+    costs: CostTable | None
+    error: str
+    start: np.ndarray | None
+    fitness: Fitness | None
+
+
 def evolve(
     grid: Grid,
     functions: FunctionSet,
@@ -222,23 +241,11 @@ def evolve(
     *,
     seed: int | np.random.SeedSequence,
     n_gen: int,
-    n_offspring: int = 4,
-    n_parents: int = 1,
-    is_plus: bool = True,
-    mutation: str = "uniform",
-    rate: float = 0.05,
-    threshold: float | None = 0.0,
-    is_drifting: bool = True,
-    patience: int | None = None,
-    targets: Targets | Mapping[str, float] | None = None,
-    costs: CostTable | None = None,
-    error: str = "se",
-    start: np.ndarray | None = None,
-    fitness: Fitness | None = None,
     on_progress: Callable[[Strategy], object] | None = None,
     n_gen_chunk: int = 10_000,
+    **settings: Unpack[StrategySettings],
 ) -> Genome:
-    """The best circuit of one search; `Strategy` says more of its arguments.
+    """The best circuit of one search.
 
     Args:
         grid: The grid.
@@ -246,24 +253,16 @@ def evolve(
         data: One data set or several; may be None with `fitness`.
         seed: Of everything random.
         n_gen: Generations at most.
-        n_offspring: lambda.
-        n_parents: mu.
-        is_plus: Parents compete with their children.
-        mutation: See `mutate`.
-        rate: Of the mutation.
-        threshold: Error from which energy decides; None: never.
-        is_drifting: Equal children replace their parent in the second phase too.
-        patience: Generations without strict improvement after which the search stops.
-        targets: Error, energy and gates at which it stops.
-        costs: Costs of functions.
-        error: "se", "mse", "ae" or "mae".
-        start: Genomes to start from.
-        fitness: Errors of genomes by a function of one's own.
         on_progress: Called with the strategy after every chunk; a True return ends the search.
         n_gen_chunk: Generations between two such calls.
+        **settings: As `Strategy` takes them, by the same names and with the same defaults.
 
     Returns:
         The genome, with its score and what the search did.
+
+    Raises:
+        TypeError: A setting that `Strategy` does not have.
+        ValueError: As `Strategy`.
 
     Example:
         >>> data = DataSet(np.array([[1, 2, 3]]), np.array([[3, 1]]))
@@ -271,25 +270,12 @@ def evolve(
         >>> best.score["error"]
         0.0
     """
-    strategy = Strategy(
-        grid,
-        functions,
-        data,
-        seed=seed,
-        n_offspring=n_offspring,
-        n_parents=n_parents,
-        is_plus=is_plus,
-        mutation=mutation,
-        rate=rate,
-        threshold=threshold,
-        is_drifting=is_drifting,
-        patience=patience,
-        targets=targets,
-        costs=costs,
-        error=error,
-        start=start,
-        fitness=fitness,
-    )
+    unknown = set(settings) - set(StrategySettings.__annotations__)
+    if unknown:
+        raise TypeError(
+            f"evolve takes the settings {', '.join(StrategySettings.__annotations__)}; got {unknown.pop()!r}"
+        )
+    strategy = Strategy(grid, functions, data, seed=seed, **settings)
     done = 0
     while done < n_gen:
         chunk = min(n_gen_chunk, n_gen - done)

@@ -14,7 +14,8 @@ from opt.comparison.indicators import Comparison
 from opt.comparison.significance import CONFIDENCE, RankTest
 from opt.comparison.tables import Tables
 from opt.comparison.verdict import Verdict
-from opt.runs.front_table import number, say
+from opt.console.tables import say
+from opt.runs.front_table import number
 
 
 def print_verdict(verdict: Verdict, console: Console) -> None:

@@ -94,3 +94,13 @@ def _parts(argv: Sequence[str]) -> _Parts:
             else:
                 parts.tokens.append(f"{name}={value}")
     return parts
+
+
+def check_one_problem(line: CommandLine) -> None:
+    """Refuse a problem beside a study file, which names its own.
+
+    Raises:
+        UsageError: Both are given.
+    """
+    if line.problem is not None and line.study is not None:
+        raise UsageError(f"a study file names its problems; leave out {line.problem}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -10,24 +9,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from opt.console.terminal import SafeConsole
+from opt.console.tables import say
 from opt.runs.front_files import spread
 from opt.runs.run import Run
 
 MOST_ROWS = 15
 MOST_COLUMNS = 10
-PIPE_WIDTH = 240
-
-
-def make_console() -> Console:
-    """A console as wide as the terminal, or wide enough that nothing is cut where there is none."""
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return SafeConsole(width=width, highlight=False, markup=False, emoji=False)
-
-
-def say(console: Console, line: str) -> None:
-    """Print one line that a terminal may wrap, but that is never cut or changed."""
-    console.print(line, soft_wrap=True)
 
 
 def print_front(run: Run, console: Console) -> None:

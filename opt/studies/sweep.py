@@ -28,10 +28,11 @@ from typing import Any, get_args, get_origin
 from jsonargparse import Namespace
 from pymoo.core.problem import Problem
 
-from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
+from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.console.errors import UsageError, nearest
 from opt.console.parameters import parameters_of
 from opt.files.yaml_file import read_yaml
+from opt.flags.algorithm_names import algorithm_names
 from opt.flags.config import as_text, flatten
 from opt.flags.job_settings import JobSettings
 from opt.flags.parser import SolveParser, build_parser, parse
@@ -75,23 +76,6 @@ def parsed(settings: Sequence[Setting]) -> list[Namespace]:
     options = [parse(parsers[setting.problem, setting.algo], setting.tokens) for setting in settings]
     check_option("runs", sum(values.runs for values in options))
     return options
-
-
-def algorithm_names(text: str) -> list[str]:
-    """The algorithms that a text names with commas between them; a name may hold a comma itself (`deap-mu,lambda`).
-
-    Raises:
-        UsageError: There is nothing before, between or behind the commas.
-    """
-    names: list[str] = []
-    for part in text.split(","):
-        if names and f"{names[-1]},{part.strip()}" in algorithms():
-            names[-1] += f",{part.strip()}"
-        else:
-            names.append(part.strip())
-    if not all(names):
-        raise UsageError(f"--algo must be an algorithm, or several with commas between them, got {text!r}")
-    return names
 
 
 def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str]) -> list[Setting]:

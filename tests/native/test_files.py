@@ -156,6 +156,14 @@ def test_wrong_chromosomes_are_named(tmp_path, change, message):
         read_chromo(path)
 
 
+@pytest.mark.parametrize("arity", ["0", "²"])
+def test_chromosome_of_nodes_without_inputs_is_named(tmp_path, arity):
+    path = tmp_path / "x.chromo"
+    path.write_text(f"numInputs,1\nnumNodes,1\nnumOutputs,1\narity,{arity}\nfunctionSet,sig\n0\n0,")
+    with pytest.raises(ValueError, match=r"chromosome .*x\.chromo.* arity"):
+        read_chromo(path)
+
+
 def test_chromosomes_that_mean_something_else_are_refused(tmp_path):
     genome = Genome(GRID, INT8, random_genomes(GRID, INT8, 1, np.random.default_rng(0))[0])
     with pytest.raises(ValueError, match="one row of floating-point"):
@@ -199,6 +207,7 @@ def test_default_costs_are_the_sources():
         (lambda t: t.replace("name,", "function,"), "must begin with"),
         (lambda t: t + "extra,0,0,0\n", "31 rows"),
         (lambda t: "", "must begin with"),
+        (lambda t: t + "x" * 200_000, "cannot be read: field larger"),
     ],
 )
 def test_wrong_cost_tables_are_named(tmp_path, change, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 
 import numpy as np
@@ -21,6 +22,7 @@ from native.cgp import (
     outputs,
     random_genomes,
 )
+from native.search.strategy import StrategySettings
 
 INT8 = FunctionSet.int8()
 
@@ -332,3 +334,11 @@ def test_wrong_states_are_named():
             strategy.restore({**state, **change})
     with pytest.raises(ValueError, match="needs the array 'words'"):
         strategy.restore({"genes": state["genes"], "scores": state["scores"]})
+
+
+def test_evolve_takes_every_setting_of_the_strategy_and_no_other():
+    own = inspect.signature(Strategy).parameters.values()
+    named = [parameter.name for parameter in own if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert named == ["seed", *StrategySettings.__annotations__]
+    with pytest.raises(TypeError, match=r"n_offspring, n_parents.*'n_ofspring'"):
+        evolve(Grid(9, 16, 5, 5), INT8, task(0), seed=1, n_gen=1, n_ofspring=3)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from opt import UsageError
-from opt.flags.arguments import scan
+from opt.flags.command_line import scan
 from opt.problem.installed import config_file, installed_problems, problem_file
 from opt.problem.loading import load_problem_class, split_target
 from opt.runs.run import load_run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from opt import UsageError
-from opt.studies.sweep import algorithm_names, settings_of_command, settings_of_study
+from opt.flags.algorithm_names import algorithm_names
+from opt.studies.sweep import settings_of_command, settings_of_study
 
 TASK = """
 from typing import Literal

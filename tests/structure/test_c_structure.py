@@ -1,26 +1,14 @@
-"""Who calls whom in the library: no circle among Python modules, among C files, or among folders."""
+"""The C library in order: no circle among its files and headers, and each folder uses only those below it."""
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 
 import pytest
+from code_graph import ROOT, circles
 
-ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "native"
 SRC = NATIVE / "src"
-
-# what a folder may import; `native` stands for the compiled module native._cgp
-BELOW = {
-    "native/circuits": {"native"},
-    "native/search": {"native", "native/circuits"},
-    "native/formats": {"native/circuits"},
-    "native/cgp": {"native/circuits", "native/search", "native/formats"},
-}
-
-
 # what a folder of C sources may include and call
 C_BELOW = {
     "gates": set(),
@@ -29,48 +17,6 @@ C_BELOW = {
     "circuit": {"gates", "problem"},
     "search": {"problem", "evaluation", "circuit"},
 }
-LARGEST_FOLDER = 17
-
-
-def circles(graph):
-    """Strongly connected components of more than one node, by Tarjan's algorithm; `graph` maps a node to others."""
-    index, low, stack, found = {}, {}, [], []
-
-    def visit(node):
-        index[node] = low[node] = len(index)
-        stack.append(node)
-        for other in graph.get(node, ()):
-            if other not in index:
-                visit(other)
-            if other in stack:
-                low[node] = min(low[node], low[other])
-        if low[node] == index[node]:
-            component = stack[stack.index(node) :]
-            del stack[stack.index(node) :]
-            if len(component) > 1:
-                found.append(sorted(component))
-
-    for node in graph:
-        if node not in index:
-            visit(node)
-    return found
-
-
-def python_imports():
-    """Module -> modules of native that it imports, at the top, lazily, or for type checking."""
-    files = {path: path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in NATIVE.rglob("*.py")}
-    names = {name.removesuffix(".__init__") for name in files.values()}
-    graph = {}
-    for path, name in files.items():
-        imported = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0 and node.module, path
-                imported |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        graph[name.removesuffix(".__init__")] = {other for other in imported if other in names} - {name}
-    return graph
 
 
 def c_text(path):
@@ -117,21 +63,6 @@ def c_includes():
     }
 
 
-def test_no_circle_among_python_modules():
-    assert circles(python_imports()) == []
-
-
-@pytest.mark.parametrize("folder", BELOW)
-def test_folder_imports_only_what_lies_below(folder):
-    package = folder.replace("/", ".")
-    imported = set()
-    for name, others in python_imports().items():
-        if name == package or name.startswith(package + "."):
-            imported |= {other for other in others if other != package and not other.startswith(package + ".")}
-    folders = {"/".join(other.split(".")[:2]) for other in imported}
-    assert folders <= BELOW[folder]
-
-
 def test_no_circle_among_c_files():
     calls = c_calls()
     # that the calls are read at all
@@ -157,13 +88,3 @@ def test_folder_of_c_sources_uses_only_what_lies_below(folder):
 
 def test_every_folder_of_c_sources_has_its_place():
     assert {path.parent.relative_to(SRC).as_posix() for path in SRC.rglob("*.[ch]")} == set(C_BELOW)
-
-
-def test_no_folder_is_too_large():
-    for folder in (NATIVE, *(path for path in NATIVE.rglob("*") if path.is_dir())):
-        files = [path for path in folder.iterdir() if path.suffix in (".py", ".c", ".h")]
-        assert len(files) <= LARGEST_FOLDER, folder
-
-
-def test_circle_is_found():
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
