@@ -20,10 +20,12 @@ from opt.console.option_groups import flat_options
 from opt.console.parameters import checked
 from opt.console.ranges import Seed
 from opt.execution.mending import mend
-from opt.execution.runner import Request, run_search
+from opt.execution.named_code import Code
+from opt.execution.request import Request
+from opt.execution.runner import run_search
 from opt.execution.saved_run import Run, load_run
 from opt.execution.saved_start import start_from
-from opt.execution.trust import Code, check_code, recorded_by
+from opt.execution.trust import check_code, recorded_by
 from opt.flags.search_options import SearchOptions
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem, as_compression_problem

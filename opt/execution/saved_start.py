@@ -15,7 +15,8 @@ from pymoo.core.population import Population
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Source, Start
 from opt.console.errors import UsageError
-from opt.execution.trust import Code, check_code, recorded_by
+from opt.execution.named_code import Code
+from opt.execution.trust import check_code, recorded_by
 from opt.files import atomic
 from opt.problem import CompressionProblem
 from opt.problem.adapt import PlainProblem

@@ -59,3 +59,19 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of that name; not where the name is none that a system takes."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def resolved(path: Path) -> Path:
+    """The path with its links followed; as it is where they lead in a loop."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()

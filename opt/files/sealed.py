@@ -11,7 +11,6 @@ unsealed   it has nothing of a seal, as those of earlier releases
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from opt.console.errors import UsageError
+from opt.files.digest import new_hash
 from opt.files.plain_file import read_bytes
 
 METHOD = "blake2b-128"
@@ -37,11 +37,6 @@ class Sealed:
 
     fields: dict[str, Any]
     seal: Seal
-
-
-def new_hash(data: bytes = b"") -> hashlib.blake2b:
-    """The hash that files are digested with."""
-    return hashlib.blake2b(data, digest_size=16)
 
 
 def encode(fields: dict[str, Any]) -> bytes:

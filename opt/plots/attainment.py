@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import moocore
 import numpy as np
@@ -11,6 +12,10 @@ from matplotlib.axes import Axes
 from opt.plots.series import LineStyle
 
 QUARTILES = (25.0, 50.0, 75.0)
+MEDIAN: dict[str, Any] = {"drawstyle": "steps-post", "linewidth": 1.4, "gid": "median"}
+"""How the middle surface is drawn, besides its colour."""
+BAND: dict[str, Any] = {"step": "post", "linewidth": 0, "gid": "range"}
+"""How the range between the outer surfaces is drawn."""
 
 
 def attainment_surfaces(
@@ -35,12 +40,12 @@ def attainment_surfaces(
     points = np.concatenate([front if len(front) else never for front in fronts])
     sets = np.repeat(np.arange(len(fronts)) + 1, [max(len(front), 1) for front in fronts])
     surface = moocore.eaf(points, sets, percentiles=list(percentiles))
-    found = {}
+    surfaces = {}
     for percentile in percentiles:
         corners = surface[np.isclose(surface[:, 2], percentile), :2]
         corners = corners[(corners < never).all(axis=1)]
-        found[percentile] = corners[np.lexsort((corners[:, 1], corners[:, 0]))]
-    return found
+        surfaces[percentile] = corners[np.lexsort((corners[:, 1], corners[:, 0]))]
+    return surfaces
 
 
 def draw_surfaces(
@@ -72,30 +77,13 @@ def draw_surfaces(
     x = x[x <= corner[0]]
     if len(best):
         low, high = (_height(surface, x, top=corner[1]) for surface in (best, worst))
-        ax.fill_between(
-            x * signs[0],
-            low * signs[1],
-            high * signs[1],
-            step="post",
-            color=colour,
-            alpha=opacity,
-            linewidth=0,
-            zorder=order - 1,
-            gid="range",
-        )
+        look = BAND | {"color": colour, "alpha": opacity, "zorder": order - 1}
+        ax.fill_between(x * signs[0], low * signs[1], high * signs[1], **look)
     if len(median):
         steps_x = np.concatenate([median[:1, 0], median[:, 0], corner[:1]])
         steps_y = np.concatenate([corner[1:], median[:, 1], median[-1:, 1]])
-        ax.plot(
-            steps_x * signs[0],
-            steps_y * signs[1],
-            drawstyle="steps-post",
-            color=colour,
-            linestyle=line,
-            linewidth=1.4,
-            zorder=order,
-            gid="median",
-        )
+        look = MEDIAN | {"color": colour, "linestyle": line, "zorder": order}
+        ax.plot(steps_x * signs[0], steps_y * signs[1], **look)
 
 
 def _height(surface: np.ndarray, x: np.ndarray, *, top: float) -> np.ndarray:

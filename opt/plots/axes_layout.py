@@ -1,4 +1,4 @@
-"""What surrounds the data in a picture: ticks, title, notes and legend, placed so that nothing overlaps."""
+"""Axes layout: scales, ticks, title, notes and legend of a picture, placed so that nothing overlaps."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def helpful_scale(fronts: np.ndarray, references: np.ndarray) -> Scale:
 
 def few_ticks(ax: Axes, *, x: bool = True, y: bool = True, n: int = 5) -> None:
     """At most n + 1 ticks an axis, with numbers short enough to stand side by side."""
-    for axis, wanted in ((ax.xaxis, x), (ax.yaxis, y)):
-        if wanted:
+    for axis, is_set in ((ax.xaxis, x), (ax.yaxis, y)):
+        if is_set:
             axis.set_major_locator(MaxNLocator(nbins=n, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
             axis.set_major_formatter(ShortNumbers(is_linear=axis.get_scale() == "linear"))
 

@@ -1,4 +1,4 @@
-"""The picture of convergence: hypervolume and each objective over the evaluations."""
+"""Convergence plots: hypervolume and each objective over the evaluations."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _hypervolumes(
 def _recomputed(records: Sequence[dict[str, Any]], ref_point: np.ndarray) -> Curve:
     """Hypervolume over evaluations to `ref_point`, from a journal, at SAMPLES generations or fewer."""
     sampled = set(np.linspace(0, len(records) - 1, min(SAMPLES, len(records)), dtype=int).tolist())
-    found = []
+    points = []
     pending = [np.empty((0, len(ref_point)))]
     n_eval = 0
     for k, record in enumerate(records):
@@ -124,8 +124,8 @@ def _recomputed(records: Sequence[dict[str, Any]], ref_point: np.ndarray) -> Cur
         if k in sampled:
             F = np.concatenate(pending)
             pending = [F[nondominated(F)] if len(F) else F]
-            found.append((n_eval, hypervolume(pending[0], ref_point)))
-    table = np.array(found, dtype=float).reshape(-1, 2)
+            points.append((n_eval, hypervolume(pending[0], ref_point)))
+    table = np.array(points, dtype=float).reshape(-1, 2)
     return Curve(table[:, 0], table[:, 1])
 
 
@@ -180,9 +180,9 @@ def spread_over(curves: Sequence[Curve], *, sign: float) -> tuple[np.ndarray, np
         x = x[np.unique(np.linspace(0, len(x) - 1, MOST_PLACES, dtype=int))]
     values = np.full((len(curves), len(x)), np.inf)
     for row, curve in zip(values, curves, strict=True):
-        known = np.isfinite(curve.y)
-        place = np.searchsorted(curve.x[known], x, side="right") - 1
-        row[place >= 0] = sign * curve.y[known][place[place >= 0]]
+        is_known = np.isfinite(curve.y)
+        place = np.searchsorted(curve.x[is_known], x, side="right") - 1
+        row[place >= 0] = sign * curve.y[is_known][place[place >= 0]]
     values = np.stack([values.min(axis=0), np.median(values, axis=0), values.max(axis=0)])
     best, median, worst = sign * np.where(np.isfinite(values), values, np.nan)
     return x, best, median, worst

@@ -1,4 +1,4 @@
-"""The picture of fronts: every pair of objectives, the held-out values, and the references beside them."""
+"""The picture of Pareto fronts: every pair of objectives, the held-out values, and the references beside them."""
 
 from __future__ import annotations
 
@@ -95,17 +95,28 @@ def _panels(series: Sequence[Series]) -> list[Panel]:
     objectives = series[0].run.objectives
     tables = [table for s in series for table in (s.front, s.run.references)]
     tests = {o.name: t for o in objectives if (t := test_quantity(o, tables)) is not None}
+    tested = [o for o in objectives if o.name in tests]
     untested = [o for o in objectives if o.name not in tests]
-    ordered = [search_quantity(o) for o in [*untested, *(o for o in objectives if o.name in tests)]]
-    panels = [
-        Panel(row - 1, column, ordered[column], ordered[row]) for row in range(1, len(ordered)) for column in range(row)
+    search = [search_quantity(o) for o in [*untested, *tested]]
+    matrix = [
+        Panel(row - 1, column, search[column], search[row]) for row in range(1, len(search)) for column in range(row)
     ]
-    held_out = [tests[q.objective.name] for q in ordered if q.objective.name in tests]
-    xs = ordered[: len(untested)] or held_out[:1]
-    ys = held_out if untested else held_out[1:]
-    if len(objectives) == 2:
-        return panels + [Panel(0, 1 + k, xs[0], y) for k, y in enumerate(ys)]
-    return panels + [Panel(len(ordered) - 1 + k, column, x, y) for k, y in enumerate(ys) for column, x in enumerate(xs)]
+    return matrix + _held_out_panels(search, [tests[o.name] for o in tested])
+
+
+def _held_out_panels(search: Sequence[Quantity], held_out: Sequence[Quantity]) -> list[Panel]:
+    """The panels of the held-out values, each over the objectives that have none, or over the first that has.
+
+    Args:
+        search: The objectives' search values; those with a held-out counterpart come last.
+        held_out: The counterparts, in the same order.
+    """
+    n_untested = len(search) - len(held_out)
+    xs = search[:n_untested] or held_out[:1]
+    ys = held_out if n_untested else held_out[1:]
+    if len(search) == 2:
+        return [Panel(0, 1 + k, xs[0], y) for k, y in enumerate(ys)]
+    return [Panel(len(search) - 1 + k, column, x, y) for k, y in enumerate(ys) for column, x in enumerate(xs)]
 
 
 def _counted(panels: Sequence[Panel], series: Sequence[Series], references: Sequence[ReferenceSet]) -> list[Panel]:
@@ -126,8 +137,8 @@ def _scales(panels: Sequence[Panel], series: Sequence[Series], references: Seque
     for quantity in (q for panel in panels for q in (panel.x, panel.y)):
         searched = replace(quantity, column=quantity.objective.name, whole=None)
         fronts = np.concatenate([searched.values(s.front) for s in series])
-        known = np.concatenate([np.empty(0), *(searched.values(table) for r in references for table in r.tables)])
-        scales[quantity.objective.name] = helpful_scale(fronts[np.isfinite(fronts)], known[np.isfinite(known)])
+        beside = np.concatenate([np.empty(0), *(searched.values(table) for r in references for table in r.tables)])
+        scales[quantity.objective.name] = helpful_scale(fronts[np.isfinite(fronts)], beside[np.isfinite(beside)])
     return scales
 
 

@@ -1,4 +1,4 @@
-"""Numbers on axes: short and each its own, and powers of ten taken out where matplotlib could not compute."""
+"""Tick labels: numbers short and each its own, and powers of ten taken out where matplotlib could not compute."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def magnitude_of(*values: np.ndarray) -> Magnitude:
     """
     largest = 0.0
     for some in values:
-        known = some[np.isfinite(some)]
-        largest = max(largest, float(np.abs(known).max(initial=0.0)))
+        finite = some[np.isfinite(some)]
+        largest = max(largest, float(np.abs(finite).max(initial=0.0)))
     power = math.floor(math.log10(largest)) if largest > 0 else 0
     return Magnitude(power if abs(power) > LARGEST_POWER else 0)
 

@@ -93,24 +93,24 @@ class ReferenceSet:
 def references_of(series: Sequence[Series]) -> list[ReferenceSet]:
     """The references of all runs; what several runs bring alike is kept once."""
     objectives = series[0].run.objectives
-    found: dict[str, list[pd.DataFrame]] = {}
+    tables_of: dict[str, list[pd.DataFrame]] = {}
     for s in series:
         table = s.run.references
         shown = [c for c in table.columns if str(c).startswith("test_") or c in {o.name for o in objectives}]
         for name, rows in table.groupby("reference", sort=False):
             values = rows[shown].reset_index(drop=True)
-            known = found.setdefault(str(name), [])
-            if not any(_alike(values, other) for other in known):
-                known.append(values)
+            tables = tables_of.setdefault(str(name), [])
+            if not any(_alike(values, other) for other in tables):
+                tables.append(values)
     sets: list[ReferenceSet] = []
     for is_point in (False, True):
-        names = [name for name, tables in found.items() if (max(map(len, tables)) == 1) == is_point]
+        names = [name for name, tables in tables_of.items() if (max(map(len, tables)) == 1) == is_point]
         markers = POINT_MARKERS if is_point else CURVE_MARKERS
         for k, name in enumerate(names):
             sets.append(
                 ReferenceSet(
                     name=name,
-                    tables=found[name],
+                    tables=tables_of[name],
                     colour=REFERENCE_COLOURS[k % len(REFERENCE_COLOURS)],
                     marker=markers[k % len(markers)],
                     dashes=DASHES[k % len(DASHES)],

@@ -1,4 +1,4 @@
-"""Fronts of repeated runs: what half of a setting's runs attain, with the range from the best to the worst."""
+"""Attainment of repeated runs: what half of a setting's runs attain, with the range from the best to the worst."""
 
 from __future__ import annotations
 

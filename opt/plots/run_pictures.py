@@ -91,8 +91,8 @@ def _files(runs: Sequence[Run], out: Path | None) -> list[Path]:
     if out is not None:
         formats = sorted(FigureCanvasAgg.get_supported_filetypes())
         if out.suffix[1:].lower() not in formats:
-            given = f"got {out.suffix!r}" if out.suffix else "got none"
-            raise UsageError(f"--out {out} needs a suffix that names a format ({', '.join(formats)}); {given}")
+            suffix = f"got {out.suffix!r}" if out.suffix else "got none"
+            raise UsageError(f"--out {out} needs a suffix that names a format ({', '.join(formats)}); {suffix}")
         files = [out, out.with_name(f"{out.stem}-convergence{out.suffix}")]
         for file in files:
             if file.is_dir():

@@ -1,4 +1,4 @@
-"""What is drawn: runs with their labels, colours and markers, and quantities with their values."""
+"""Data series of plots: runs with their labels, colours and markers, and quantities with their values."""
 
 from __future__ import annotations
 
@@ -141,15 +141,15 @@ def labels(runs: Sequence[Run]) -> list[str]:
     """One legend entry a run: only what differs between them, their folders' names where nothing else does."""
     if len(runs) == 1:
         return [f"{runs[0].manifest['algo']['name']} seed {runs[0].manifest['seed']}"]
-    found = _differences([_facts(run) for run in runs])
-    if len(set(found)) < len(runs):
-        found = [
-            label if label and found.count(label) == 1 else f"{label} {run.path.name}".strip()
-            for label, run in zip(found, runs, strict=True)
+    names = _differences([_facts(run) for run in runs])
+    if len(set(names)) < len(runs):
+        names = [
+            label if label and names.count(label) == 1 else f"{label} {run.path.name}".strip()
+            for label, run in zip(names, runs, strict=True)
         ]
-    if len(set(found)) < len(runs):
-        found = [str(run.path) for run in runs]
-    return found
+    if len(set(names)) < len(runs):
+        names = [str(run.path) for run in runs]
+    return names
 
 
 def _setting_names(runs: Sequence[Run]) -> list[str]:

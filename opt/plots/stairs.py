@@ -1,4 +1,4 @@
-"""How a set of solutions is drawn in a pair of objectives: stairs through its best, the rest as light dots.
+"""Staircase plots: a set of solutions in a pair of objectives, stairs through its best, the rest as light dots.
 
 One rule for all that is compared by eye: a run's front, the exact front, and what a known method reaches. Between
 two solutions there is nothing that anybody has found, so that a straight line from one to the other would show a

@@ -1,4 +1,4 @@
-"""The picture of one objective: each run's best solution as a point on a strip."""
+"""The strip plot of a single objective: each run's best solution as a point on a strip."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from opt.plots.axes_layout import few_ticks, heading, legend_beside, legend_width, say_empty
-from opt.plots.reference_markers import references_of
+from opt.plots.reference_markers import ReferenceSet, references_of
 from opt.plots.series import (
     GREY,
     Quantity,
@@ -28,6 +29,8 @@ from opt.plots.series import (
 
 WIDTH = 0.5
 """The runs of a group take so much of the way to the next one."""
+SHIFT = 0.12
+"""Search and held-out values stand so far to the left and right of a run's place."""
 
 
 def strip_figure(series: Sequence[Series]) -> Figure:
@@ -35,51 +38,72 @@ def strip_figure(series: Sequence[Series]) -> Figure:
 
     Repeats of a setting stand side by side about one place, with their median.
     """
-    objective = series[0].run.objectives[0]
     references = references_of(series)
-    tables = [*(s.front for s in series), *(table for r in references for table in r.tables)]
-    search, test = search_quantity(objective), test_quantity(objective, [s.front for s in series])
-    magnitude = counted([search] if test is None else [search, test], tables)
-    search = replace(search, magnitude=magnitude)
-    test = None if test is None else replace(test, magnitude=magnitude)
-    places = _places(series)
+    search, test = _quantities(series, references)
     figure = Figure(figsize=(6.0, 4.4), layout="constrained")
     ax = figure.add_subplot()
-    handles: list[Artist] = []
-    for quantity, filled in [(search, True)] + ([(test, False)] if test else []):
-        handles.append(_hollow_or_filled(GREY, "o", filled, label=f"best, {'search' if filled else 'held-out'} value"))
-        for s, place in zip(series, places, strict=True):
-            y = quantity.values(s.front)
-            y = y[np.isfinite(y)]
-            line = _hollow_or_filled(s.colour, s.marker, filled, is_repeat=bool(s.group))
-            line.set_data(np.full(len(y), place + (0.0 if test is None else -0.12 if filled else 0.12)), y)
-            line.set_gid("front" if filled else "test")
-            ax.add_line(line)
-    names = _draw_medians(ax, series, search, shift=0.0 if test is None else -0.12, handles=handles)
-    for reference in references:
-        y = np.concatenate([search.values(table) for table in reference.tables])
-        y = y[np.isfinite(y)]
-        if len(y):
-            best = float((y * search.sign).min() * search.sign)
-            line = ax.axhline(best, color=reference.colour, linestyle=reference.dashes, linewidth=1.0, gid="reference")
-            handles.append(Line2D([], [], color=line.get_color(), linestyle=line.get_linestyle(), label=reference.name))
-    ax.set_xlim(-0.6, len(names) - 0.4)
-    ax.set_xticks(
-        range(len(names)),
-        names,
-        rotation=30 if len(names) > 2 else 0,
-        ha="right" if len(names) > 2 else "center",
-    )
-    ax.autoscale_view(scalex=False)
-    ax.margins(y=0.15)
-    few_ticks(ax, x=False)
-    ax.set_ylabel(search.label)
-    ax.grid(True, axis="y", color="0.92", linewidth=0.6)
+    shift = 0.0 if test is None else SHIFT
+    handles = [_draw_bests(ax, series, search, is_test=False, shift=-shift)]
+    if test is not None:
+        handles.append(_draw_bests(ax, series, test, is_test=True, shift=shift))
+    names = _draw_medians(ax, series, search, shift=-shift, handles=handles)
+    handles += _draw_references(ax, references, search)
+    _set_axes(ax, names, search)
     say_empty([ax], series)
     legend_beside(ax, handles)
     figure.set_figwidth(1.2 + max(2.5, 0.8 * len(names)) + legend_width(handles))
     heading(figure, series, f"Best solution: {subject([s.run for s in series])}")
     return figure
+
+
+def _quantities(series: Sequence[Series], references: Sequence[ReferenceSet]) -> tuple[Quantity, Quantity | None]:
+    """The objective as the search measured it and its held-out counterpart, both counted in one magnitude."""
+    objective = series[0].run.objectives[0]
+    tables = [*(s.front for s in series), *(table for r in references for table in r.tables)]
+    search, test = search_quantity(objective), test_quantity(objective, [s.front for s in series])
+    magnitude = counted([search] if test is None else [search, test], tables)
+    return replace(search, magnitude=magnitude), None if test is None else replace(test, magnitude=magnitude)
+
+
+def _draw_bests(ax: Axes, series: Sequence[Series], quantity: Quantity, *, is_test: bool, shift: float) -> Artist:
+    """Draw each run's best, filled for the search value and hollow for the held-out one; their legend entry."""
+    for s, place in zip(series, _places(series), strict=True):
+        y = _finite_values(quantity, s.front)
+        line = _mark(s.colour, s.marker, is_filled=not is_test, is_repeat=bool(s.group))
+        line.set_data(np.full(len(y), place + shift), y)
+        line.set_gid("test" if is_test else "front")
+        ax.add_line(line)
+    label = f"best, {'held-out' if is_test else 'search'} value"
+    return _mark(GREY, "o", is_filled=not is_test, label=label)
+
+
+def _draw_references(ax: Axes, references: Sequence[ReferenceSet], search: Quantity) -> list[Artist]:
+    """Draw the best of each reference as a line across; their legend entries."""
+    handles: list[Artist] = []
+    for reference in references:
+        y = np.concatenate([_finite_values(search, table) for table in reference.tables])
+        if len(y):
+            best = float((y * search.sign).min() * search.sign)
+            line = ax.axhline(best, color=reference.colour, linestyle=reference.dashes, linewidth=1.0, gid="reference")
+            handles.append(Line2D([], [], color=line.get_color(), linestyle=line.get_linestyle(), label=reference.name))
+    return handles
+
+
+def _set_axes(ax: Axes, names: Sequence[str], search: Quantity) -> None:
+    """Name the places, in slanted letters where they are many, and label the values."""
+    is_slanted = len(names) > 2
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.set_xticks(range(len(names)), names, rotation=30 if is_slanted else 0, ha="right" if is_slanted else "center")
+    ax.autoscale_view(scalex=False)
+    ax.margins(y=0.15)
+    few_ticks(ax, x=False)
+    ax.set_ylabel(search.label)
+    ax.grid(True, axis="y", color="0.92", linewidth=0.6)
+
+
+def _finite_values(quantity: Quantity, table: pd.DataFrame) -> np.ndarray:
+    values = quantity.values(table)
+    return values[np.isfinite(values)]
 
 
 def _places(series: Sequence[Series]) -> np.ndarray:
@@ -103,8 +127,7 @@ def _draw_medians(
         return [s.label for s in series]
     style: dict[str, Any] = {"color": "black", "linewidth": 1.6}
     for k, runs in enumerate(groups.values()):
-        best = np.concatenate([search.values(s.front) * search.sign for s in runs])
-        best = best[np.isfinite(best)]
+        best = np.concatenate([_finite_values(search, s.front) * search.sign for s in runs])
         if len(best):
             ends = [k + shift - 0.6 * WIDTH, k + shift + 0.6 * WIDTH]
             ax.plot(ends, [float(np.median(best)) * search.sign] * 2, zorder=4, gid="median", **style)
@@ -112,9 +135,7 @@ def _draw_medians(
     return [group_label(group, runs) for group, runs in groups.items()]
 
 
-def _hollow_or_filled(
-    colour: str, marker: str, filled: bool, label: str | None = None, *, is_repeat: bool = False
-) -> Line2D:
+def _mark(colour: str, marker: str, *, is_filled: bool, is_repeat: bool = False, label: str | None = None) -> Line2D:
     return Line2D(
         [],
         [],
@@ -122,6 +143,6 @@ def _hollow_or_filled(
         linestyle="none",
         marker=marker,
         markersize=4 if is_repeat else 7,
-        markerfacecolor=colour if filled else "none",
+        markerfacecolor=colour if is_filled else "none",
         label=label,
     )

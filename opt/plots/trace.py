@@ -1,4 +1,4 @@
-"""The picture of a trace: value and distance on two axes, temperature and acceptance below them."""
+"""The picture of an annealing trace: value and distance on two axes, temperature and acceptance below them."""
 
 from __future__ import annotations
 
@@ -113,10 +113,10 @@ def _temperatures(ax: Axes, trace: pd.DataFrame) -> list[Artist]:
     )
     for name, label, style in lines:
         if name in temperatures:
-            known = np.isfinite(values := magnitude(temperatures[name]))
-            ax.plot(x[known], values[known], color=TEMPERATURE, linestyle=style, linewidth=1.3, gid=name)
+            is_known = np.isfinite(values := magnitude(temperatures[name]))
+            ax.plot(x[is_known], values[is_known], color=TEMPERATURE, linestyle=style, linewidth=1.3, gid=name)
             handles.append(Line2D([], [], color=TEMPERATURE, linestyle=style, linewidth=1.3, label=label))
-            shown.append(values[known])
+            shown.append(values[is_known])
     _scale(ax, np.concatenate(shown))
     right = ax.twinx()
     right.set_ylabel("acceptance", color=ACCEPTANCE)
@@ -159,13 +159,13 @@ def _binned(x: np.ndarray, values: np.ndarray, *, over: np.ndarray | None = None
         Mean evaluations and mean value of every part that has one.
     """
     parts = np.array_split(np.arange(len(x)), min(BINS, max(len(x), 1)))
-    found = []
+    points = []
     for part in parts:
         weights = np.isfinite(values[part]).astype(float) if over is None else over[part]
         if weights.sum() > 0:
             # each value by the weights first: a sum of values may be no number
-            found.append((x[part].mean(), np.nansum(values[part] / weights.sum())))
-    table = np.array(found, dtype=float).reshape(-1, 2)
+            points.append((x[part].mean(), np.nansum(values[part] / weights.sum())))
+    table = np.array(points, dtype=float).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 

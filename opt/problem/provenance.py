@@ -1,9 +1,8 @@
-"""What made a run's values: versions, code, data, arguments; and what of it has changed when the run goes on."""
+"""Provenance of a run's values: versions, code, data, arguments; and what of it has changed when the run goes on."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import inspect
 import platform
@@ -18,6 +17,7 @@ from pymoo.core.problem import Problem
 
 from opt.console.errors import UsageError
 from opt.console.wording import some
+from opt.files.digest import short_digest
 from opt.problem import CompressionProblem
 from opt.problem.hooks import call
 from opt.problem.source_files import source_files
@@ -29,17 +29,18 @@ _NOTE = "_opt_arguments"
 _OWN = ("cache", "data")
 """What pymoo itself writes into a problem."""
 DISTRIBUTION = "opt-compress"
+PROBLEM_FILE = "the problem's file"
 MOST_NAMED = 4
 """At most so many changes are named in a message."""
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what a run computes."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def provenance(problem: CompressionProblem, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def file_digest(file: str | Path | None) -> str | None:
     if file is None:
         return None
     try:
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+        return short_digest(Path(file).read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -147,11 +148,11 @@ def arguments_digest(problem: CompressionProblem) -> str | None:
     """Hex digest of what the problem was built with; None where that is not known."""
     if problem.plain is not None:
         return getattr(problem.plain, _NOTE, None)
-    given = getattr(problem, "_given", None)
-    if given is None:
+    arguments = getattr(problem, "_given", None)
+    if arguments is None:
         return None
     try:
-        bound = inspect.signature(type(problem)).bind(*given[0], **given[1])
+        bound = inspect.signature(type(problem)).bind(*arguments[0], **arguments[1])
         bound.apply_defaults()
     except (TypeError, ValueError):
         return None
@@ -170,7 +171,7 @@ def _text_of(value: Any) -> str | None:
     if value is None or isinstance(value, (bool, int, float, str, bytes, np.generic)):
         return repr(value)
     if isinstance(value, np.ndarray) and value.dtype != object:
-        digest = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=8).hexdigest()
+        digest = short_digest(np.ascontiguousarray(value).tobytes())
         return f"{value.dtype} {value.shape} {digest}"
     if isinstance(value, (list, tuple)):
         return repr([_text_of(part) or type(part).__name__ for part in value])
@@ -180,7 +181,7 @@ def _text_of(value: Any) -> str | None:
 
 
 def _digest(data: Any) -> str:
-    return hashlib.blake2b(repr(data).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return short_digest(repr(data).encode("utf-8", "surrogateescape"))
 
 
 # -- what has changed ------------------------------------------------------------------------------
@@ -196,38 +197,55 @@ def changes(manifest: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str
     Returns:
         `{"what": {"was": ..., "now": ...}}`, such as `{"problem's file": ...}`; empty where nothing changed.
     """
+    recorded = _on_record(manifest)
+    code, present_code = recorded["code"] or {}, present["code"]
+    names = {"opt": "version of opt", "commit": "commit of opt", "problem": PROBLEM_FILE}
+    of_code = {what: (code.get(name), present_code.get(name)) for name, what in names.items()}
+    versions = (recorded["versions"] or {}).items()
+    of_versions = {f"version of {name}": (was, present["versions"].get(name)) for name, was in versions}
+    of_values = {
+        "the data": (recorded["data"], present["data"]),
+        "the problem's parameters": (recorded["arguments"], present["arguments"]),
+    }
+    # a manifest without the digest of all modules is of a release that did not know what a problem imports
+    has_sources = recorded["sources"] is not None and code.get("modules") is not None
+    of_sources = _changed_sources(recorded["sources"], present["sources"]) if has_sources else {}
+    return _told_once(_changed(of_code) | of_sources | _changed(of_versions | of_values))
+
+
+def _on_record(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance that a run has by its manifest: of what it was resumed with by force, the last counts."""
     recorded = {name: manifest.get(name) for name in ("versions", "code", "sources", "data")}
     recorded["arguments"] = manifest["problem"].get("arguments")
     for entry in manifest.get("resumed") or ():
         recorded |= entry.get("now") or {}
-    found: dict[str, dict[str, Any]] = {}
+    return recorded
 
-    def compare(what: str, was: Any, now: Any) -> None:
-        if was is not None and was != now:
-            found[what] = {"was": was, "now": now}
 
-    code, code_now = recorded["code"] or {}, present["code"]
-    names = {"opt": "version of opt", "commit": "commit of opt", "problem": "the problem's file"}
-    for name, what in names.items():
-        compare(what, code.get(name), code_now.get(name))
-    if recorded["sources"] is not None and code.get("modules") is not None:
-        before, after = recorded["sources"], present["sources"]
-        for name in sorted(set(before) | set(after)):
-            if before.get(name) != after.get(name):
-                found[name] = {"was": before.get(name), "now": after.get(name)}
-    for name, version in (recorded["versions"] or {}).items():
-        compare(f"version of {name}", version, present["versions"].get(name))
-    compare("the data", recorded["data"], present["data"])
-    compare("the problem's parameters", recorded["arguments"], present["arguments"])
-    if file := found.pop("the problem's file", None):
-        # it is one of the sources too: told once
-        same = [
-            what
-            for what, both in found.items()
-            if both["was"] in (file["was"], None) and both["now"] in (file["now"], None)
-        ]
-        found = {"the problem's file": file} | {what: both for what, both in found.items() if what not in same}
-    return found
+def _changed(pairs: Mapping[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """Of pairs of what was and what is, those that differ; what was never recorded does not."""
+    return {what: {"was": was, "now": now} for what, (was, now) in pairs.items() if was is not None and was != now}
+
+
+def _changed_sources(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The files that came, went or changed, by name."""
+    names = sorted(set(before) | set(after))
+    pairs = {name: (before.get(name), after.get(name)) for name in names}
+    return {name: {"was": was, "now": now} for name, (was, now) in pairs.items() if was != now}
+
+
+def _told_once(different: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The changes without a second entry for the problem's file, which is one of its sources too."""
+    file = different.get(PROBLEM_FILE)
+    if file is None:
+        return different
+    others = {what: both for what, both in different.items() if what != PROBLEM_FILE}
+    same = {
+        what
+        for what, both in others.items()
+        if both["was"] in (file["was"], None) and both["now"] in (file["now"], None)
+    }
+    return {PROBLEM_FILE: file} | {what: both for what, both in others.items() if what not in same}
 
 
 def check_unchanged(

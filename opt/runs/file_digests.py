@@ -6,7 +6,7 @@ import errno
 import hashlib
 from pathlib import Path
 
-from opt.files import sealed
+from opt.files.digest import new_hash
 
 FILES = ("journal.jsonl", "history.csv", "trace.csv", "front.csv", "references.csv")
 SOLUTIONS, PLOTS, START = "solutions", "plots", "start"
@@ -31,7 +31,7 @@ def digest_of(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise OSError(errno.EISDIR, "it is no file", str(path))
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, sealed.new_hash).hexdigest()
+        return hashlib.file_digest(file, new_hash).hexdigest()
 
 
 def entries(folder: Path) -> list[str]:

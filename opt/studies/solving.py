@@ -14,7 +14,7 @@ from opt.console.errors import UsageError
 from opt.console.tables import make_console
 from opt.console.terminal import tell
 from opt.execution.mending import mend
-from opt.execution.runner import Request
+from opt.execution.request import Request
 from opt.flags.algorithm_names import algorithm_names
 from opt.flags.command_line import USAGE, CommandLine, check_one_problem
 from opt.flags.config import numbers

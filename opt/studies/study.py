@@ -20,8 +20,9 @@ import pandas as pd
 from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.execution.mending import damage
-from opt.execution.runner import Request
-from opt.execution.trust import Recorded, check_code, function_digests
+from opt.execution.named_code import function_digests
+from opt.execution.request import Request
+from opt.execution.trust import Recorded, check_code
 from opt.files import atomic, csv_table
 from opt.files.locking import LockedFile, this_process
 from opt.files.new_folder import check_folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ from typing import Any
 from opt.console.command import complain, spelled
 from opt.console.errors import UsageError
 from opt.console.terminal import tell
-from opt.execution.runner import check_request
+from opt.execution.request import check_request
 from opt.files import atomic
+from opt.files.digest import new_hash
 from opt.flags.job_settings import JobSettings
 from opt.flags.search_options import ClusterKind, check_option
 from opt.problem.adapt import as_compression_problem
@@ -178,6 +178,6 @@ def study_folder(out: str, name: str | None, tasks: Sequence[Task]) -> Path:
     problems = "+".join(dict.fromkeys(task.problem_name for task in tasks))
     algos = "+".join(dict.fromkeys(task.request.algo for task in tasks))
     asked = "".join(sorted({task.setting_digest for task in tasks}))
-    digest = hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()
+    digest = new_hash(asked.encode(), n_bytes=4).hexdigest()
     plain = "".join(c if c.isalnum() or c in "+_-" else "-" for c in f"{problems}-{algos}")[:60]
     return Path(out) / f"study-{plain}-{digest}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,9 +14,12 @@ from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.console.terminal import printable
 from opt.execution.mending import check_unaltered, damage, draw_again, is_only_plots
-from opt.execution.runner import Request, run_search
+from opt.execution.named_code import Code
+from opt.execution.request import Request
+from opt.execution.runner import run_search
 from opt.execution.saved_start import start_from
-from opt.execution.trust import Code, check_code, recorded_by
+from opt.execution.trust import check_code, recorded_by
+from opt.files.digest import short_digest
 from opt.files.locking import wait_until_free
 from opt.files.new_folder import check_folder
 from opt.flags.config import plain
@@ -297,4 +299,4 @@ def _exists(path: Path) -> bool:
 
 
 def _digest(data: Any) -> str:
-    return hashlib.blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return short_digest(json.dumps(data, sort_keys=True).encode())

@@ -10,7 +10,8 @@ import numpy as np
 
 from opt.console.errors import UsageError
 from opt.console.names import check_name
-from opt.execution.trust import Code, check_code, recorded_by
+from opt.execution.named_code import Code
+from opt.execution.trust import check_code, recorded_by
 from opt.runs.run import Run
 
 if TYPE_CHECKING:

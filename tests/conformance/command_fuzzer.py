@@ -199,18 +199,18 @@ def _config_fault(main: Any, line: Any, printed: str) -> str:
 @contextlib.contextmanager
 def _as_command(line: Any, number: int) -> Iterator[None]:
     """The line in sys.argv; pictures and references for every fifth only, which would take most of the time."""
-    import opt.execution.runner
+    import opt.execution.run_closing
     import opt.plots.run_pictures
 
-    before = sys.argv, opt.plots.run_pictures.plot_runs, opt.execution.runner.write_references
+    before = sys.argv, opt.plots.run_pictures.plot_runs, opt.execution.run_closing.write_references
     sys.argv = [line.command, *line.arguments]
     if number % 5:
         opt.plots.run_pictures.plot_runs = lambda runs, *, out=None: runs[0].path
-        opt.execution.runner.write_references = lambda *given, **named: None
+        opt.execution.run_closing.write_references = lambda *given, **named: None
     try:
         yield
     finally:
-        sys.argv, opt.plots.run_pictures.plot_runs, opt.execution.runner.write_references = before
+        sys.argv, opt.plots.run_pictures.plot_runs, opt.execution.run_closing.write_references = before
 
 
 @contextlib.contextmanager

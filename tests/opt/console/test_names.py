@@ -26,7 +26,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A study of two runs that are not finished."""
-    from opt.execution.runner import Request
+    from opt.execution.request import Request
     from opt.studies.task import Task
 
     folder = tmp_path_factory.mktemp("study") / "a" / "b" / "study"

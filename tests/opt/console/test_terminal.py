@@ -175,7 +175,7 @@ def test_an_error_of_thousands_of_letters_keeps_its_beginning_and_its_end(capsys
 
 def test_commands_print_by_one_way_only():
     """`print` stands where the text is our own or goes to no terminal."""
-    own = {"opt/console/terminal.py", "opt/console/command.py", "opt/execution/runner.py", "opt/studies/isolated.py"}
+    own = {"opt/console/terminal.py", "opt/console/command.py", "opt/execution/stopping.py", "opt/studies/isolated.py"}
     own |= {"problems/networks/training/training.py", "problems/networks/training/sgd.py"}  # numbers of epochs
     for file in sorted([*(ROOT / "opt").rglob("*.py"), *(ROOT / "problems").rglob("*.py")]):
         if str(file.relative_to(ROOT)) in own:

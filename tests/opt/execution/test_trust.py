@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import opt
-from opt.execution.trust import Code, function_digests, named_functions
+from opt.execution.named_code import Code, function_digests, named_functions
 
 ROOT = Path(__file__).parents[3]
 TASK = """

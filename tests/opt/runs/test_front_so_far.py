@@ -143,7 +143,7 @@ def test_change_of_meaning_is_in_the_manifest_as_soon_as_it_comes(tmp_path):
             return super().evaluate(X)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("opt.execution.runner._save", lambda *args, **kwargs: None)
+        patch.setattr("opt.execution.runner.close_run", lambda *args, **kwargs: None)
         run = opt.minimize(Stopped(), "random", n_gen=6, pop_size=30, out=tmp_path)
     assert run.manifest["status"] == "running" and not run.is_stationary
 

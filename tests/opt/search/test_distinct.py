@@ -160,7 +160,8 @@ def test_number_that_is_too_large_ends_all_the_same(tmp_path):
 
 @pytest.mark.parametrize(("cache_size", "is_exact"), [(5, False), (7, False), (8, True)])
 def test_forgetful_search_makes_no_claim(cache_size, is_exact, tmp_path):
-    from opt.execution.runner import Request, run_search
+    from opt.execution.request import Request
+    from opt.execution.runner import run_search
     from opt.search.budget import Budget
 
     origin = {"name": "grid", "file": None, "class": "Grid", "parameters": None}
