@@ -12,6 +12,7 @@ import pytest
 from opt.console.errors import UsageError, check_choice
 from opt.console.parameters import parameters_of
 from opt.problem.loading import load_problem_class
+from problems.circuits import variation
 from problems.data.data import DATASETS, load_dataset
 from problems.lowrank import spectra
 from problems.lowrank.retraining import pipeline
@@ -42,6 +43,8 @@ def options_of(task):
         (selection.MaskScope, selection.SCOPES),
         (pipeline.Spacing, pipeline.SPACINGS),
         (NetworkName, NETWORKS),
+        (variation.MutationName, variation.MUTATIONS),
+        (variation.CrossoverName, variation.CROSSOVERS),
     ],
 )
 def test_type_of_an_option_names_every_factory(literal, factories):
