@@ -11,7 +11,7 @@ from pymoo.core.population import Population
 
 from native.cgp import Strategy
 from operators.circuits import GridLayout
-from opt.algorithms import AlgorithmSpec
+from opt.algorithms import AlgorithmSpec, SearchAlgorithm
 from opt.console.errors import UsageError
 from opt.console.ranges import Range
 
@@ -41,7 +41,7 @@ class CircuitProblem(Protocol):
         """(n_genes,) the circuit of wires alone, or None where there is none."""
 
 
-class CircuitStrategy(Algorithm):
+class CircuitStrategy(SearchAlgorithm):
     """A strategy whose generations run in C, a chunk of them for each generation of the framework.
 
     Each `ask` goes on by a chunk and offers the best circuit. Its journal entry holds the circuit where it is new and,
@@ -49,13 +49,14 @@ class CircuitStrategy(Algorithm):
     again; behind the last of them the strategy goes on from the last state, and computes anew only what lies between.
     """
 
+    keeps_journal = True
+
     def __init__(self, problem: CircuitProblem, *, chunk: int, generations: int | None, **settings: Any) -> None:
         super().__init__()
         self.circuit_problem = problem
         self.chunk = chunk
         self.generations = generations
         self.settings = settings
-        self.end_reason = ""
         self._strategy: Strategy | None = None
         self._entry: dict[str, Any] = {}
         self._recorded: dict[str, Any] | None = None
