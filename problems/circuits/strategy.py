@@ -1,4 +1,4 @@
-"""`cgp-es`: the (1 + lambda) strategy for circuits, all of it in C, as one more algorithm of the problem."""
+"""Evolution strategy `cgp-es`: (1 + lambda) on circuits, all of it in C, as one more algorithm of the problem."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _plain(state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()}
+    return {name: np.array(part["values"], dtype=part["dtype"]).reshape(part["shape"]) for name, part in state.items()}
 
 
 def circuit_strategy(
