@@ -1,43 +1,41 @@
-"""Weights computed instead of loaded: a small circuit of 8-bit gates gives a layer's weights from others."""
+"""Cartesian genetic programming of weights: a circuit of 8-bit gates computes a layer's weights, none is loaded."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from native.cgp import CostTable, Genome, Problem, Strategy
-from operators.circuits import (
-    ActiveMutation,
-    GateBlockCrossover,
-    OnePointCrossover,
-    PointMutation,
-    ProbabilisticMutation,
-    PublishedMutation,
-    SingleMutation,
-    UniformGateCrossover,
-    UniformGenomeSampling,
-)
+from native.cgp import Genome, Problem, Strategy
 from opt.console.errors import UsageError, nearest
-from opt.console.ranges import COUNT, SEED, Range, check_ranges
-from opt.problem import CompressionProblem, CrossoverFunction, MutationFunction, Objective, Operators, Reference
+from opt.console.option_groups import flat_options
+from opt.problem import CompressionProblem, Objective, Operators, Reference
 from problems.circuits.collapse import CollapsedTask
-from problems.circuits.energy import Verdict, memory_pj_per_byte, verdict
-from problems.circuits.grid import GRID_SIDE, PUBLISHED, WEIGHT_ERROR, circuit_grid, cost_table, function_set
-from problems.circuits.network import NetworkName, int8_network
+from problems.circuits.energy import Verdict, verdict
+from problems.circuits.grid import circuit_grid
+from problems.circuits.network import state_arrays, with_codes
+from problems.circuits.options import (
+    GateOptions,
+    GoalOptions,
+    GridOptions,
+    Int8NetworkOptions,
+    VariationOptions,
+    WeightOptions,
+)
 from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
-from problems.circuits.tasks import TaskName, build_task
-from problems.data.data import Dataset, load_dataset
+from problems.circuits.tasks import build_task
+from problems.circuits.variation import circuit_operators
+from problems.data.data import Dataset
+from problems.data.data_options import DataOptions
 from problems.networks.evaluation.classification import classification
-from problems.networks.layers.quantised import int8_weights, put_back
+from problems.networks.layers.quantised import int8_weights
 
-ErrorName = Literal["se", "mse", "ae", "mae"]
 LOADED = "int8 network, weights loaded"
+RELATIVE_UNIT = "published relative units"
 
 _UNITS = {
     "error": "sum of squares",
@@ -59,118 +57,59 @@ class CGP(CompressionProblem):
     `cgp-es` runs the whole strategy in C.
 
     Args:
-        task: Which weights are computed from which: the published data sets by name; grid_size is single_filter.
-        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
-        data_dir: Folder with the data set's files; by default the usual places, then a download.
-        network: The int8 network, trained quantisation-aware and then kept: lenet5 or mobilenetv2.
-        width: Multiplier of MobileNetV2's channels.
-        model: A network of your own with convolutions or linear layers, as package.module:function without arguments.
-        checkpoint: Weights of the network, a safetensors file; they are rounded to int8. By default it is trained.
-        model_seed: Seed of the network's weights and training.
-        epochs: Epochs of training; by default 20 (lenet5) or 5 (others), thrice as many on digits.
-        split_seed: Seed of the split of the training images into those for training and those for search.
-        layer: Layer whose weights are computed; by default the task's own choice.
-        source: Layer that layer_bypass computes from; by default the convolution before.
-        kernel: Which kernel of the layer (single_filter and its like); for single_channel which input channel.
-        rows: Gates in a column of the grid; by default the task's published grid, the smallest of several.
-        cols: Columns of the grid; likewise.
-        levels_back: Columns that a gate can look back; by default cols + 1, which reaches everything.
-        functions: Gate functions: int8 for all 30, or names separated by commas; a leading minus leaves names out.
-        costs: File with one row a function (energy in pJ, area, delay); published for the published relative
-            energies; by default derived from Horowitz 2014.
-        error: Sum of squares, mean square, sum or mean of absolutes, over all weights that are computed.
-        threshold: Root mean squared error an output up to which error counts before energy, for cgp-es and
-            --scalarise problem; by default the task's published one, the least of several.
-        objectives: Of error, energy, delay, gates, area, depth; separated by commas.
-        memory: Where the weights would be read from: sram-8k, sram-32k, sram-1m or another size, dram, dram-high, or
-            pJ a byte.
-        collapse: Whether equal weights share one output of the circuit.
-        mutation: One gene that counts (single), genes that count (active), or any genes: published, point,
-            probabilistic.
-        rate: Share of the genes that mutations other than single redraw.
-        crossover: A run of gates (block), all behind a point (one_point), or gate by gate (uniform).
+        weights: Which weights are computed, and from which, `WeightOptions`.
+        data: The data set, `DataOptions`.
+        network: The network whose weights are computed, `Int8NetworkOptions`.
+        grid: The grid of gates, `GridOptions`.
+        gates: What gates compute and cost, `GateOptions`.
+        goal: What circuits are judged by, `GoalOptions`.
+        variation: How genomes change, `VariationOptions`.
     """
 
     objectives: Sequence[Objective] = (Objective("error"), Objective("energy_pj", unit="pJ"))
     own_algorithms = (CGP_ES,)
 
+    @flat_options
     def __init__(
         self,
         *,
-        task: TaskName = "single_filter",
-        data: str = "digits",
-        data_dir: str | None = None,
-        network: NetworkName = "lenet5",
-        width: float = 0.25,
-        model: str | None = None,
-        checkpoint: str | None = None,
-        model_seed: int = 0,
-        epochs: int | None = None,
-        split_seed: int = 0,
-        layer: str | None = None,
-        source: str | None = None,
-        kernel: int = 0,
-        rows: int | None = None,
-        cols: int | None = None,
-        levels_back: int | None = None,
-        functions: str = "int8",
-        costs: str | None = None,
-        error: ErrorName = "se",
-        threshold: float | None = None,
-        objectives: str = "error,energy",
-        memory: str = "sram-32k",
-        collapse: bool = True,
-        mutation: Literal["single", "active", "published", "point", "probabilistic"] = "single",
-        rate: float = 0.01,
-        crossover: Literal["block", "one_point", "uniform"] = "block",
+        weights: WeightOptions,
+        data: DataOptions,
+        network: Int8NetworkOptions,
+        grid: GridOptions,
+        gates: GateOptions,
+        goal: GoalOptions,
+        variation: VariationOptions,
     ) -> None:
         # what needs no network is checked before one is trained
-        names = _objective_names(objectives)
-        self.functions = function_set(functions, multiplexer=task == "all_layers")
-        self.costs: CostTable = cost_table(costs)
-        self._is_relative = costs == PUBLISHED
-        self.memory, self.pj_per_byte = memory, memory_pj_per_byte(memory)
-        check_ranges(
-            rows=(rows, GRID_SIDE),
-            cols=(cols, GRID_SIDE),
-            levels_back=(levels_back, COUNT),
-            threshold=(threshold, WEIGHT_ERROR),
-            rate=(rate, Range(0.0, 1.0, is_above=True)),
-            model_seed=(model_seed, SEED),
-            kernel=(kernel, Range(0, COUNT.high)),
-        )
-        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed)
-        self.model = int8_network(
-            self.dataset,
-            network=network,
-            width=width,
-            model=model,
-            checkpoint=checkpoint,
-            seed=model_seed,
-            epochs=epochs,
-        )
+        names = _objective_names(goal.objectives)
+        self.functions = gates.function_set(multiplexer=weights.task == "all_layers")
+        self.costs = gates.cost_table()
+        self.pj_per_byte = gates.pj_per_byte
+        self.dataset: Dataset = data.load()
+        self.model = network.build(self.dataset)
         self.weights = int8_weights(self.model)
-        self.task = build_task(task, self.weights, layer=layer, source=source, kernel=kernel)
-        self.collapsed = CollapsedTask(self.task.data, collapse=collapse)
+        self.task = build_task(
+            weights.task, self.weights, layer=weights.layer, source=weights.source, kernel=weights.kernel
+        )
+        self.collapsed = CollapsedTask(self.task.data, collapse=weights.collapse)
         self.grid, self.layout = circuit_grid(
             n_inputs=self.collapsed.n_inputs,
             n_outputs=self.collapsed.n_outputs,
-            rows=rows or self.task.rows,
-            cols=cols or self.task.cols,
-            levels_back=levels_back,
+            rows=grid.rows or self.task.rows,
+            cols=grid.cols or self.task.cols,
+            levels_back=grid.levels_back,
             functions=self.functions,
         )
-        self.error: ErrorName = error
         self._made: Problem | None = None
-        rms = self.task.threshold if threshold is None else threshold
-        n = self.task.n_outputs
-        self.threshold = {"se": rms**2 * n, "mse": rms**2, "ae": rms * n, "mae": rms}[error]
-        self.mutation, self.rate, self.crossover = mutation, rate, crossover
-        self.objectives = self._objectives(names)
+        self.error, self.variation = goal.error, variation
+        rms, n = self.task.threshold if goal.threshold is None else goal.threshold, self.task.n_outputs
+        self.threshold = {"se": rms**2 * n, "mse": rms**2, "ae": rms * n, "mae": rms}[goal.error]
+        self.objectives = self._objectives(names, energy_unit=RELATIVE_UNIT if gates.is_relative else "pJ")
         super().__init__(n_var=self.layout.n_genes, representation="integer", xl=self.layout.xl, xu=self.layout.xu)
         self._reference_test: dict[str, float] | None = None
 
-    def _objectives(self, names: Sequence[str]) -> tuple[Objective, ...]:
+    def _objectives(self, names: Sequence[str], *, energy_unit: str) -> tuple[Objective, ...]:
         """The objectives asked for; worst is giving zeros for weights, or using more energy than loading them."""
         targets = np.concatenate([d.outputs for d in self.task.data]).astype(np.float64)
         size = np.maximum(np.abs(targets), 1.0)
@@ -181,9 +120,7 @@ class CGP(CompressionProblem):
             "n_gates": float(self.layout.n_gates),
             "depth": float(self.layout.cols),
         }
-        units = _UNITS | {"error": _ERROR_UNITS[self.error]}
-        if self._is_relative:
-            units["energy_pj"] = "published relative units"
+        units = _UNITS | {"error": _ERROR_UNITS[self.error], "energy_pj": energy_unit}
         # a tenth of the loading energy weighs as much as a hundredth of the error of giving zeros
         weights = {name: (1.0 if name == "error" else 0.1) / worst.get(name, 100.0) for name in names}
         return tuple(Objective(name, unit=units[name], weight=weights[name], worst=worst.get(name)) for name in names)
@@ -192,20 +129,8 @@ class CGP(CompressionProblem):
 
     def operators(self) -> Operators:
         """Sampling, crossover and mutation of genomes."""
-        layout = self.layout
-        mutations: dict[str, MutationFunction] = {
-            "single": SingleMutation(layout),
-            "active": ActiveMutation(layout, self.rate),
-            "published": PublishedMutation(layout, self.rate),
-            "point": PointMutation(layout, self.rate),
-            "probabilistic": ProbabilisticMutation(layout, self.rate),
-        }
-        crossovers: dict[str, CrossoverFunction] = {
-            "block": GateBlockCrossover(layout),
-            "one_point": OnePointCrossover(layout),
-            "uniform": UniformGateCrossover(layout),
-        }
-        return Operators(UniformGenomeSampling(layout), crossovers[self.crossover], mutations[self.mutation])
+        asked = self.variation
+        return circuit_operators(self.layout, mutation=asked.mutation, rate=asked.rate, crossover=asked.crossover)
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
         """Objectives of (n, n_genes) genomes: (n, n_obj) float64."""
@@ -214,8 +139,8 @@ class CGP(CompressionProblem):
 
     def scores(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Of (n, n_genes) genomes, (n,) float64 each: error, energy_pj, delay, n_gates, area, depth."""
-        found = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
-        return {name: found[name].astype(np.float64) for name in _UNITS}
+        scores = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
+        return {name: scores[name].astype(np.float64) for name in _UNITS}
 
     @property
     def circuits(self) -> Problem:
@@ -271,25 +196,23 @@ class CGP(CompressionProblem):
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """What the circuit gives for each data set: (n_outputs,) int8, as many as the task has weights."""
         genes = np.ascontiguousarray(x, dtype=np.int32)[None]
-        given = self.circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
-        return self.collapsed.expand(given[0])
+        outputs = self.circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
+        return self.collapsed.expand(outputs[0])
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The computed layers' int8 codes by layer name; weights that the task leaves alone are as trained."""
-        found: dict[str, np.ndarray] = {}
-        for data, given in zip(self.task.data, self.computed(x), strict=True):
-            found |= data.codes(given, self.weights)
-        return found
+        codes: dict[str, np.ndarray] = {}
+        for data, outputs in zip(self.task.data, self.computed(x), strict=True):
+            codes |= data.codes(outputs, self.weights)
+        return codes
 
     def decode(self, x: np.ndarray) -> nn.Module:
         """The network with the computed weights in their places, the scales as trained."""
-        model = copy.deepcopy(self.model)
-        put_back(model, self.weights, self.codes(x))
-        return model.eval()
+        return with_codes(self.model, self.weights, self.codes(x))
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`, the circuit as `genome_arrays` gives it, and each computed layer's `NAME.codes`."""
-        state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
+        state = state_arrays(self.decode(x))
         state |= {f"{name}.codes": codes for name, codes in self.codes(x).items()}
         return state | genome_arrays(self.layout.canonical(x[None])[0], self.grid, self.functions)
 
@@ -332,8 +255,8 @@ class CGP(CompressionProblem):
 
     def _errors(self, x: np.ndarray) -> dict[str, Any]:
         layers: dict[str, list[np.ndarray]] = {}
-        for data, given in zip(self.task.data, self.computed(x), strict=True):
-            difference, start = given.astype(np.int64) - data.outputs, 0
+        for data, outputs in zip(self.task.data, self.computed(x), strict=True):
+            difference, start = outputs.astype(np.int64) - data.outputs, 0
             for place in data.places:
                 layers.setdefault(place.layer, []).append(difference[start : start + len(place.index)])
                 start += len(place.index)
@@ -362,9 +285,9 @@ class CGP(CompressionProblem):
             self._reference_test = classification(self.model, split.images, split.labels)._asdict()
         values = {"error": 0.0, "energy_pj": self._verdict(0.0).loading_pj / len(self.task.data)}
         loaded = np.array([[values.get(o.name, 0.0) for o in self.objectives]])
-        known = [Reference(LOADED, F=loaded, test=[self._reference_test])]
+        references = [Reference(LOADED, F=loaded, test=[self._reference_test])]
         wires = self.nearest_inputs()
-        return known if wires is None else [*known, Reference("nearest input, by wires", X=wires[None])]
+        return references if wires is None else [*references, Reference("nearest input, by wires", X=wires[None])]
 
     def nearest_inputs(self) -> np.ndarray | None:
         """(n_genes,) the circuit without gates: each output wired to the input nearest in value; None where none is.
@@ -382,7 +305,7 @@ class CGP(CompressionProblem):
 
 def _objective_names(text: str) -> tuple[str, ...]:
     """`error,energy` as column names."""
-    known = {
+    columns = {
         "error": "error",
         "energy": "energy_pj",
         "delay": "delay",
@@ -392,8 +315,8 @@ def _objective_names(text: str) -> tuple[str, ...]:
     }
     names = [part.strip() for part in text.split(",")]
     for name in names:
-        if name not in known:
-            raise UsageError(f"objectives must be of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+        if name not in columns:
+            raise UsageError(f"objectives must be of {', '.join(columns)}, got {name!r}{nearest(name, columns)}")
     if len(set(names)) < len(names):
         raise UsageError(f"objectives must be different, got {text!r}")
-    return tuple(known[name] for name in names)
+    return tuple(columns[name] for name in names)

@@ -1,8 +1,7 @@
-"""Which layers of a network compute their weights, and by which circuit: accuracy against energy."""
+"""Layer-wise choice of circuits: which layers compute their weights and by which; accuracy against energy."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 from collections.abc import Sequence
@@ -13,18 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from opt.console.ranges import SEED, Range, check_ranges
+from opt.console.option_groups import flat_options
 from opt.fronts.archive import nondominated
 from opt.problem import CompressionProblem, Objective, Reference, minimise
-from problems.circuits.energy import memory_pj_per_byte
-from problems.circuits.grid import GRID_SIDE, WEIGHT_ERROR, cost_table, function_set
+from problems.circuits.grid import WEIGHT_ERROR
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
-from problems.circuits.network import NetworkName, int8_network
-from problems.data.data import Dataset, load_dataset
+from problems.circuits.network import state_arrays, with_codes
+from problems.circuits.options import GateOptions, Int8NetworkOptions, LayerSearchOptions
+from problems.data.data import Dataset
+from problems.data.data_options import SearchDataOptions
 from problems.networks.evaluation.classification import classification
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
-from problems.networks.layers.quantised import int8_weights, put_back
+from problems.networks.layers.quantised import int8_weights
 
 LOADED = "all weights loaded"
 
@@ -39,25 +39,12 @@ class CGPLayers(CompressionProblem):
     the search.
 
     Args:
-        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
-        data_dir: Folder with the data set's files; by default the usual places, then a download.
-        network: The int8 network, trained quantisation-aware and then kept: lenet5 or mobilenetv2.
-        width: Multiplier of MobileNetV2's channels.
-        model: A network of your own with convolutions or linear layers, as package.module:function without arguments.
-        checkpoint: Weights of the network, a safetensors file; they are rounded to int8. By default it is trained.
-        model_seed: Seed of the network's weights and training.
-        epochs: Epochs of training; by default 20 (lenet5) or 5 (others), thrice as many on digits.
-        split_seed: Seed of the split of the training images into those for training and those for search.
-        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
+        data: The data set, `SearchDataOptions`.
+        network: The network whose weights are computed, `Int8NetworkOptions`.
         layers: Layers that may compute their weights, shell patterns separated by commas.
         thresholds: Root mean squared errors, one circuit a layer for each.
-        rows: Gates in a column of each circuit's grid.
-        cols: Columns of each circuit's grid.
-        generations: Generations of (1 + 4) for each circuit.
-        circuit_seed: Seed of the circuits' searches.
-        functions: Gate functions, as for problems/cgp.py.
-        costs: Cost table, as for problems/cgp.py.
-        memory: Where weights are loaded from, as for problems/cgp.py.
+        search: The search for each layer's circuits, `LayerSearchOptions`.
+        gates: What gates compute and cost, `GateOptions`.
     """
 
     objectives: Sequence[Objective] = (
@@ -65,65 +52,32 @@ class CGPLayers(CompressionProblem):
         Objective("energy_pj", minimise, unit="pJ"),
     )
 
+    @flat_options
     def __init__(
         self,
         *,
-        data: str = "digits",
-        data_dir: str | None = None,
-        network: NetworkName = "lenet5",
-        width: float = 0.25,
-        model: str | None = None,
-        checkpoint: str | None = None,
-        model_seed: int = 0,
-        epochs: int | None = None,
-        split_seed: int = 0,
-        n_search: int | None = None,
+        data: SearchDataOptions,
+        network: Int8NetworkOptions,
         layers: str = "*",
         thresholds: str = "0,2,5,11",
-        rows: int = 64,
-        cols: int = 16,
-        generations: int = 50_000,
-        circuit_seed: int = 0,
-        functions: str = "int8",
-        costs: str | None = None,
-        memory: str = "sram-32k",
+        search: LayerSearchOptions,
+        gates: GateOptions,
     ) -> None:
-        check_ranges(
-            rows=(rows, GRID_SIDE),
-            cols=(cols, GRID_SIDE),
-            generations=(generations, Range(1, 10**8)),
-            circuit_seed=(circuit_seed, SEED),
-            model_seed=(model_seed, SEED),
-        )
-        levels = _thresholds(thresholds)
-        pj_per_byte = memory_pj_per_byte(memory)
+        # what needs no network is checked before one is trained
+        levels, pj_per_byte = _thresholds(thresholds), gates.pj_per_byte
         circuits = LayerCircuits(
-            rows=rows, cols=cols, n_gen=generations, seed=circuit_seed, functions=function_set(functions),
-            costs=cost_table(costs),
+            rows=search.rows, cols=search.cols, n_gen=search.generations, seed=search.circuit_seed,
+            functions=gates.function_set(), costs=gates.cost_table(),
         )  # fmt: skip
-        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
-        self.model = int8_network(
-            self.dataset,
-            network=network,
-            width=width,
-            model=model,
-            checkpoint=checkpoint,
-            seed=model_seed,
-            epochs=epochs,
-        )
+        self.dataset: Dataset = data.load()
+        self.model = network.build(self.dataset)
         self.names = select_layers(self.model, layers, example=self.dataset.search.images[:2])
         self.weights = int8_weights(self.model)
         self.circuits: list[list[LayerCircuit]] = [
             known_circuits(circuits, name, self.weights[name], levels) for name in self.names
         ]
-        # (layers, choices) pJ: loaded, then by its circuits, whose inputs must still be loaded
         self._energy = [
-            np.array(
-                [
-                    self.weights[name].codes.size * pj_per_byte,
-                    *(c.energy_pj + c.n_loaded * pj_per_byte for c in choices),
-                ]
-            )
+            _energies(self.weights[name].codes.size, choices, pj_per_byte)
             for name, choices in zip(self.names, self.circuits, strict=True)
         ]
         self.loading_pj = float(sum(energy[0] for energy in self._energy))
@@ -162,31 +116,29 @@ class CGPLayers(CompressionProblem):
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Codes of the layers that are computed."""
-        chosen = zip(self.names, self.circuits, x, strict=True)
-        return {name: choices[k - 1].codes for name, choices, k in chosen if k}
+        by_layer = zip(self.names, self.circuits, x, strict=True)
+        return {name: choices[k - 1].codes for name, choices, k in by_layer if k}
 
     def decode(self, x: np.ndarray) -> nn.Module:
         """The network with the computed weights in their places."""
-        model = copy.deepcopy(self.model)
-        put_back(model, self.weights, self.codes(x))
-        return model.eval()
+        return with_codes(self.model, self.weights, self.codes(x))
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`, and the `genome` of each circuit as `NAME.genome`, (n_genes,) int32."""
-        state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
-        chosen = zip(self.names, self.circuits, x, strict=True)
-        return state | {f"{name}.genome": choices[k - 1].genome for name, choices, k in chosen if k}
+        state = state_arrays(self.decode(x))
+        by_layer = zip(self.names, self.circuits, x, strict=True)
+        return state | {f"{name}.genome": choices[k - 1].genome for name, choices, k in by_layer if k}
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Energy saved, layers computed, gates, and for each layer the threshold of its circuit, or "loaded"."""
         energy = float(self.energy_pj(x[None])[0])
-        chosen = [choices[k - 1] if k else None for choices, k in zip(self.circuits, x, strict=True)]
+        circuits = [choices[k - 1] if k else None for choices, k in zip(self.circuits, x, strict=True)]
         row: dict[str, Any] = {
             "saving": 1 - energy / self.loading_pj,
-            "n_computed": sum(c is not None for c in chosen),
-            "n_gates": sum(c.n_gates for c in chosen if c is not None),
+            "n_computed": sum(c is not None for c in circuits),
+            "n_gates": sum(c.n_gates for c in circuits if c is not None),
         }
-        parts = zip(self.names, chosen, strict=True)
+        parts = zip(self.names, circuits, strict=True)
         return row | {name: "loaded" if c is None else f"{c.threshold:g}" for name, c in parts}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
@@ -215,10 +167,15 @@ class CGPLayers(CompressionProblem):
 
     def references(self) -> list[Reference]:
         """All weights loaded, and for each threshold every layer computed by its circuit."""
-        known = [Reference(LOADED, X=np.zeros((1, self.n_var), dtype=np.int64))]
+        references = [Reference(LOADED, X=np.zeros((1, self.n_var), dtype=np.int64))]
         most = int(self.xu.max())
         everywhere = [np.minimum(np.full(self.n_var, k), self.xu) for k in range(1, most + 1)]
-        return [*known, Reference("one threshold everywhere", X=np.array(everywhere, dtype=np.int64))]
+        return [*references, Reference("one threshold everywhere", X=np.array(everywhere, dtype=np.int64))]
+
+
+def _energies(n_weights: int, circuits: Sequence[LayerCircuit], pj_per_byte: float) -> np.ndarray:
+    """(n_circuits + 1,) pJ of a layer: loaded, then by each circuit, whose inputs must still be loaded."""
+    return np.array([n_weights * pj_per_byte, *(c.energy_pj + c.n_loaded * pj_per_byte for c in circuits)])
 
 
 def _thresholds(text: str) -> tuple[float, ...]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.circuits.layout import GridLayout
+from operators.circuits.crossover_exchange import GeneExchange
 
 
 @dataclass(frozen=True)
-class GateBlockCrossover:
+class GateBlockCrossover(GeneExchange):
     """A run of gates, drawn by its two ends, changes places; outputs stay with their parent.
 
     Gates are numbered column by column, so that a run is a band of columns. With the outputs left alone a child
@@ -20,21 +20,9 @@ class GateBlockCrossover:
         layout: The grid.
     """
 
-    layout: GridLayout
-
-    def __call__(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Cross n pairs.
-
-        Args:
-            A: (n, n_genes) int64, the first parents.
-            B: (n, n_genes) int64, the second parents.
-            rng: Generator that the ends are drawn from.
-
-        Returns:
-            Two (n, n_genes) int64 arrays.
-        """
+    def exchanged(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, n_genes) bool, the genes of the run."""
         layout = self.layout
-        ends = np.sort(rng.integers(0, layout.n_gates + 1, size=(len(A), 2)), axis=1) * layout.stride
+        ends = np.sort(rng.integers(0, layout.n_gates + 1, size=(n, 2)), axis=1) * layout.stride
         gene = np.arange(layout.n_genes)
-        inside = (gene >= ends[:, :1]) & (gene < ends[:, 1:])
-        return np.where(inside, B, A), np.where(inside, A, B)
+        return (gene >= ends[:, :1]) & (gene < ends[:, 1:])

@@ -6,36 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.circuits.layout import GridLayout
+from operators.circuits.crossover_exchange import GeneExchange
 
 
 @dataclass(frozen=True)
-class OnePointCrossover:
+class OnePointCrossover(GeneExchange):
     """What lies behind a cut changes places; the cut falls between two gates, or between two outputs.
-
-    A gate stays whole, and an operand is within bounds in either parent, since bounds hang on the place alone.
 
     Args:
         layout: The grid.
     """
 
-    layout: GridLayout
-
-    def __call__(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Cross n pairs.
-
-        Args:
-            A: (n, n_genes) int64, the first parents.
-            B: (n, n_genes) int64, the second parents.
-            rng: Generator that the cuts are drawn from.
-
-        Returns:
-            Two (n, n_genes) int64 arrays.
-        """
+    def exchanged(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, n_genes) bool, the genes behind the cut."""
         layout = self.layout
-        cuts = rng.integers(1, layout.n_gates + layout.n_outputs, size=len(A))
+        cuts = rng.integers(1, layout.n_gates + layout.n_outputs, size=n)
         start = np.where(
             cuts <= layout.n_gates, cuts * layout.stride, layout.n_gates * layout.stride + cuts - layout.n_gates
         )
-        behind = np.arange(layout.n_genes) >= start[:, None]
-        return np.where(behind, B, A), np.where(behind, A, B)
+        return np.arange(layout.n_genes) >= start[:, None]

@@ -21,7 +21,7 @@ from opt.console.parameters import checked
 from opt.console.ranges import Seed
 from opt.execution.mending import mend
 from opt.execution.named_code import Code
-from opt.execution.request import Request
+from opt.execution.request import SearchRequest
 from opt.execution.runner import run_search
 from opt.execution.saved_run import Run, load_run
 from opt.execution.saved_start import start_from
@@ -121,7 +121,7 @@ def minimize(
     if resume is not None:
         path = resume.path if isinstance(resume, Run) else resume
         return _gone_on(path, task, spec, trust=trust, is_forced=force, **common)
-    request = Request(
+    request = SearchRequest(
         algo=algo if isinstance(algo, str) else name_of_algorithm(algo),
         parameters={k: name_of(v, k) if callable(v) else _plain(v) for k, v in parameters.items()},
         seed=int(_seed(seed, algo)),
@@ -144,7 +144,7 @@ def _gone_on(
 ) -> Run:
     """A run that is resumed, or where it is finished, mended."""
     run = load_run(path)
-    asked = Request.from_manifest(run.manifest)
+    asked = SearchRequest.from_manifest(run.manifest)
     codes = [Code(parameters=(asked.parameters,))]
     check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=is_forced)
 

@@ -17,7 +17,7 @@ from opt.problem.provenance import texts_in
 
 @dataclass(frozen=True)
 class Code:
-    """What a task would import.
+    """What carrying out a run would import.
 
     Args:
         named: Its problem file as the directory names it; empty where a problem object is at hand.

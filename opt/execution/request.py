@@ -18,8 +18,8 @@ from opt.search.scalarise import Scalariser
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked of one search, as plain data.
+class SearchRequest:
+    """How one problem is searched, as plain data.
 
     Args:
         algo: Name of the algorithm.
@@ -60,7 +60,7 @@ class Request:
             raise UsageError(f"--eval-time must be longer than 0 and finite, got {self.eval_seconds:g} s")
 
     @classmethod
-    def from_manifest(cls, manifest: dict[str, Any]) -> Request:
+    def from_manifest(cls, manifest: dict[str, Any]) -> SearchRequest:
         """The request that a run was made from.
 
         Raises:
@@ -76,7 +76,11 @@ class Request:
 
 
 def check_request(
-    problem: CompressionProblem, request: Request, *, spec: AlgorithmSpec | None = None, start: Start | None = None
+    problem: CompressionProblem,
+    request: SearchRequest,
+    *,
+    spec: AlgorithmSpec | None = None,
+    start: Start | None = None,
 ) -> Scalariser:
     """Refuse what cannot work before anything is written; the scalariser that the request names.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from opt.console.command import warn
 from opt.execution.mending import draw
-from opt.execution.request import Request
+from opt.execution.request import SearchRequest
 from opt.fronts.archive import igd_plus
 from opt.problem import CompressionProblem
 from opt.problem.hooks import Complaints, exact_front_of
@@ -23,7 +23,7 @@ def close_run(
     search: Search,
     directory: RunDirectory,
     problem: CompressionProblem,
-    request: Request,
+    request: SearchRequest,
     progress: SearchProgress,
     *,
     failure: str,

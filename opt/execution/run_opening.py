@@ -11,7 +11,7 @@ from opt.algorithms.interface.warm_start import Start
 from opt.console.errors import UsageError
 from opt.execution.mending import check_replayable, check_unaltered
 from opt.execution.named_code import Code, function_digests
-from opt.execution.request import Request
+from opt.execution.request import SearchRequest
 from opt.execution.saved_start import save_start
 from opt.files.locking import this_process
 from opt.problem import CompressionProblem
@@ -27,7 +27,7 @@ LONGEST_SLUG = 80
 
 def first_manifest(
     problem: CompressionProblem,
-    request: Request,
+    request: SearchRequest,
     spec: AlgorithmSpec,
     *,
     origin: dict[str, Any],

@@ -15,7 +15,7 @@ from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.algorithms.interface.warm_start import Start
 from opt.console.command import spelled
 from opt.console.errors import UsageError
-from opt.execution.request import Request, check_request
+from opt.execution.request import SearchRequest, check_request
 from opt.execution.run_closing import close_run
 from opt.execution.run_opening import TRACEBACK, check_resumable, first_manifest, open_directory
 from opt.execution.saved_start import saved_start
@@ -36,7 +36,7 @@ _VERIFYING = 0x7E51
 
 def run_search(
     problem: CompressionProblem,
-    request: Request,
+    request: SearchRequest,
     *,
     origin: dict[str, Any],
     out: Path,
@@ -122,7 +122,7 @@ def _search_of(
     directory: RunDirectory,
     problem: CompressionProblem,
     spec: AlgorithmSpec,
-    request: Request,
+    request: SearchRequest,
     scalariser: Scalariser,
     progress: SearchProgress,
     *,
@@ -173,7 +173,11 @@ def _replayed_reason(search: Search, run: Run | None) -> str:
 
 
 def _carry_out(
-    search: Search, directory: RunDirectory, problem: CompressionProblem, request: Request, progress: SearchProgress
+    search: Search,
+    directory: RunDirectory,
+    problem: CompressionProblem,
+    request: SearchRequest,
+    progress: SearchProgress,
 ) -> str:
     """Search and save; the reason when it failed, else an empty string."""
     # the signals are ours until everything is saved: a first one while it is saved changes nothing

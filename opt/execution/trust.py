@@ -54,7 +54,7 @@ def check_code(
 
     Args:
         where: The directory, a run's or a study's.
-        codes: What its tasks would import.
+        codes: What carrying its runs out would import.
         recorded: What it says that they held.
         trust: Whether the user has said so already, by `--trust`.
         is_forced: Whether the user goes on though code has changed, by `--force`: what lies where it may is run.

@@ -18,7 +18,7 @@ from opt.console.parameters import REQUIRED, Parameter, parameters_of
 from opt.console.ranges import SEED, check_words
 from opt.flags.command_line import USAGE
 from opt.flags.config import as_text, plain
-from opt.flags.job_settings import JobSettings
+from opt.flags.job_options import JobOptions
 from opt.flags.messages import outward, readable, too_large
 from opt.flags.search_options import OPTIONS, SWITCHES
 from opt.flags.seeding import is_seed, with_same_as_run
@@ -61,7 +61,7 @@ def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> S
         _add_group(parser, "problem", problem.__name__, _with_seeds(parameters_of(problem)))
     if spec is not None:
         _add_group(parser, "algo", spec.name, spec.parameters)
-    _add_group(parser, "cluster", "a job of slurm or pbs", parameters_of(JobSettings))
+    _add_group(parser, "cluster", "a job of slurm or pbs", parameters_of(JobOptions))
     return parser
 
 

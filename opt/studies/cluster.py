@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opt.console.errors import UsageError
-from opt.flags.job_settings import JobSettings
+from opt.flags.job_options import JobOptions
 from opt.flags.search_options import ClusterKind
 from opt.studies.outcome import Outcome
 
@@ -24,7 +24,7 @@ class _GivenUp:
     results: list[Outcome]
 
 
-def job_script(kind: ClusterKind, settings: JobSettings) -> str:
+def job_script(kind: ClusterKind, settings: JobOptions) -> str:
     """The script that a job would be submitted with.
 
     Raises:
@@ -35,7 +35,7 @@ def job_script(kind: ClusterKind, settings: JobSettings) -> str:
 
 
 @contextlib.contextmanager
-def cluster_client(kind: ClusterKind, settings: JobSettings, *, n_jobs: int) -> Iterator[Any]:
+def cluster_client(kind: ClusterKind, settings: JobOptions, *, n_jobs: int) -> Iterator[Any]:
     """A client of workers in `n_jobs` jobs of a batch system; the jobs are ended with it.
 
     Raises:
@@ -82,10 +82,10 @@ def scheduler_client(address: str) -> Iterator[Any]:
 
 
 def workers_backend(client: Any, *, patience: float) -> Any:
-    """Joblib's Dask backend on a client's workers, for tasks that tell their name first.
+    """Joblib's Dask backend on a client's workers, for planned runs that tell their name first.
 
     It differs in two ways. For one worker joblib would do the work in this very process: it stays with
-    the worker. And a task that the scheduler gives up, as after too many lost workers, would be
+    the worker. And a run that the scheduler gives up, as after too many lost workers, would be
     waited for without end: its result is its name and the reason.
 
     Args:
@@ -117,7 +117,7 @@ def workers_backend(client: Any, *, patience: float) -> Any:
 
 
 @contextlib.contextmanager
-def _cluster(kind: ClusterKind, settings: JobSettings) -> Iterator[Any]:
+def _cluster(kind: ClusterKind, settings: JobOptions) -> Iterator[Any]:
     _check_installed("dask_jobqueue")
     import dask_jobqueue
 

@@ -1,6 +1,6 @@
-"""python -m opt.studies.isolated PARENT: one task in a process of its own, under limits of time and memory.
+"""python -m opt.studies.isolated PARENT: one planned run in a process of its own, under limits of time and memory.
 
-PARENT is the id of the process that waits for it, and with which it ends. Reads `{"task": ..., "stop_file": ...,
+PARENT is the id of the process that waits for it, and with which it ends. Reads `{"planned": ..., "stop_file": ...,
 "n_bytes": ...}` on stdin and writes the outcome as the last line of stdout. A process that dies, whatever of, is an
 outcome too.
 """
@@ -22,27 +22,27 @@ from opt.processes.memory_limit import limit_memory
 from opt.runs.run import load_run
 from opt.runs.run_listing import record_failure
 from opt.search.progress import duration
-from opt.studies.task import Task, run_task
+from opt.studies.planned_run import PlannedRun, run_planned
 
 GRACE_SECONDS = 20.0
 """A run past its time has so long to end its batch and save its front before it is killed."""
 
 
 def run_isolated(
-    task: Task,
+    planned: PlannedRun,
     *,
     seconds: float | None = None,
     n_bytes: int | None = None,
     stop_file: Path | None = None,
     is_forced: bool = False,
 ) -> str:
-    """Carry out a named task in a process of its own; the reason when it failed, else an empty string.
+    """Carry out a named run in a process of its own; the reason when it failed, else an empty string.
 
     A run that is ended by its limit of time, or whose process dies, is recorded as failed in its
     manifest; its journal is kept, so that it can go on.
 
     Args:
-        task: What to run.
+        planned: What to run.
         seconds: Most wall-clock seconds.
         n_bytes: Most memory of the process; an evaluation that needs more fails alone.
         stop_file: As `run_task` takes it.
@@ -52,7 +52,7 @@ def run_isolated(
         InUseError: Another process works on the run directory.
     """
     order = {
-        "task": task.as_dict(),
+        "planned": planned.as_dict(),
         "stop_file": None if stop_file is None else str(stop_file),
         "n_bytes": n_bytes,
         "is_forced": is_forced,
@@ -71,7 +71,7 @@ def run_isolated(
         if process.poll() is None:
             process.kill()
             process.wait()
-    if is_late and _is_finished(task.path):
+    if is_late and _is_finished(planned.path):
         return ""
     if seconds is not None and is_late:
         reason = f"took longer than its limit of {duration(seconds)}"
@@ -84,7 +84,7 @@ def run_isolated(
         reason = _died(process.returncode, errors)
         if n_bytes is not None:
             reason += f"; its memory is limited to {n_bytes / 1e6:.0f} MB"
-    record_failure(task.path, reason)
+    record_failure(planned.path, reason)
     return reason
 
 
@@ -113,7 +113,7 @@ def _died(code: int, errors: str) -> str:
 
 
 def main(parent: int) -> int:
-    """Carry out the task on stdin, unless the process `parent` that asked for it is gone."""
+    """Carry out the planned run on stdin, unless the process `parent` that asked for it is gone."""
     end_with(parent, by_kernel=True)
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     if order["n_bytes"] is not None:
@@ -121,7 +121,7 @@ def main(parent: int) -> int:
     error, is_in_use = "", False
     try:
         stop_file = None if order["stop_file"] is None else Path(order["stop_file"])
-        run_task(Task.from_dict(order["task"]), stop_file=stop_file, is_forced=order["is_forced"])
+        run_planned(PlannedRun.from_dict(order["planned"]), stop_file=stop_file, is_forced=order["is_forced"])
     except UsageError as failure:
         error, is_in_use = str(failure), isinstance(failure, InUseError)
     # a line of its own, whatever the problem printed

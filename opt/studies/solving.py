@@ -14,11 +14,11 @@ from opt.console.errors import UsageError
 from opt.console.tables import make_console
 from opt.console.terminal import tell
 from opt.execution.mending import mend
-from opt.execution.request import Request
+from opt.execution.request import SearchRequest
 from opt.flags.algorithm_names import algorithm_names
 from opt.flags.command_line import USAGE, CommandLine, check_one_problem
 from opt.flags.config import numbers
-from opt.flags.job_settings import JobSettings
+from opt.flags.job_options import JobOptions
 from opt.flags.parser import as_yaml, build_parser, group, parse
 from opt.flags.search_options import WHOLE_NAMES, check_option
 from opt.processes.memory_limit import parse_bytes
@@ -27,13 +27,13 @@ from opt.runs.run import Run, load_run
 from opt.search.budget import Budget, parse_seconds
 from opt.search.progress import duration
 from opt.studies.cluster import job_script
+from opt.studies.planned_run import PlannedRun, run_planned
 from opt.studies.study import Study, is_study
-from opt.studies.study_run import EXIT_STOPPED, Means, run_study, study_folder
-from opt.studies.sweep import Setting, parsed, settings_of_command, settings_of_study
-from opt.studies.task import Task, run_task
+from opt.studies.study_run import EXIT_STOPPED, Workers, run_study, study_folder
+from opt.studies.sweep import SweepSetting, parsed, settings_of_command, settings_of_study
 
 # options of a sweep that --resume STUDY takes
-_MEANS = tuple(name for name in WHOLE_NAMES if name not in ("out", "name"))
+_STUDY_OPTIONS = tuple(name for name in WHOLE_NAMES if name not in ("out", "name"))
 
 
 def solve(line: CommandLine) -> int:
@@ -57,51 +57,53 @@ def solve(line: CommandLine) -> int:
             raise UsageError(f"--print-config prints one run's options, and {len(settings)} settings are asked")
         tell(as_yaml(options[0], settings[0].algo), end="")
         return 0
-    means = _means(options[0], is_forced=line.is_forced)
+    workers = _workers(options[0], is_forced=line.is_forced)
     if line.is_print_job:
-        return _print_job(means)
-    return _carry_out(line, settings, options, means)
+        return _print_job(workers)
+    return _carry_out(line, settings, options, workers)
 
 
-def _carry_out(line: CommandLine, settings: Sequence[Setting], options: Sequence[Namespace], means: Means) -> int:
+def _carry_out(
+    line: CommandLine, settings: Sequence[SweepSetting], options: Sequence[Namespace], workers: Workers
+) -> int:
     """One run by itself, or several as a study."""
     values = options[0]
     command = spelled("solve") + " " + shlex.join(sys.argv[1:]).encode("utf-8", "backslashreplace").decode()
-    tasks: list[Task] = []
+    planned_runs: list[PlannedRun] = []
     varying: list[dict[str, str]] = []
     for setting, own in zip(settings, options, strict=True):
-        made = _tasks(setting, own, command=command)
-        tasks += made
-        varying += [dict(setting.varying)] * len(made)
+        of_setting = _planned_runs(setting, own, command=command)
+        planned_runs += of_setting
+        varying += [dict(setting.varying)] * len(of_setting)
     wants_study = line.study or any(
         (values.name, values.scheduler, values.cluster, values.task_time, values.task_memory)
     )
-    if len(tasks) == 1 and not wants_study:
-        run = run_task(tasks[0], is_forced=line.is_forced, trust=line.is_trust)
+    if len(planned_runs) == 1 and not wants_study:
+        run = run_planned(planned_runs[0], is_forced=line.is_forced, trust=line.is_trust)
         if not values.quiet:
             _report(run)
         return EXIT_STOPPED.get(run.manifest.get("stop_reason", ""), 0)
     # seed by seed, so that a study that is stopped has runs of every setting
-    order = sorted(range(len(tasks)), key=lambda i: tasks[i].request.seed)
+    order = sorted(range(len(planned_runs)), key=lambda i: planned_runs[i].request.seed)
     # what is asked twice, such as seed 2 of `seed: [1, 2]` with two runs each, is done once
-    order = list({tasks[i].digest: i for i in reversed(order)}.values())[::-1]
-    folder = study_folder(values.out, values.name, tasks)
-    asked, differing = [tasks[i] for i in order], [varying[i] for i in order]
-    study = Study.asked(folder, asked, differing, trust=line.is_trust, is_forced=line.is_forced)
-    return run_study(study, study.tasks[: len(order)], means, command=command, quiet=values.quiet)
+    order = list({planned_runs[i].digest: i for i in reversed(order)}.values())[::-1]
+    folder = study_folder(values.out, values.name, planned_runs)
+    distinct, differing = [planned_runs[i] for i in order], [varying[i] for i in order]
+    study = Study.holding(folder, distinct, differing, trust=line.is_trust, is_forced=line.is_forced)
+    return run_study(study, study.planned_runs[: len(order)], workers, command=command, quiet=values.quiet)
 
 
-def _settings(line: CommandLine) -> list[Setting]:
+def _settings(line: CommandLine) -> list[SweepSetting]:
     if line.study is not None:
-        named = [token for token in line.tokens if token.startswith("--algo=")]
-        if named:
-            raise UsageError(f"a study file names its algorithms; leave out {named[0]}")
+        algorithms = [token for token in line.tokens if token.startswith("--algo=")]
+        if algorithms:
+            raise UsageError(f"a study file names its algorithms; leave out {algorithms[0]}")
         return settings_of_study(Path(line.study), line.tokens)
     assert line.problem is not None
     return settings_of_command(line.problem, algorithm_names(line.algo), line.tokens)
 
 
-def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
+def _planned_runs(setting: SweepSetting, options: Namespace, *, command: str) -> list[PlannedRun]:
     """The runs of one setting, a seed each."""
     values = vars(options)
     check_option("seed", values["seed"] + values["runs"] - 1)
@@ -109,10 +111,10 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     budget = Budget.of(**limits)
     eval_time = values["eval_time"]
     return [
-        Task(
+        PlannedRun(
             target=setting.problem,
             problem_parameters=group(options, "problem"),
-            request=Request(
+            request=SearchRequest(
                 algo=setting.algo,
                 parameters=group(options, "algo"),
                 seed=values["seed"] + i,
@@ -136,24 +138,24 @@ def _tasks(setting: Setting, options: Namespace, *, command: str) -> list[Task]:
     ]
 
 
-def _means(values: Namespace, *, is_forced: bool) -> Means:
+def _workers(values: Namespace, *, is_forced: bool) -> Workers:
     if values.backend == "dask" and not values.scheduler:
         raise UsageError("--backend dask needs the address of its scheduler: --scheduler tcp://HOST:8786")
-    return Means(
+    return Workers(
         n_jobs=values.jobs,
         scheduler=values.scheduler,
         cluster=values.cluster,
-        job=JobSettings(**group(values, "cluster")),
-        task_seconds=None if values.task_time is None else parse_seconds(values.task_time, "--task-time"),
-        task_bytes=None if values.task_memory is None else parse_bytes(values.task_memory, "--task-memory"),
+        job=JobOptions(**group(values, "cluster")),
+        run_seconds=None if values.task_time is None else parse_seconds(values.task_time, "--task-time"),
+        run_bytes=None if values.task_memory is None else parse_bytes(values.task_memory, "--task-memory"),
         is_forced=is_forced,
     )
 
 
-def _print_job(means: Means) -> int:
-    if means.cluster is None:
+def _print_job(workers: Workers) -> int:
+    if workers.cluster is None:
         raise UsageError("--print-job shows what would be submitted to a batch system; give --cluster slurm or pbs")
-    tell(job_script(means.cluster, means.job))
+    tell(job_script(workers.cluster, workers.job))
     return 0
 
 
@@ -167,8 +169,8 @@ def _resume(line: CommandLine) -> int:
 
         def go_on() -> Run:
             is_quiet = "--quiet" in line.tokens
-            task = Task.from_run(run, silent=is_quiet, trust=line.is_trust, is_forced=line.is_forced)
-            return run_task(task, is_forced=line.is_forced, trust=line.is_trust)
+            planned = PlannedRun.from_run(run, silent=is_quiet, trust=line.is_trust, is_forced=line.is_forced)
+            return run_planned(planned, is_forced=line.is_forced, trust=line.is_trust)
 
         lines = mend(run, go_on)
         for note in lines:
@@ -176,8 +178,8 @@ def _resume(line: CommandLine) -> int:
         outcome = "mended" if lines else "nothing was changed"
         tell(f"{run.path} is finished ({run.manifest.get('stop_reason', '')}); {outcome}")
         return 0
-    task = Task.from_run(run, silent="--quiet" in line.tokens, trust=line.is_trust, is_forced=line.is_forced)
-    finished = run_task(task, is_forced=line.is_forced, trust=line.is_trust)
+    planned = PlannedRun.from_run(run, silent="--quiet" in line.tokens, trust=line.is_trust, is_forced=line.is_forced)
+    finished = run_planned(planned, is_forced=line.is_forced, trust=line.is_trust)
     if "--quiet" not in line.tokens:
         _report(finished)
     return EXIT_STOPPED.get(finished.manifest.get("stop_reason", ""), 0)
@@ -187,16 +189,16 @@ def _resume_study(line: CommandLine) -> int:
     assert line.resume is not None
     for token in line.tokens:
         name = token.partition("=")[0].removeprefix("--")
-        if name not in _MEANS and not name.startswith("cluster."):
+        if name not in _STUDY_OPTIONS and not name.startswith("cluster."):
             raise UsageError(f"--resume goes on as the study was asked; leave out --{name}")
     if line.problem:
         raise UsageError(f"--resume goes on as the study was asked; leave out {line.problem}")
     values = parse(build_parser(None, None), line.tokens)
-    means = _means(values, is_forced=line.is_forced)
+    workers = _workers(values, is_forced=line.is_forced)
     if line.is_print_job:
-        return _print_job(means)
+        return _print_job(workers)
     study = Study.open(Path(line.resume), trust=line.is_trust, is_forced=line.is_forced)
-    return run_study(study, study.tasks, means, command=study.command, quiet=values.quiet, mends=True)
+    return run_study(study, study.planned_runs, workers, command=study.command, quiet=values.quiet, mends=True)
 
 
 def _report(run: Run) -> None:

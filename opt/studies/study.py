@@ -1,9 +1,9 @@
 """A study on disk: many runs under one folder, what was asked, and an index of how they stand.
 
-study.json   every task as it was asked
-index.csv    one row a task: what it is, how it stands, what it reached, where its run lies
-NAME/        the run directory of the task of that name
-.tasks/      notes of the processes that carry tasks out
+study.json   every planned run as it was asked
+index.csv    one row a run: what it is, how it stands, what it reached, where it lies
+NAME/        the run directory of that name
+.tasks/      notes of the processes that carry runs out
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from opt.console.errors import UsageError
 from opt.console.names import check_name
 from opt.execution.mending import damage
 from opt.execution.named_code import function_digests
-from opt.execution.request import Request
+from opt.execution.request import SearchRequest
 from opt.execution.trust import Recorded, check_code
 from opt.files import atomic, csv_table
 from opt.files.locking import LockedFile, this_process
@@ -30,7 +30,7 @@ from opt.files.plain_file import read_json
 from opt.problem.provenance import file_digest
 from opt.runs.run import Run, load_run
 from opt.studies import study_file
-from opt.studies.task import Task
+from opt.studies.planned_run import PlannedRun
 
 INDEX = "index.csv"
 FINISHED = "finished"
@@ -39,44 +39,46 @@ _MEASURES = ("n_gen", "n_eval", "seconds", "hypervolume", "n_solutions")
 
 
 class Study:
-    """Tasks of one study, in the order in which they are carried out.
+    """The planned runs of one study, in the order in which they are carried out.
 
     Args:
         path: The folder.
-        tasks: Each with a name of its own, the name of its run directory.
-        varying: By the task's name, the settings in which the study's tasks differ.
-        reasons: Why tasks failed that have no run directory, by name.
+        planned_runs: Each with a name of its own, the name of its run directory.
+        varying: By that name, the settings in which the study's runs differ.
+        reasons: Why runs failed that have no run directory, by name.
         command: The command line that asked last.
     """
 
     def __init__(
         self,
         path: Path,
-        tasks: Sequence[Task],
+        planned_runs: Sequence[PlannedRun],
         varying: dict[str, dict[str, str]],
         reasons: dict[str, str] | None = None,
         command: str | None = None,
     ) -> None:
         self.path = path
         self.command = command
-        self.tasks = list(tasks)
+        self.planned_runs = list(planned_runs)
         self.varying = varying
         self._rows: dict[str, dict[str, Any]] = {}
-        for task in self.tasks:
-            self.note(task, (reasons or {}).get(str(task.name), ""))
+        for planned in self.planned_runs:
+            self.note(planned, (reasons or {}).get(str(planned.name), ""))
 
     @classmethod
-    def open(cls, path: Path, *, trust: bool = False, is_forced: bool = False, given: Sequence[Task] = ()) -> Study:
+    def open(
+        cls, path: Path, *, trust: bool = False, is_forced: bool = False, typed: Sequence[PlannedRun] = ()
+    ) -> Study:
         """A study that is on disk, to go on with: the problems' files are loaded.
 
         Args:
             path: The folder.
-            trust: Import what its tasks name, whatever it is.
+            trust: Import what its runs name, whatever it is.
             is_forced: Import what lies where it may though it has changed.
-            given: Tasks asked by the same command: what they name is trusted.
+            typed: Runs asked by the same command: what they name is trusted.
 
         Raises:
-            UsageError: The folder holds none, it cannot be read, a task has a name that leads elsewhere, or names
+            UsageError: The folder holds none, it cannot be read, a run has a name that leads elsewhere, or names
                 code that is not trusted (`opt.execution.trust`).
         """
         content = study_file.read(path)
@@ -86,14 +88,14 @@ class Study:
                 'change is meant, remove its last two lines "sealed" and "digest" with the comma before them'
             )
         data, file = content.fields, path / study_file.NAME
-        untyped = [Task.untyped(task | {"out": str(path)}, source=file) for task in data["tasks"]]
-        for task in untyped:
-            if check_name(task.name, f"{file}: task") in _FILES:
+        untyped = [PlannedRun.untyped(entry | {"out": str(path)}, source=file) for entry in data["tasks"]]
+        for planned in untyped:
+            if check_name(planned.name, f"{file}: task") in _FILES:
                 raise UsageError(f"{file} is altered: a task lacks a name of its own; restore it from a copy")
-        codes, known = ([task.code for task in tasks] for tasks in (untyped, given))
+        codes, trusted = ([planned.code for planned in planned_runs] for planned_runs in (untyped, typed))
         recorded = Recorded(data.get("code", {}), data.get("functions", {}))
-        check_code(path, codes, recorded, trust=trust, is_forced=is_forced, given=known)
-        return cls._of(path, data, Task.typed(untyped))
+        check_code(path, codes, recorded, trust=trust, is_forced=is_forced, given=trusted)
+        return cls._of(path, data, PlannedRun.typed(untyped))
 
     @classmethod
     def look_at(cls, path: Path) -> Study:
@@ -103,32 +105,35 @@ class Study:
             UsageError: The folder holds none, or it cannot be read.
         """
         data = study_file.read(path).fields
-        asked = [task | {"out": str(path), "request": Request.from_manifest(task)} for task in data["tasks"]]
-        return cls._of(path, data, [Task(**task) for task in asked])
+        planned_runs = [
+            PlannedRun(**(entry | {"out": str(path), "request": SearchRequest.from_manifest(entry)}))
+            for entry in data["tasks"]
+        ]
+        return cls._of(path, data, planned_runs)
 
     @classmethod
-    def _of(cls, path: Path, data: dict[str, Any], tasks: Sequence[Task]) -> Study:
-        return cls(path, tasks, data["varying"], data["reasons"], data["command"])
+    def _of(cls, path: Path, data: dict[str, Any], planned_runs: Sequence[PlannedRun]) -> Study:
+        return cls(path, planned_runs, data["varying"], data["reasons"], data["command"])
 
     @classmethod
-    def asked(
+    def holding(
         cls,
         path: Path,
-        tasks: Sequence[Task],
+        planned_runs: Sequence[PlannedRun],
         varying: Sequence[dict[str, str]],
         *,
         trust: bool = False,
         is_forced: bool = False,
     ) -> Study:
-        """The study that is to hold these tasks: new, or one that is on disk, with what it lacks of them.
+        """The study that is to hold these runs: new, or one that is on disk, with what it lacks of them.
 
-        A task that the study on disk has already, by what is searched and how, keeps its name and
-        its run. Tasks that are on disk and not asked stay.
+        A run that the study on disk has already, by what is searched and how, keeps its name and its directory.
+        Runs that are on disk and not asked stay.
 
         Args:
             path: The folder.
-            tasks: What is asked, each once; each gets its name here, and shows no progress of its own.
-            varying: For each task, the settings in which they differ.
+            planned_runs: What is asked, each once; each gets its name here, and shows no progress of its own.
+            varying: For each of them, the settings in which they differ.
             trust: As in `open`.
             is_forced: Likewise.
 
@@ -138,26 +143,21 @@ class Study:
         """
         if (path / "manifest.json").exists():
             raise UsageError(f"{path} is one run, and several are asked; give another --name")
-        known = None
-        if (path / "study.json").exists():
-            known = cls.open(path, trust=trust, is_forced=is_forced, given=tasks)
-        named = {task.digest: task for task in known.tasks} if known else {}
-        taken = {str(task.name) for task in named.values()}
-        settings = dict(known.varying) if known else {}
-        found: list[Task] = []
-        for task, differing in zip(tasks, varying, strict=True):
-            if task.digest in named:
-                before = named[task.digest]
-                name = str(before.name)
-            else:
-                name = _free_name(task, differing, taken)
-                taken.add(name)
+        before = cls(path, [], {})
+        if (path / study_file.NAME).exists():
+            before = cls.open(path, trust=trust, is_forced=is_forced, typed=planned_runs)
+        names = {planned.digest: str(planned.name) for planned in before.planned_runs}
+        settings = dict(before.varying)
+        named_runs = []
+        for planned, differing in zip(planned_runs, varying, strict=True):
+            if planned.digest not in names:
+                names[planned.digest] = _free_name(planned, differing, set(names.values()))
+            name = names[planned.digest]
             settings[name] = differing
-            found.append(Task(**(vars(task) | {"name": name, "out": str(path), "silent": True})))
-        asked = {task.digest for task in found}
-        kept = [task for task in named.values() if task.digest not in asked]
-        reasons = {name: row["reason"] for name, row in known._rows.items() if row["reason"]} if known else {}
-        return cls(path, [*found, *kept], settings, reasons)
+            named_runs.append(PlannedRun(**(vars(planned) | {"name": name, "out": str(path), "silent": True})))
+        digests = {planned.digest for planned in named_runs}
+        others = [planned for planned in before.planned_runs if planned.digest not in digests]
+        return cls(path, [*named_runs, *others], settings, before._reasons())
 
     def save(self, *, command: str | None = None) -> None:
         """Write study.json and index.csv.
@@ -167,11 +167,11 @@ class Study:
         """
         data = {
             "command": command,
-            "tasks": [task.as_dict() for task in self.tasks],
+            "tasks": [planned.as_dict() for planned in self.planned_runs],
             "varying": self.varying,
             "reasons": self._reasons(),
             "code": {named: {"problem": file_digest(file)} for named, file in self._files().items()},
-            "functions": function_digests(task.code for task in self.tasks),
+            "functions": function_digests(planned.code for planned in self.planned_runs),
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -188,45 +188,45 @@ class Study:
         """What index.csv holds when it is written now."""
         return csv_table.encode(self.index)
 
-    def note(self, task: Task, reason: str = "") -> None:
-        """Read how a task stands from its run directory.
+    def note(self, planned: PlannedRun, reason: str = "") -> None:
+        """Read how a run stands from its directory.
 
         Args:
-            task: One of the study's.
+            planned: One of the study's.
             reason: Why it failed, where it did.
         """
-        self._rows[str(task.name)] = _standing(task, reason)
+        self._rows[str(planned.name)] = _standing(planned, reason)
 
     @property
     def index(self) -> pd.DataFrame:
-        """One row a task: name, problem, algo, what varies, seed, status, measures, and the reason of a failure."""
-        columns = dict.fromkeys(key for task in self.tasks for key in self.varying[str(task.name)])
+        """One row a run: name, problem, algo, what varies, seed, status, measures, and the reason of a failure."""
+        columns = dict.fromkeys(key for planned in self.planned_runs for key in self.varying[str(planned.name)])
         rows = []
-        for task in self.tasks:
-            differing = self.varying[str(task.name)]
+        for planned in self.planned_runs:
+            differing = self.varying[str(planned.name)]
             rows.append(
-                {"run": task.name, "problem": task.problem_name, "algo": task.request.algo}
+                {"run": planned.name, "problem": planned.problem_name, "algo": planned.request.algo}
                 | {key: differing.get(key, "") for key in columns}
-                | {"seed": task.request.seed}
-                | self._rows[str(task.name)]
+                | {"seed": planned.request.seed}
+                | self._rows[str(planned.name)]
             )
         return pd.DataFrame(rows)
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of tasks by status."""
-        return Counter(self._rows[str(task.name)]["status"] for task in self.tasks)
+        """Number of runs by status."""
+        return Counter(self._rows[str(planned.name)]["status"] for planned in self.planned_runs)
 
-    def unfinished(self, tasks: Iterable[Task] | None = None) -> list[Task]:
-        """The tasks that are not finished, in order."""
-        chosen = self.tasks if tasks is None else tasks
-        return [task for task in chosen if self._rows[str(task.name)]["status"] != FINISHED]
+    def unfinished(self, planned_runs: Iterable[PlannedRun] | None = None) -> list[PlannedRun]:
+        """The runs that are not finished, in order."""
+        candidates = self.planned_runs if planned_runs is None else planned_runs
+        return [planned for planned in candidates if self._rows[str(planned.name)]["status"] != FINISHED]
 
-    def damaged(self, tasks: Iterable[Task]) -> list[Task]:
-        """The finished tasks whose runs are not as they were when they ended, in order."""
-        finished = [task for task in tasks if self._rows[str(task.name)]["status"] == FINISHED]
-        runs = [(task, load_run(task.path)) for task in finished]
-        return [task for task, run in runs if run.seal == "altered" or damage(run)]
+    def damaged(self, planned_runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+        """The finished runs that are not as they were when they ended, in order."""
+        finished = [planned for planned in planned_runs if self._rows[str(planned.name)]["status"] == FINISHED]
+        runs = [(planned, load_run(planned.path)) for planned in finished]
+        return [planned for planned, run in runs if run.seal == "altered" or damage(run)]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -248,8 +248,8 @@ class Study:
             yield
 
     def _files(self) -> dict[str, Path]:
-        """The problem files, by the names that the tasks have for them."""
-        codes = {task.target: task.code for task in self.tasks}
+        """The problem files, by the names that the runs have for them."""
+        codes = {planned.target: planned.code for planned in self.planned_runs}
         return {code.named: code.file for code in codes.values() if code.file is not None}
 
     def _reasons(self) -> dict[str, str]:
@@ -261,12 +261,12 @@ def is_study(path: Path) -> bool:
     return (path / "study.json").is_file()
 
 
-def _standing(task: Task, reason: str) -> dict[str, Any]:
+def _standing(planned: PlannedRun, reason: str) -> dict[str, Any]:
     row: dict[str, Any] = {"status": "failed" if reason else "waiting", **dict.fromkeys(_MEASURES), "reason": reason}
-    if not (task.path / "manifest.json").exists():
+    if not (planned.path / "manifest.json").exists():
         return row
     try:
-        run: Run = load_run(task.path)
+        run: Run = load_run(planned.path)
     except UsageError as error:
         return row | {"status": "failed", "reason": str(error)}
     # a run that another process is at is not for us to judge
@@ -287,15 +287,15 @@ def _noted(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _free_name(task: Task, varying: dict[str, str], taken: set[str]) -> str:
-    """A name for a task's run directory: what it is in short, and a number where that is taken."""
+def _free_name(planned: PlannedRun, varying: dict[str, str], taken: set[str]) -> str:
+    """A name for a run directory: what it is in short, and a number where that is one of the `taken`."""
     settings = "-".join(f"{key.split('.')[-1]}={value}" for key, value in varying.items())
-    stem = "-".join(filter(None, (task.problem_name, task.request.algo, settings)))
+    stem = "-".join(filter(None, (planned.problem_name, planned.request.algo, settings)))
     plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in stem.lower()).lstrip(".")
     if len(plain.encode()) > 80:
-        plain = f"{plain.encode()[:70].decode(errors='ignore')}-{task.setting_digest[:6]}"
-    name, number = f"{plain}-s{task.request.seed}", 1
+        plain = f"{plain.encode()[:70].decode(errors='ignore')}-{planned.setting_digest[:6]}"
+    name, number = f"{plain}-s{planned.request.seed}", 1
     while name in taken:
         number += 1
-        name = f"{plain}-s{task.request.seed}-{number}"
+        name = f"{plain}-s{planned.request.seed}-{number}"
     return name

@@ -46,9 +46,9 @@ def _check_lost(study: Study) -> Iterator[Finding]:
         finished = table.loc[table["status"] == FINISHED, "run"].tolist()
     except (FileNotFoundError, UsageError, OSError, KeyError):
         return
-    for task in study.unfinished():
-        if task.name in finished:
-            yield Finding("wrong", str(task.name), "was finished, and its run is missing or cannot be read")
+    for planned in study.unfinished():
+        if planned.name in finished:
+            yield Finding("wrong", str(planned.name), "was finished, and its run is missing or cannot be read")
 
 
 def _check_index(study: Study) -> Finding:
@@ -57,7 +57,7 @@ def _check_index(study: Study) -> Finding:
     again = f"; {spelled('solve')} --resume {study.path} writes it anew"
     try:
         if file.is_file() and file.read_bytes() == study.index_bytes():
-            return Finding("ok", INDEX, f"rows: {len(study.tasks)}, as the runs give them")
+            return Finding("ok", INDEX, f"rows: {len(study.planned_runs)}, as the runs give them")
         expected = study.index.astype(str)
         fixed = [name for name in expected if name not in _MOVING]
         table = read_table(file, text=[str(name) for name in expected])

@@ -12,7 +12,7 @@ from opt.files import atomic, sealed
 from opt.files.plain_file import check_regular
 from opt.runs.manifest import request_fault
 from opt.runs.run_directory import now
-from opt.studies.task import Task
+from opt.studies.planned_run import PlannedRun
 
 NAME = "study.json"
 FORMAT = "opt-study"
@@ -46,10 +46,10 @@ def read(path: Path) -> sealed.Sealed:
     content = sealed.read(file, lost=LOST)
     if content.fields.get("format") != FORMAT or content.fields.get("version") != VERSION:
         raise UsageError(f"{file} is not a study of version {VERSION}; open it with the release that wrote it")
-    tasks = content.fields.get("tasks")
-    for task in tasks if isinstance(tasks, list) else ():
-        if isinstance(task, dict):
-            check_name(task.get("name"), f"{file}: task")
+    entries = content.fields.get("tasks")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict):
+            check_name(entry.get("name"), f"{file}: task")
     if reason := _fault(content.fields):
         raise UsageError(f"{file} is altered: {reason}; {LOST}")
     return content
@@ -62,10 +62,10 @@ def _fault(data: dict[str, Any]) -> str:
             return f"it lacks {name!r}"
         if not isinstance(data[name], kinds):
             return f"{name} is something else than it was"
-    for number, task in enumerate(data["tasks"], start=1):
-        if reason := _fault_of_task(task):
+    for number, entry in enumerate(data["tasks"], start=1):
+        if reason := _fault_of_task(entry):
             return f"task {number}: {reason}"
-    names = [task["name"] for task in data["tasks"]]
+    names = [entry["name"] for entry in data["tasks"]]
     if len(set(names)) < len(names):
         return "its tasks lack names of its own"
     if lacking := [name for name in names if not _is_texts(data["varying"].get(name))]:
@@ -76,13 +76,13 @@ def _fault(data: dict[str, Any]) -> str:
     return "" if _is_texts(data["reasons"]) else "reasons are no texts"
 
 
-def _fault_of_task(task: Any) -> str:
-    if not isinstance(task, dict) or not set(task) <= {f.name for f in fields(Task)}:
+def _fault_of_task(entry: Any) -> str:
+    if not isinstance(entry, dict) or not set(entry) <= {f.name for f in fields(PlannedRun)}:
         return "it has settings that no task has"
     for name, kinds in _OF_TASK.items():
-        if not isinstance(task.get(name), kinds):
-            return f"{name} is {'missing' if name not in task else 'something else than it was'}"
-    return request_fault(task["request"])
+        if not isinstance(entry.get(name), kinds):
+            return f"{name} is {'missing' if name not in entry else 'something else than it was'}"
+    return request_fault(entry["request"])
 
 
 def _is_texts(value: Any) -> bool:

@@ -15,7 +15,7 @@ from opt.console.wording import some
 from opt.files.plain_file import check_regular
 from opt.runs.run import Run
 from opt.search.progress import duration
-from opt.studies.task import Task
+from opt.studies.planned_run import PlannedRun
 
 LIVE_SECONDS = 1.0
 PLAIN_SECONDS = 30.0
@@ -24,19 +24,19 @@ _TAIL_BYTES = 4096
 
 
 class StudyProgress:
-    """Shows a study while its tasks are carried out, in whatever processes, from what their runs write.
+    """Shows a study while its runs are carried out, in whatever processes, from what they write.
 
     Args:
-        tasks: The tasks that are to be carried out.
-        n_finished: Number of the study's other tasks, finished before.
+        planned_runs: Those that are to be carried out.
+        n_finished: Number of the study's other runs, finished before.
         silent: Show nothing at all.
     """
 
-    def __init__(self, tasks: Sequence[Task], *, n_finished: int, silent: bool = False) -> None:
+    def __init__(self, planned_runs: Sequence[PlannedRun], *, n_finished: int, silent: bool = False) -> None:
         self.silent = silent
-        self._waiting = {str(task.name): task for task in tasks}
+        self._waiting = {str(planned.name): planned for planned in planned_runs}
         self._n_before = n_finished
-        self._n_all = n_finished + len(tasks)
+        self._n_all = n_finished + len(planned_runs)
         self._n_failed = 0
         self._began = time.monotonic()
         self._spent_before: float | None = None
@@ -65,16 +65,16 @@ class StudyProgress:
             self._show()
             self._bar.stop()
 
-    def done(self, task: Task, run: Run | None, reason: str) -> None:
-        """Note, and say in a line, how a task ended."""
+    def done(self, planned: PlannedRun, run: Run | None, reason: str) -> None:
+        """Note, and say in a line, how a run ended."""
         with self._lock:
-            self._waiting.pop(str(task.name), None)
+            self._waiting.pop(str(planned.name), None)
             self._n_failed += bool(reason)
         if self.silent or reason or run is None:
             return
         m = run.manifest
         self.note(
-            f"[{self._n_all - len(self._waiting)}/{self._n_all}] {task.name}: {m['stop_reason']}, "
+            f"[{self._n_all - len(self._waiting)}/{self._n_all}] {planned.name}: {m['stop_reason']}, "
             f"{m['n_eval']} evaluations, hypervolume {m['hypervolume']:.5g}, {m['n_solutions']} solutions, "
             f"{duration(m['seconds'])}"
         )
@@ -90,7 +90,7 @@ class StudyProgress:
         """The display's text, and the share of the whole study that is done."""
         with self._lock:
             waiting, n_failed = dict(self._waiting), self._n_failed
-        shares = {name: share for name, task in waiting.items() if (share := share_done(task)) is not None}
+        shares = {name: share for name, planned in waiting.items() if (share := share_done(planned)) is not None}
         n_done = self._n_all - len(waiting)
         share = (n_done + sum(shares.values())) / max(self._n_all, 1)
         parts = [f"{n_done} of {self._n_all} runs done" + (f", {n_failed} failed" if n_failed else "")]
@@ -118,11 +118,11 @@ class StudyProgress:
         self._bar.update(self._row, completed=share, description=printable(text))
 
 
-def share_done(task: Task) -> float | None:
-    """The share of its budget that a task under way has spent, from its history; None before it began."""
+def share_done(planned: PlannedRun) -> float | None:
+    """The share of its budget that a run under way has spent, from its history; None before it began."""
     try:
-        check_regular(task.path / "history.csv")
-        with open(task.path / "history.csv", "rb") as file:
+        check_regular(planned.path / "history.csv")
+        with open(planned.path / "history.csv", "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
@@ -132,4 +132,4 @@ def share_done(task: Task) -> float | None:
         n_gen, n_eval, seconds = (float(cell) for cell in lines[-1].split(",")[:3])
     except (ValueError, IndexError):
         return 0.0
-    return task.request.budget.fraction(n_gen=int(n_gen), n_eval=int(n_eval), seconds=seconds)
+    return planned.request.budget.fraction(n_gen=int(n_gen), n_eval=int(n_eval), seconds=seconds)

@@ -1,4 +1,4 @@
-"""What a command line or a study file asks for: every combination of problem, algorithm and settings.
+"""Sweeps: what a command line or a study file asks for, every combination of problem, algorithm and settings.
 
 A study file is YAML with the options of `opt.solve` as its keys. A list is expanded, all lists to
 a grid. `problem` and `algo` take a name or a mapping with the parameters of that one, or a list of
@@ -34,7 +34,7 @@ from opt.console.parameters import parameters_of
 from opt.files.yaml_file import read_yaml
 from opt.flags.algorithm_names import algorithm_names
 from opt.flags.config import as_text, flatten
-from opt.flags.job_settings import JobSettings
+from opt.flags.job_options import JobOptions
 from opt.flags.parser import SolveParser, build_parser, parse
 from opt.flags.search_options import OPTIONS, WHOLE_NAMES, check_option
 from opt.problem.loading import load_problem_class
@@ -44,10 +44,12 @@ SCALAR_ONLY = ("weights", "scalarise", "ref")
 MOST_SETTINGS = OPTIONS["runs"].limits.high if OPTIONS["runs"].limits else 0
 """Combinations of one study file, of which each is a run at least."""
 _LISTS = (list, tuple, set, frozenset)
+Named = tuple[str, dict[str, Any]]
+"""A problem's file or an algorithm's name, and the parameters of that one."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class SweepSetting:
     """One combination: what `opt.solve` would be given for it, without the seed.
 
     Args:
@@ -63,7 +65,7 @@ class Setting:
     varying: tuple[tuple[str, str], ...] = ()
 
 
-def parsed(settings: Sequence[Setting]) -> list[Namespace]:
+def parsed(settings: Sequence[SweepSetting]) -> list[Namespace]:
     """The options of every setting; a problem's and an algorithm's parser is built once.
 
     Raises:
@@ -78,7 +80,7 @@ def parsed(settings: Sequence[Setting]) -> list[Namespace]:
     return options
 
 
-def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str]) -> list[Setting]:
+def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str]) -> list[SweepSetting]:
     """One setting for each algorithm; an option of some algorithms only goes to those.
 
     Raises:
@@ -91,11 +93,13 @@ def settings_of_command(problem: str, algos: Sequence[str], tokens: Sequence[str
     specs = {name: find_algorithm(name, cls) for name in algos}
     rest = [token for token in tokens if not token.startswith("--algo=")]
     if len(algos) == 1:
-        return [Setting(problem, algos[0], tuple(rest))]
-    return [Setting(problem, name, tuple(t for t in rest if _is_for(t, spec, specs))) for name, spec in specs.items()]
+        return [SweepSetting(problem, algos[0], tuple(rest))]
+    return [
+        SweepSetting(problem, name, tuple(t for t in rest if _is_for(t, spec, specs))) for name, spec in specs.items()
+    ]
 
 
-def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Setting]:
+def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[SweepSetting]:
     """What a study file asks for.
 
     Args:
@@ -105,61 +109,65 @@ def settings_of_study(path: Path, overriding: Sequence[str] = ()) -> list[Settin
     Raises:
         UsageError: The file cannot be read, names no problem, or holds what no option is called.
     """
-    asked = _read(path)
-    problems = [_named(entry, "file", path) for entry in _as_list(asked.pop("problem", None), _file_names)]
-    if not problems:
-        raise UsageError(f"study file {path} names no problem; give it a line such as problem: problems/ecomp.py")
-    algos = [_named(entry, "name", path) for entry in _as_list(asked.pop("algo", "nsga2"), algorithm_names)]
-    if not algos:
-        raise UsageError(f"study file {path} names no algorithm; give it a line such as algo: [nsga2, ga]")
-    shared = dict(flatten(asked))
+    entries = _read(path)
+    problems, algos = _problems_and_algos(entries, path)
+    shared = dict(flatten(entries))
     classes = {name: load_problem_class(name) for name, _ in problems}
-    known = {(problem, algo): find_algorithm(algo, cls) for problem, cls in classes.items() for algo, _ in algos}
-    _check_names(shared, classes, known, path)
-    settings: list[Setting] = []
-    for problem, problem_own in problems:
-        specs = {algo: known[problem, algo] for algo, _ in algos}
-        for algo, algo_own in algos:
-            spec, cls = specs[algo], classes[problem]
-            axes = {name: value for name, value in shared.items() if _takes(name, cls, spec)}
-            axes |= {f"problem.{k}": v for k, v in problem_own.items()}
-            axes |= {f"algo.{k}": v for k, v in algo_own.items()}
-            more = [t for t in overriding if _is_for(t, spec, specs) and _is_of(t, cls, classes)]
-            settings += _grid(problem, algo, axes, more, cls, spec)
+    specs = {problem: {algo: find_algorithm(algo, cls) for algo, _ in algos} for problem, cls in classes.items()}
+    _check_names(shared, classes, [spec for of_problem in specs.values() for spec in of_problem.values()], path)
+    settings: list[SweepSetting] = []
+    for (problem, problem_parameters), (algo, algo_parameters) in itertools.product(problems, algos):
+        cls, spec = classes[problem], specs[problem][algo]
+        axes = {name: value for name, value in shared.items() if _takes(name, cls, spec)}
+        axes |= {f"problem.{name}": value for name, value in problem_parameters.items()}
+        axes |= {f"algo.{name}": value for name, value in algo_parameters.items()}
+        more = [t for t in overriding if _is_for(t, spec, specs[problem]) and _is_of(t, cls, classes)]
+        settings += _grid(problem, algo, axes, more, cls, spec)
     return _told_apart(settings)
 
 
-def _told_apart(settings: Sequence[Setting]) -> list[Setting]:
+def _problems_and_algos(entries: dict[str, Any], path: Path) -> tuple[list[Named], list[Named]]:
+    """The problems and the algorithms of a study file, taken out of its entries."""
+    problems = [_named(entry, "file", path) for entry in _as_list(entries.pop("problem", None), _file_names)]
+    if not problems:
+        raise UsageError(f"study file {path} names no problem; give it a line such as problem: problems/ecomp.py")
+    algos = [_named(entry, "name", path) for entry in _as_list(entries.pop("algo", "nsga2"), algorithm_names)]
+    if not algos:
+        raise UsageError(f"study file {path} names no algorithm; give it a line such as algo: [nsga2, ga]")
+    return problems, algos
+
+
+def _told_apart(settings: Sequence[SweepSetting]) -> list[SweepSetting]:
     """The settings with `varying`: the options in which those of the same problem and algorithm differ."""
     options = [dict(token.removeprefix("--").split("=", 1) for token in s.tokens if "=" in token) for s in settings]
     sizes = Counter((s.problem, s.algo) for s in settings)
     shared = Counter(
         (s.problem, s.algo, *pair) for s, own in zip(settings, options, strict=True) for pair in own.items()
     )
-    found = []
+    told_apart = []
     for s, own in zip(settings, options, strict=True):
         differing = [
             (name, value)
             for name, value in own.items()
             if name not in ("seed", "runs") and shared[s.problem, s.algo, name, value] < sizes[s.problem, s.algo]
         ]
-        found.append(replace(s, varying=tuple(differing)))
-    return found
+        told_apart.append(replace(s, varying=tuple(differing)))
+    return told_apart
 
 
 def _grid(
     problem: str, algo: str, axes: Mapping[str, Any], more: list[str], cls: type[Problem], spec: AlgorithmSpec
-) -> list[Setting]:
+) -> list[SweepSetting]:
     """Every combination of the lists among `axes`, each with `more` options."""
-    given = {token.partition("=")[0].removeprefix("--") for token in more}
-    axes = {name: value for name, value in axes.items() if name not in given}
+    overridden = {token.partition("=")[0].removeprefix("--") for token in more}
+    axes = {name: value for name, value in axes.items() if name not in overridden}
     choices = {name: _choices(name, value, cls, spec) for name, value in axes.items()}
     n = math.prod(map(len, choices.values()))
     if n > MOST_SETTINGS:
         lists = ", ".join(f"{name} {len(values)}" for name, values in choices.items() if len(values) > 1)
         raise UsageError(f"the lists of the study file make {n} combinations ({lists}); give shorter ones")
     return [
-        Setting(
+        SweepSetting(
             problem=problem,
             algo=algo,
             tokens=(
@@ -187,8 +195,8 @@ def _is_list_valued(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
         return True
     group, _, own = name.partition(".")
     parameters = {"problem": parameters_of(cls), "algo": spec.parameters}.get(group, {})
-    found = parameters.get(own)
-    return found is not None and _holds_list(found.kind)
+    parameter = parameters.get(own)
+    return parameter is not None and _holds_list(parameter.kind)
 
 
 def _holds_list(kind: Any) -> bool:
@@ -206,9 +214,9 @@ def _is_for(token: str, spec: AlgorithmSpec, specs: Mapping[str, AlgorithmSpec])
     if not name.startswith("algo."):
         return True
     own = name.removeprefix("algo.")
-    known = {p for s in specs.values() for p in s.parameters}
-    if own not in known:
-        raise UsageError(f"none of {', '.join(specs)} has a parameter --{name}{nearest(own, known)}")
+    names = {p for s in specs.values() for p in s.parameters}
+    if own not in names:
+        raise UsageError(f"none of {', '.join(specs)} has a parameter --{name}{nearest(own, names)}")
     return own in spec.parameters
 
 
@@ -229,15 +237,15 @@ def _takes(name: str, cls: type[Problem], spec: AlgorithmSpec) -> bool:
 
 
 def _check_names(
-    shared: Mapping[str, Any], classes: Mapping[str, type[Problem]], specs: Mapping[Any, AlgorithmSpec], path: Path
+    shared: Mapping[str, Any], classes: Mapping[str, type[Problem]], specs: Sequence[AlgorithmSpec], path: Path
 ) -> None:
     """Refuse what is no option, and a parameter that no problem, or no algorithm, of the study has."""
-    known = {*OPTIONS, *(f"cluster.{name}" for name in parameters_of(JobSettings))}
-    known |= {f"problem.{p}" for cls in classes.values() for p in parameters_of(cls)}
-    known |= {f"algo.{p}" for spec in specs.values() for p in spec.parameters}
+    names = {*OPTIONS, *(f"cluster.{name}" for name in parameters_of(JobOptions))}
+    names |= {f"problem.{p}" for cls in classes.values() for p in parameters_of(cls)}
+    names |= {f"algo.{p}" for spec in specs for p in spec.parameters}
     for name in shared:
-        if name not in known:
-            hint = nearest(name, sorted(known | {"problem", "algo"}))
+        if name not in names:
+            hint = nearest(name, sorted(names | {"problem", "algo"}))
             raise UsageError(f"study file {path}: no option, problem or algorithm of it has {name!r}{hint}")
 
 
@@ -248,8 +256,8 @@ def _read(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
-def _named(entry: Any, key: str, path: Path) -> tuple[str, dict[str, Any]]:
-    """(file or name, parameters) of an entry of `problem` or `algo`."""
+def _named(entry: Any, key: str, path: Path) -> Named:
+    """An entry of `problem` or `algo`."""
     if isinstance(entry, str):
         return entry, {}
     if isinstance(entry, dict) and isinstance(entry.get(key), str):

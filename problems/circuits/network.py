@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
 from opt.console.errors import UsageError
@@ -12,7 +15,7 @@ from problems.data.data import Dataset
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.layers.prunable import prunable_layers
-from problems.networks.layers.quantised import int8_weights, put_back, train_quantised
+from problems.networks.layers.quantised import Int8Weight, int8_weights, put_back, train_quantised
 from problems.networks.storage.checkpoints import load_weights
 from problems.workloads.own_network import build_own_model, check_answers
 from problems.workloads.parents import trained_mobilenet, trained_valid_lenet5
@@ -74,3 +77,21 @@ def int8_network(
     # weights are on the grid already where we trained; rounding them again changes nothing
     put_back(built, int8_weights(built), {})
     return built.requires_grad_(False).eval()
+
+
+def with_codes(model: nn.Module, weights: Mapping[str, Int8Weight], codes: Mapping[str, np.ndarray]) -> nn.Module:
+    """A copy of a network with computed weights in their places, in evaluation mode.
+
+    Args:
+        model: The int8 network.
+        weights: Its int8 weights by layer, whose scales stay.
+        codes: int8 codes of the layers that are computed, by layer; the others stay as trained.
+    """
+    compressed = copy.deepcopy(model)
+    put_back(compressed, weights, codes)
+    return compressed.eval()
+
+
+def state_arrays(model: nn.Module) -> dict[str, np.ndarray]:
+    """A network's state as arrays, by name."""
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -13,26 +13,47 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt.console.command import execute
-from opt.console.errors import check_choice
+from opt.console.option_groups import option_group
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
-from opt.console.ranges import EPOCHS, SEED, Range
+from opt.console.ranges import Epochs, Range, Seed
 from opt.console.terminal import tell
 from opt.files import csv_table
 from opt.plots.axes_layout import legend_below
 from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
+from problems.figures.files import write_files
 from problems.figures.mask_runs import NamedMask, masks_of
-from problems.figures.masks import DPI, write_files
+from problems.figures.masks import DPI
 from problems.masking.criterion_masks import named_criteria
-from problems.masking.mask_training import BEGINNINGS, Kept, train_mask
+from problems.masking.mask_training import Kept, train_mask
 from problems.masking.masked_sgd import Dropped
 from problems.masks import Masks
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.schedule import Schedule
 
-CRITERIA = "random,magnitude,magsign"
 DASHES = ("-", "--", ":", "-.")
+
+
+@option_group
+class TrainingOptions:
+    """How masks are trained, and which criteria's beside those of the runs.
+
+    Args:
+        criteria: Criteria beside them, or none.
+        epochs: Epochs; the step size falls after each third.
+        lr: First step size.
+        kept: What kept weights begin with.
+        dropped: What the other weights are: zero, or frozen at their first values.
+        seed: Of the trainings.
+    """
+
+    criteria: str = "random,magnitude,magsign"
+    epochs: Epochs = 90
+    lr: Annotated[float, Range(0.0, 1000.0, is_above=True)] = 0.1
+    kept: Kept = "rewind"
+    dropped: Dropped = "zero"
+    seed: Seed = 0
 
 
 def trained_curves(
@@ -114,37 +135,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--out", metavar="DIR", required=True, help="folder for networks, checkpoints, curves.csv and .png"
     )
-    parser.add_argument("--criteria", default=CRITERIA, help=f"criteria beside them, or none (default: {CRITERIA})")
-    parser.add_argument(
-        "--epochs", type=int, default=90, help="epochs; the step size falls after each third (default: 90)"
-    )
-    parser.add_argument("--lr", type=float, default=0.1, help="first step size (default: 0.1)")
-    parser.add_argument("--kept", default="rewind", help="rewind, signed, reshuffle or reinit (default: rewind)")
-    parser.add_argument("--dropped", default="zero", help="zero or frozen (default: zero)")
-    parser.add_argument("--seed", type=int, default=0, help="of the trainings (default: 0)")
+    parser.add_group(TrainingOptions)
     parser.add_argument(
         "--trust", action="store_true", help="call functions that a run's manifest names, wherever they are"
     )
     options = parser.read(argv)
-    EPOCHS.check("--epochs", options.epochs)
-    SEED.check("--seed", options.seed)
-    Range(0.0, 1000.0, is_above=True).check("--lr", options.lr)
-    kept: Any = check_choice("--kept", options.kept, BEGINNINGS)
-    dropped: Any = check_choice("--dropped", options.dropped, get_args(Dropped))
-    criteria = named_criteria(options.criteria)
+    asked = parser.group_of(options, TrainingOptions)
+    criteria = named_criteria(asked.criteria)
     runs: list[Run] = [load_run(path) for path in options.runs]
     problem, masks = masks_of(runs, criteria, trust=options.trust)
-    schedule = Schedule.in_thirds(options.epochs, lr=options.lr, batch_size=problem.schedule.batch_size)
+    schedule = Schedule.in_thirds(asked.epochs, lr=asked.lr, batch_size=problem.schedule.batch_size)
+    out = Path(options.out)
     table = trained_curves(
-        problem,
-        masks,
-        Path(options.out),
-        schedule=schedule,
-        kept=kept,
-        dropped=dropped,
-        seed=options.seed,
+        problem, masks, out, schedule=schedule, kept=asked.kept, dropped=asked.dropped, seed=asked.seed
     )
-    for file in write_training(table, Path(options.out)):
+    for file in write_training(table, out):
         tell(f"wrote {file}")
     return 0
 

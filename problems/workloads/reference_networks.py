@@ -7,10 +7,11 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import check_choice
 from problems.data.data import Dataset
 from problems.data.preparation import channel_statistics
 from problems.networks.architectures.padded_lenet5 import PaddedLeNet5
@@ -21,6 +22,8 @@ from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import train_sgd
 from problems.workloads.parents import kept_network
+
+NetworkName = Literal["lenet5", "resnet20", "vgg"]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet5": PaddedLeNet5, "resnet20": ResNet, "vgg": SmallVGG}
 """Classes by the name on the command line."""
@@ -47,10 +50,9 @@ def build_network(name: str, dataset: Dataset, *, seed: int = 0) -> nn.Module:
     Raises:
         UsageError: Unknown name.
     """
-    if name not in NETWORKS:
-        raise UsageError(f"network must be one of {', '.join(NETWORKS)}, got {name!r}{nearest(name, NETWORKS)}.")
+    build = NETWORKS[check_choice("network", name, NETWORKS)]
     mean, std = channel_statistics(dataset)
-    return NETWORKS[name](dataset.input_shape, dataset.n_classes, mean=mean, std=std, seed=seed)
+    return build(dataset.input_shape, dataset.n_classes, mean=mean, std=std, seed=seed)
 
 
 def default_schedule(name: str, dataset: Dataset) -> Schedule:

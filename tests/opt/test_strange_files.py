@@ -17,7 +17,7 @@ from opt.console.command import execute
 from opt.plot import main as plot_main
 from opt.solve import main as solve_main
 from opt.studies.isolated import run_isolated
-from opt.studies.task import Task
+from opt.studies.planned_run import PlannedRun
 from tests.sample_problems import Slope
 
 ROOT = Path(__file__).parents[2]
@@ -257,5 +257,5 @@ def test_a_study_of_such_names_is_made_and_resumed(tmp_path, monkeypatch, solve,
     assert solve("--resume", study, "--quiet").code == 0
     assert {run.status for run in opt.find_runs([study])} == {"finished"}
     assert show.main([str(study)]) == 0
-    task = Task(target=str(file), out=str(folder), name="own process")
+    task = PlannedRun(target=str(file), out=str(folder), name="own process")
     assert run_isolated(task) == "", "its task goes by stdin"

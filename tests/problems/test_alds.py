@@ -346,7 +346,7 @@ def test_solution_of_a_run_loads_onto_the_original(problem, tmp_path, no_plots):
         (("--first", "nan"), "--first must be above 0 and at most 1"),
         (("--last", "0"), "--last must be above 0 and at most 1"),
         (("--method", "alds,pce"), "got 'pce'; did you mean 'pca'"),
-        (("--network", "lenet6"), "argument --network: invalid choice"),
+        (("--network", "lenet6"), "resnet20, vgg, got 'lenet6'; did you mean 'lenet5'"),
         (("--sede", "1"), "unknown option '--sede'; did you mean '--seed'"),
         (("--seed", "9" * 5000), "argument --seed: invalid int value"),
     ],

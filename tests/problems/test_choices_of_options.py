@@ -12,15 +12,17 @@ import pytest
 from opt.console.errors import UsageError, check_choice
 from opt.console.parameters import parameters_of
 from opt.problem.loading import load_problem_class
+from problems.circuits import variation
 from problems.data.data import DATASETS, load_dataset
 from problems.lowrank import spectra
 from problems.lowrank.retraining import pipeline
+from problems.lowrank.retraining.prune_retrain import PruneRetrainOptions
 from problems.masking import criterion_masks, logit_losses, mask_training, selection
 from problems.networks.architectures import initial_weights, lottery_networks
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.similarity import batch, objectives, pruning
 from problems.thresholds import scores
-from problems.workloads.reference_networks import NETWORKS, SCHEDULES
+from problems.workloads.reference_networks import NETWORKS, SCHEDULES, NetworkName
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("ecomp", "threshold", "masks", "alds", "cgp", "cgp_layers")
@@ -39,8 +41,10 @@ def options_of(task):
         (logit_losses.Loss, logit_losses.LOSSES),
         (mask_training.Kept, mask_training.BEGINNINGS),
         (selection.MaskScope, selection.SCOPES),
-        (pipeline.Allocation, pipeline.ALLOCATIONS),
         (pipeline.Spacing, pipeline.SPACINGS),
+        (NetworkName, NETWORKS),
+        (variation.MutationName, variation.MUTATIONS),
+        (variation.CrossoverName, variation.CROSSOVERS),
     ],
 )
 def test_type_of_an_option_names_every_factory(literal, factories):
@@ -62,6 +66,11 @@ def test_types_that_name_some_of_the_factories_or_one_more():
 def test_help_of_the_data_set_lists_them_all(task):
     words = re.findall(r"[\w-]+", options_of(task)["data"].help)
     assert set(DATASETS) <= set(words)
+
+
+def test_help_of_the_pipeline_lists_every_allocation():
+    words = re.findall(r"[\w-]+", parameters_of(PruneRetrainOptions)["method"].help)
+    assert set(pipeline.ALLOCATIONS) <= set(words)
 
 
 def test_help_of_networks_lists_them_all():

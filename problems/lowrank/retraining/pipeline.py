@@ -26,9 +26,6 @@ from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate
 
-Allocation = Literal[
-    "alds", "exact", "data-max", "data-sum", "pca", "l-rank", "uniform", "frobenius", "nuclear", "spectral"
-]
 Mode = Literal["retrain", "cascade", "cascade-rewind"]
 Spacing = Literal["geometric", "linear", "harmonic", "cubic"]
 
@@ -46,7 +43,7 @@ class Method:
         compensation: What calibration images give back before retraining.
     """
 
-    allocation: Allocation
+    allocation: str
     compensation: Compensation = "none"
 
     @property

@@ -8,30 +8,30 @@ Writes results.csv, a picture of accuracy over parameters and multiply-adds, and
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from opt.console.command import execute
-from opt.console.errors import UsageError, nearest
+from opt.console.errors import UsageError, check_choice
+from opt.console.option_groups import option_group
 from opt.console.options import OptionParser
-from opt.console.ranges import COUNT, SEED, Range
+from opt.console.ranges import SEED, Count, Range, Seed
 from opt.console.terminal import tell
 from problems.data.data import Dataset, Split, load_dataset
 from problems.lowrank.calibration import Compensation
-from problems.lowrank.choices import SIZES
+from problems.lowrank.choices import Size
 from problems.lowrank.decomposed_network import DecomposableNetwork
 from problems.lowrank.materialise import load_reference
 from problems.lowrank.retraining.pipeline import (
-    Allocation,
+    ALLOCATIONS,
     Method,
     Mode,
     PruneRetrain,
@@ -44,86 +44,144 @@ from problems.lowrank.retraining.retraining_plot import draw_trade_off
 from problems.networks.storage.checkpoints import load_weights, save_network
 from problems.networks.training.descent import Precision
 from problems.networks.training.schedule import PUBLISHED_CIFAR, Schedule
-from problems.networks.training.training import evaluate
-from problems.workloads.reference_networks import NETWORKS, build_network, default_schedule, trained_network
+from problems.networks.training.training import evaluate, one_thread
+from problems.workloads.reference_networks import NetworkName, build_network, default_schedule, trained_network
 
 _N_CALIBRATION = 512
-_RANGES = {
-    "first": Range(0.0, 1.0, is_above=True),
-    "last": Range(0.0, 1.0, is_above=True),
-    "n_ratios": Range(1, 1000),
-    "repetitions": Range(1, 10_000),
-    "seed": SEED,
-    "n_train": COUNT,
-}
 # part of what makes a network: raise it when the same options make another one
 _VERSION = 1
+_MOST_RATIOS = 1000
+_Ratio = Annotated[float, Range(0.0, 1.0, is_above=True)]
+
+
+@option_group
+class PruneRetrainOptions:
+    """What is compressed, to which sizes, and how it is retrained.
+
+    Args:
+        network: Network to compress.
+        data: Data set, as for the problems.
+        data_dir: Folder of its files.
+        method: How slices and ranks are chosen; one or several of alds, exact, data-max, data-sum, pca, l-rank,
+            uniform, frobenius, nuclear, spectral.
+        compensation: What calibration images give back before retraining.
+        mode: What each network is made from: the original (retrain), the one before it (cascade), or slices and
+            ranks of the one before with the weights of early training (cascade-rewind).
+        spacing: Of the ratios.
+        first: Largest share of the network kept.
+        last: Least.
+        n_ratios: How many.
+        ratios: The shares themselves instead, as 0.5,0.3,0.1.
+        size: What ratios are of.
+        schedule: The short one, for one processor, or the published one of ResNets on CIFAR-10, 182 epochs.
+        augment: Shift and mirror training images.
+        start_epoch: Of the schedule, where retraining begins; by default its last fifth.
+        repetitions: Networks, with seeds SEED, SEED + 1, ...
+        seed: Of the first network and its retraining.
+        n_train: Images to retrain on; by default all.
+        precision: Of training.
+        out: Folder of results and checkpoints.
+    """
+
+    network: NetworkName = "lenet5"
+    data: str = "digits"
+    data_dir: str | None = None
+    method: str = "alds"
+    compensation: Compensation = "none"
+    mode: Mode = "retrain"
+    spacing: Spacing = "geometric"
+    first: _Ratio = 0.85
+    last: _Ratio = 0.05
+    n_ratios: Annotated[int, Range(1, _MOST_RATIOS)] = 6
+    ratios: str | None = None
+    size: Size = "parameters"
+    schedule: Literal["short", "published"] = "short"
+    augment: bool = False
+    start_epoch: float | None = None
+    repetitions: Annotated[int, Range(1, 10_000)] = 1
+    seed: Seed = 0
+    n_train: Count | None = None
+    precision: Precision = "float32"
+    out: Path = Path("runs/prune-retrain")
+
+    def methods(self) -> list[str]:
+        """The allocations, each once.
+
+        Raises:
+            UsageError: One that is none.
+        """
+        names = dict.fromkeys(part.strip() for part in self.method.split(","))
+        return [check_choice("--method", name, ALLOCATIONS) for name in names]
+
+    def keep_ratios(self) -> np.ndarray:
+        """(n,) shares of the network to keep, falling.
+
+        Raises:
+            UsageError: They are none.
+        """
+        if self.ratios is None:
+            return keep_ratios(self.spacing, self.first, self.last, self.n_ratios)
+        try:
+            values = np.array(sorted({float(t) for t in self.ratios.split(",")}, reverse=True))
+        except ValueError:
+            values = np.zeros(1)
+        if not ((values > 0) & (values <= 1)).all() or len(values) > _MOST_RATIOS:
+            raise UsageError(f"--ratios must be shares such as 0.5,0.3,0.1, got {self.ratios!r}")
+        return values
+
+    def start_of(self, schedule: Schedule) -> float:
+        """Point of the schedule, in epochs, where retraining begins.
+
+        Raises:
+            UsageError: It lies outside the schedule, or between epochs where only whole ones are kept.
+        """
+        start = 0.8 * schedule.epochs if self.start_epoch is None else self.start_epoch
+        if not 0 <= start <= schedule.epochs:
+            raise UsageError(f"--start-epoch must lie between 0 and {schedule.epochs}, got {start}")
+        if self.mode != "cascade-rewind" or start == int(start):
+            return start
+        if self.start_epoch is not None:
+            raise UsageError(f"--start-epoch must be a whole number with --mode cascade-rewind, got {start}")
+        return float(int(start))
 
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
-    return _run(_parser().read(argv))
-
-
-def _parser() -> OptionParser:
-    p = OptionParser(
+    parser = OptionParser(
         prog="python -m problems.lowrank.retraining.prune_retrain",
         description="Compress a network to a schedule of sizes, retrain each, and say what was lost.",
     )
-    p.add_argument("--network", default="lenet5", choices=tuple(NETWORKS), help="network to compress")
-    p.add_argument("--data", default="digits", help="data set, as for the problems")
-    p.add_argument("--data-dir", default=None, help="folder of its files")
-    known = ", ".join(get_args(Allocation))
-    p.add_argument("--method", default="alds", help=f"how slices and ranks are chosen; one or several of {known}")
-    p.add_argument("--compensation", default="none", choices=get_args(Compensation), help="before retraining")
-    p.add_argument("--mode", default="retrain", choices=get_args(Mode), help="what each network is made from")
-    p.add_argument("--spacing", default="geometric", choices=get_args(Spacing), help="of the ratios")
-    p.add_argument("--first", type=float, default=0.85, help="largest share of parameters kept")
-    p.add_argument("--last", type=float, default=0.05, help="least")
-    p.add_argument("--n-ratios", type=int, default=6, help="how many")
-    p.add_argument("--ratios", default=None, help="the shares themselves instead, as 0.5,0.3,0.1")
-    p.add_argument("--size", default="parameters", choices=SIZES, help="what ratios are of")
-    p.add_argument(
-        "--schedule",
-        default="short",
-        choices=("short", "published"),
-        help="short, for one processor, or the published one of ResNets on CIFAR-10, 182 epochs",
-    )
-    p.add_argument("--augment", action="store_true", help="shift and mirror training images")
-    p.add_argument("--start-epoch", type=float, default=None, help="of the schedule; default: its last fifth")
-    p.add_argument("--repetitions", type=int, default=1, help="networks, with seeds SEED, SEED + 1, ...")
-    p.add_argument("--seed", type=int, default=0, help="of the first network and its retraining")
-    p.add_argument("--n-train", type=int, default=None, help="images to retrain on; default all")
-    p.add_argument("--precision", default="float32", choices=get_args(Precision), help="of training")
-    p.add_argument("--out", type=Path, default=Path("runs/prune-retrain"), help="folder of results and checkpoints")
-    return p
+    parser.add_group(PruneRetrainOptions)
+    asked = parser.group_of(parser.read(argv), PruneRetrainOptions)
+    with one_thread():
+        results = prune_retrain(asked)
+    tell("\n".join(reductions_in_words(results.rows)))
+    tell(f"results: {results.path}")
+    tell(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
+    return 0
 
 
-def _run(asked: argparse.Namespace) -> int:
-    for name, allowed in _RANGES.items():
-        allowed.check(f"--{name.replace('_', '-')}", getattr(asked, name))
+def prune_retrain(asked: PruneRetrainOptions) -> Results:
+    """Every network of every method and seed; each is told in a line.
+
+    Raises:
+        UsageError: An option makes no sense with the others, or a budget is too small for a method.
+    """
     SEED.check("--seed", asked.seed + asked.repetitions - 1)
-    ratios, methods = _ratios(asked), _methods(asked.method)
+    ratios, methods = asked.keep_ratios(), asked.methods()
     dataset = load_dataset(asked.data, data_dir=asked.data_dir)
     schedule = PUBLISHED_CIFAR if asked.schedule == "published" else default_schedule(asked.network, dataset)
-    start_epoch = 0.8 * schedule.epochs if asked.start_epoch is None else asked.start_epoch
-    if not 0 <= start_epoch <= schedule.epochs:
-        raise UsageError(f"--start-epoch must lie between 0 and {schedule.epochs}, got {start_epoch}")
-    if asked.mode == "cascade-rewind" and start_epoch != int(start_epoch):
-        if asked.start_epoch is not None:
-            raise UsageError(f"--start-epoch must be a whole number with --mode cascade-rewind, got {start_epoch}")
-        start_epoch = float(int(start_epoch))
+    start_epoch = asked.start_of(schedule)
     train = dataset.train if asked.n_train is None else dataset.train.subset(slice(0, asked.n_train))
     results = Results(asked.out)
     for seed in range(asked.seed, asked.seed + asked.repetitions):
         original, rewind_to = _original(asked, dataset, schedule, seed, int(start_epoch))
         calibration = dataset.train.subset(slice(0, _N_CALIBRATION)).images
         for method in methods:
-            how = Method(method, asked.compensation)
             pipeline = PruneRetrain(
                 original,
                 calibration,
-                how,
+                Method(method, asked.compensation),
                 schedule,
                 start_epoch,
                 precision=asked.precision,
@@ -131,14 +189,11 @@ def _run(asked: argparse.Namespace) -> int:
                 size=asked.size,
             )
             _one_series(asked, dataset, pipeline, ratios, train, seed, rewind_to, results)
-    tell("\n".join(reductions_in_words(results.rows)))
-    tell(f"results: {results.path}")
-    tell(f"picture: {draw_trade_off(trade_off(results.rows), asked.out / 'trade-off.png', title=asked.network)}")
-    return 0
+    return results
 
 
 def _one_series(
-    asked: argparse.Namespace,
+    asked: PruneRetrainOptions,
     dataset: Dataset,
     pipeline: PruneRetrain,
     ratios: np.ndarray,
@@ -190,50 +245,37 @@ def _one_series(
         tell(in_words(row), flush=True)
 
 
-def _methods(text: str) -> list[Allocation]:
-    known = get_args(Allocation)
-    names = list(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise UsageError(f"--method must be among {', '.join(known)}, got {name!r}{nearest(name, known)}")
-    return names  # type: ignore[return-value]
-
-
-def _ratios(asked: argparse.Namespace) -> np.ndarray:
-    if asked.ratios is None:
-        return keep_ratios(asked.spacing, asked.first, asked.last, asked.n_ratios)
-    try:
-        values = np.array(sorted({float(t) for t in asked.ratios.split(",")}, reverse=True))
-    except ValueError:
-        values = np.zeros(1)
-    if not ((values > 0) & (values <= 1)).all() or len(values) > _RANGES["n_ratios"].high:
-        raise UsageError(f"--ratios must be shares such as 0.5,0.3,0.1, got {asked.ratios!r}")
-    return values
-
-
 def _original(
-    asked: argparse.Namespace, dataset: Dataset, schedule: Schedule, seed: int, epoch: int
+    asked: PruneRetrainOptions, dataset: Dataset, schedule: Schedule, seed: int, epoch: int
 ) -> tuple[nn.Module, nn.Module | None]:
     """The trained network, and for cascade-rewind the same with the weights that it had after `epoch` epochs."""
-    options = {"seed": seed, "schedule": schedule, "precision": asked.precision, "augment": asked.augment}
+    train = functools.partial(
+        trained_network,
+        dataset,
+        asked.network,
+        seed=seed,
+        schedule=schedule,
+        precision=asked.precision,
+        augment=asked.augment,
+    )
     if asked.mode != "cascade-rewind":
-        return trained_network(dataset, asked.network, **options)[0].eval(), None
+        return train()[0].eval(), None
     key = hashlib.sha256(f"{dataclasses.asdict(schedule)} {asked.augment} {dataset.fingerprint}".encode()).hexdigest()
     folder = asked.out / "epochs" / f"{asked.network}-s{seed}-{asked.precision}-{key[:8]}"
     early = build_network(asked.network, dataset, seed=seed)
     path = folder / f"epoch-{epoch}.safetensors"
     if epoch and not path.is_file():
         # epochs are kept by a training only: what is in the cache is trained anew
-        for kept in folder.glob("*.safetensors"):
-            kept.unlink()
-    trained = trained_network(dataset, asked.network, cache_dir=folder, keep_epochs=folder, **options)[0]
+        for file in folder.glob("*.safetensors"):
+            file.unlink()
+    trained = train(cache_dir=folder, keep_epochs=folder)[0]
     if epoch:
         load_weights(early, path)
     return trained.eval(), copy.deepcopy(early).eval()
 
 
 def _made_as(
-    asked: argparse.Namespace,
+    asked: PruneRetrainOptions,
     dataset: Dataset,
     pipeline: PruneRetrain,
     n_train: int,
@@ -266,5 +308,4 @@ def _made_as(
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     execute(main)

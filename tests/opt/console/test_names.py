@@ -26,13 +26,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A study of two runs that are not finished."""
-    from opt.execution.request import Request
-    from opt.studies.task import Task
+    from opt.execution.request import SearchRequest
+    from opt.studies.planned_run import PlannedRun
 
     folder = tmp_path_factory.mktemp("study") / "a" / "b" / "study"
     target = str(Path(__file__).parents[2] / "sample_problems.py") + ":Slope"
-    tasks = [Task(target=target, request=Request(seed=seed)) for seed in (1, 2)]
-    asked = Study.asked(folder, tasks, [{}, {}])
+    tasks = [PlannedRun(target=target, request=SearchRequest(seed=seed)) for seed in (1, 2)]
+    asked = Study.holding(folder, tasks, [{}, {}])
     asked.save()
     return folder
 
@@ -85,19 +85,19 @@ def test_a_study_that_is_altered_is_refused(change, part, study, tmp_path, solve
 
 
 def test_a_study_as_it_was_written_opens(study):
-    assert [task.name for task in Study.open(study).tasks] == ["slope-nsga2-s1", "slope-nsga2-s2"]
+    assert [task.name for task in Study.open(study).planned_runs] == ["slope-nsga2-s1", "slope-nsga2-s2"]
 
 
 @pytest.mark.parametrize("name", ["\u00e4" * 100, ".hidden", "\udcff", "a b;c"])
 def test_the_names_that_a_study_gives_are_such_as_it_takes(name, tmp_path):
-    from opt.studies.task import Task
+    from opt.studies.planned_run import PlannedRun
 
     file = tmp_path / f"{name}.py"
     shutil.copy(Path(__file__).parents[2] / "sample_problems.py", file)
-    study = Study.asked(
-        tmp_path / "study", [Task(target=f"{file}:Slope"), Task(target=str(file))], [{}, {"x": "é" * 99}]
+    study = Study.holding(
+        tmp_path / "study", [PlannedRun(target=f"{file}:Slope"), PlannedRun(target=str(file))], [{}, {"x": "é" * 99}]
     )
-    for task in study.tasks:
+    for task in study.planned_runs:
         assert check_name(task.name, "task") == task.name
         assert len(task.name.encode()) < 120
 

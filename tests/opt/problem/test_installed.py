@@ -15,8 +15,8 @@ from opt.problem.installed import config_file, installed_problems, problem_file
 from opt.problem.loading import load_problem_class, split_target
 from opt.runs.run import load_run
 from opt.runs.run_listing import list_runs
+from opt.studies.planned_run import PlannedRun
 from opt.studies.sweep import settings_of_study
-from opt.studies.task import Task
 
 TEXT = '''
 import numpy as np
@@ -174,6 +174,6 @@ def test_run_whose_problem_is_not_installed_is_told(package, solve, no_plots):
 
 
 def test_task_of_a_name_has_the_installed_file(package):
-    task = Task(target="hill:Hill")
+    task = PlannedRun(target="hill:Hill")
     assert task.file == package / "tasks_of_mine/hill.py" and task.located == "hill:Hill"
     assert task.code.named == "hill" and task.code.file == task.file

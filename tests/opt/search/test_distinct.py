@@ -160,12 +160,12 @@ def test_number_that_is_too_large_ends_all_the_same(tmp_path):
 
 @pytest.mark.parametrize(("cache_size", "is_exact"), [(5, False), (7, False), (8, True)])
 def test_forgetful_search_makes_no_claim(cache_size, is_exact, tmp_path):
-    from opt.execution.request import Request
+    from opt.execution.request import SearchRequest
     from opt.execution.runner import run_search
     from opt.search.budget import Budget
 
     origin = {"name": "grid", "file": None, "class": "Grid", "parameters": None}
-    request = Request(algo="random", parameters={"pop_size": 8}, budget=Budget(n_eval=60), cache_size=cache_size)
+    request = SearchRequest(algo="random", parameters={"pop_size": 8}, budget=Budget(n_eval=60), cache_size=cache_size)
     run = run_search(Grid(side=2), request, origin=origin, out=tmp_path, silent=True)
     assert ("distinct" in run.manifest["stop_reason"]) == is_exact
     assert (run.manifest["n_eval"] == 8) == is_exact, "a budget that is not known to cover all is not cut"

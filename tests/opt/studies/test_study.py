@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from refusals import refused
 
 from opt import find_runs, load_run
 
@@ -290,23 +291,7 @@ def test_text_that_a_problem_prints_does_not_spoil_a_task_s_outcome(task, tmp_pa
 
 @pytest.mark.parametrize(
     ("options", "what"),
-    [
-        (("--jobs", "0"), "--jobs must be at least 1"),
-        (("--task-time", "0s"), "--task-time must be longer than 0"),
-        (("--cluster", "slurm", "--cluster.walltime", "36000"), "--cluster.walltime must be hours:minutes:seconds"),
-        (("--task-memory", "much"), "--task-memory must be an amount of memory"),
-        (("--task-time", "soon"), "--task-time must be like 90s"),
-        (("--eval-time", "soon"), "--eval-time must be like 90s"),
-        (("--name", "a/b"), "--name must be a folder's name"),
-        (("--backend", "dask"), "--scheduler tcp://"),
-        (("--scheduler", "tcp://127.0.0.1:1", "--cluster", "slurm"), "give one of them"),
-        (("--print-job",), "give --cluster slurm or pbs"),
-        (("--cluster", "slurn"), "--cluster must be"),
-        (("--cluster.walltimes", "3"), "did you mean '--cluster.walltime'"),
-        (("--algo", "nsga2,gaa"), "did you mean 'ga'"),
-        (("--study", "none.yaml"), "leave out"),
-        (("--algo", "nsga2,sa", "--print-config"), "2 settings"),
-    ],
+    refused("study", "bad_sweep_is_one_line"),
 )
 def test_bad_sweep_is_one_line(options, what, tmp_path, solve, sample):
     answer = solve(sample("Slope"), "--runs", 2, *options, "--out", tmp_path / "runs")

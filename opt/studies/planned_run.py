@@ -1,4 +1,4 @@
-"""One run as plain data that any process on any machine can carry out, go on with, or find finished."""
+"""A planned run: plain data that any process on any machine can carry out, go on with, or find finished."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opt.console.names import check_name
 from opt.console.terminal import printable
 from opt.execution.mending import check_unaltered, damage, draw_again, is_only_plots
 from opt.execution.named_code import Code
-from opt.execution.request import Request
+from opt.execution.request import SearchRequest
 from opt.execution.runner import run_search
 from opt.execution.saved_start import start_from
 from opt.execution.trust import check_code, recorded_by
@@ -34,8 +34,8 @@ from opt.runs.run import Run, load_run
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run as plain data.
+class PlannedRun:
+    """One run that is to be, as plain data; `opt.runs.run.Run` is one that is on disk.
 
     Args:
         target: The problem file, as `load_problem_class` takes it.
@@ -51,7 +51,7 @@ class Task:
 
     target: str
     problem_parameters: dict[str, Any] = field(default_factory=dict)
-    request: Request = field(default_factory=Request)
+    request: SearchRequest = field(default_factory=SearchRequest)
     out: str = "runs"
     name: str | None = None
     folder: str = field(default_factory=lambda: str(Path.cwd()))
@@ -61,8 +61,8 @@ class Task:
     @property
     def problem_name(self) -> str:
         """The problem as names of files and tables call it."""
-        file, chosen = split_target(self.target)
-        return printable(chosen.lower() if chosen else Path(file).stem)
+        file, class_name = split_target(self.target)
+        return printable(class_name.lower() if class_name else Path(file).stem)
 
     @property
     def label(self) -> str:
@@ -71,18 +71,18 @@ class Task:
 
     @property
     def path(self) -> Path:
-        """The run directory of a task that has a name."""
+        """The run directory of one that has a name."""
         if self.name is None:
-            raise ValueError("a task without a name has no directory before it runs")
+            raise ValueError("a planned run without a name has no directory before it runs")
         return Path(self.out) / self.name
 
     @property
     def located(self) -> str:
         """The target as it is found from the present folder, or else from the one of the command."""
-        place, chosen = split_target(self.target)
+        place, class_name = split_target(self.target)
         if problem_file(place) is not None:
             return self.target
-        target = f"{self.file}:{chosen}" if chosen else str(self.file)
+        target = f"{self.file}:{class_name}" if class_name else str(self.file)
         if split_target(target)[0] != str(self.file):  # another file would be loaded than the one that `code` tells of
             raise UsageError(f"{self.file} has .py: in a folder's name, behind which a class is expected; rename it")
         return target
@@ -102,19 +102,19 @@ class Task:
 
     @property
     def code(self) -> Code:
-        """What carrying the task out imports."""
+        """What carrying it out imports."""
         return Code(split_target(self.target)[0], self.file, (self.problem_parameters, self.request.parameters))
 
     @property
     def digest(self) -> str:
-        """Hex digest of what is searched and how: tasks of equal digests give equal runs."""
+        """Hex digest of what is searched and how: planned runs of equal digests give equal runs."""
         return _digest({k: v for k, v in self.as_dict().items() if k in ("target", "problem_parameters", "request")})
 
     @property
     def setting_digest(self) -> str:
         """Hex digest of what is searched and how, whatever the seed."""
-        asked = self.as_dict()
-        return _digest([asked["target"], asked["problem_parameters"], asked["request"] | {"seed": None}])
+        data = self.as_dict()
+        return _digest([data["target"], data["problem_parameters"], data["request"] | {"seed": None}])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -126,56 +126,56 @@ class Task:
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Task:
-        """A task from `as_dict`'s data, parameters of the problem in the types its class takes."""
+    def from_dict(cls, data: dict[str, Any]) -> PlannedRun:
+        """A planned run from `as_dict`'s data, parameters of the problem in the types its class takes."""
         return cls.from_dicts([data])[0]
 
     @classmethod
-    def from_dicts(cls, many: Sequence[dict[str, Any]]) -> list[Task]:
-        """Tasks from `as_dict`'s data; the types of a setting are looked up once."""
+    def from_dicts(cls, many: Sequence[dict[str, Any]]) -> list[PlannedRun]:
+        """Planned runs from `as_dict`'s data; the types of a setting are looked up once."""
         return cls.typed([cls.untyped(data) for data in many])
 
     @classmethod
-    def untyped(cls, data: dict[str, Any], *, source: Path | str = "a task on record") -> Task:
-        """A task from `as_dict`'s data, parameters of the problem as they are there; nothing is imported.
+    def untyped(cls, data: dict[str, Any], *, source: Path | str = "a task on record") -> PlannedRun:
+        """A planned run from `as_dict`'s data, parameters of the problem as they are there; nothing is imported.
 
         Args:
             data: The data.
             source: Where they are from, for messages.
 
         Raises:
-            UsageError: The data hold what no task does.
+            UsageError: The data hold what no planned run does.
         """
         try:
-            task = cls(**(data | {"request": Request.from_manifest({"request": data["request"]})}))
-            texts = (task.target, task.folder, task.out)
+            planned = cls(**(data | {"request": SearchRequest.from_manifest({"request": data["request"]})}))
+            texts = (planned.target, planned.folder, planned.out)
             if not all(isinstance(text, str) and "\0" not in text for text in texts):
                 raise TypeError("a path is no text")
-            if not isinstance(task.problem_parameters, dict) or not isinstance(task.request.parameters, dict):
+            if not isinstance(planned.problem_parameters, dict) or not isinstance(planned.request.parameters, dict):
                 raise TypeError("parameters are no mapping")
         except UsageError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"{source} lacks {error} or is altered; restore it from a copy, or ask anew") from None
-        if task.name is not None:
-            check_name(task.name, f"{source}: task")
-        return task
+        if planned.name is not None:
+            check_name(planned.name, f"{source}: task")
+        return planned
 
     @classmethod
-    def typed(cls, tasks: Sequence[Task]) -> list[Task]:
-        """The tasks with their problems' parameters in the types that the classes take, which are imported."""
-        typed: dict[str, dict[str, Any]] = {}
-        found = []
-        for task in tasks:
-            key = json.dumps([task.located, task.problem_parameters])
-            if key not in typed:
-                typed[key] = reread(load_problem_class(task.located), task.problem_parameters)
-            found.append(cls(**(vars(task) | {"problem_parameters": dict(typed[key])})))
-        return found
+    def typed(cls, planned_runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """The planned runs with their problems' parameters in the types that the classes take, which are imported."""
+        parameters: dict[str, dict[str, Any]] = {}
+        typed_runs = []
+        for planned in planned_runs:
+            key = json.dumps([planned.located, planned.problem_parameters])
+            if key not in parameters:
+                parameters[key] = reread(load_problem_class(planned.located), planned.problem_parameters)
+            typed_runs.append(cls(**(vars(planned) | {"problem_parameters": dict(parameters[key])})))
+        return typed_runs
 
     @classmethod
-    def from_run(cls, run: Run, *, silent: bool = False, trust: bool = False, is_forced: bool = False) -> Task:
-        """The task that a run directory was made from.
+    def from_run(cls, run: Run, *, silent: bool = False, trust: bool = False, is_forced: bool = False) -> PlannedRun:
+        """The plan that a run directory was made from.
 
         Args:
             run: The run.
@@ -188,39 +188,39 @@ class Task:
                 trusted (`opt.execution.trust`).
         """
         check_unaltered(run)
-        asked = run.manifest["problem"]
-        if not isinstance(asked, dict) or any(name not in asked for name in ("file", "class", "parameters")):
+        problem = run.manifest["problem"]
+        if not isinstance(problem, dict) or any(name not in problem for name in ("file", "class", "parameters")):
             raise UsageError(f"{run.path / 'manifest.json'} does not say what was searched; restore it from a copy")
-        if asked["parameters"] is None:
+        if problem["parameters"] is None:
             call = f"opt.minimize(problem, resume={str(run.path)!r})"
             raise UsageError(f"{run.path} was started from Python; go on with {call}")
-        task = cls.untyped(
+        planned = cls.untyped(
             {
-                "target": f"{asked['file']}:{asked['class']}",
-                "problem_parameters": asked["parameters"],
+                "target": f"{problem['file']}:{problem['class']}",
+                "problem_parameters": problem["parameters"],
                 "request": run.manifest["request"],
                 "out": str(run.path.parent),
-                "folder": asked.get("folder", "."),
+                "folder": problem.get("folder", "."),
                 "silent": silent,
             },
             source=run.path / "manifest.json",
         )
         # the folder is there: whatever its name, it is no name that leads elsewhere
-        task = cls(**(vars(task) | {"name": run.path.name}))
-        check_code(run.path, [task.code], recorded_by(run, task.code.named), trust=trust, is_forced=is_forced)
-        return cls.typed([task])[0]
+        planned = cls(**(vars(planned) | {"name": run.path.name}))
+        check_code(run.path, [planned.code], recorded_by(run, planned.code.named), trust=trust, is_forced=is_forced)
+        return cls.typed([planned])[0]
 
 
-def build_problem(task: Task) -> Any:
-    """The problem that a task searches; seeds that are `same-as-run` become its seed.
+def build_problem(planned: PlannedRun) -> Any:
+    """The problem that is searched; seeds that are `same-as-run` become its seed.
 
     Raises:
         UsageError: The file cannot be loaded, or the constructor refuses the parameters.
     """
-    cls = load_problem_class(task.located)
+    cls = load_problem_class(planned.located)
     try:
         with guarded():
-            return cls(**resolved(task.problem_parameters, seed=task.request.seed))
+            return cls(**resolved(planned.problem_parameters, seed=planned.request.seed))
     except UsageError:
         raise
     except (ValueError, TypeError) as error:
@@ -229,11 +229,13 @@ def build_problem(task: Task) -> Any:
         raise UsageError(f"{cls.__name__} cannot be built: {reason_and_place(error)}") from error
 
 
-def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = False, trust: bool = False) -> Run:
-    """Carry out one task in this process: anew, or from where its named run directory stands.
+def run_planned(
+    planned: PlannedRun, *, stop_file: Path | None = None, is_forced: bool = False, trust: bool = False
+) -> Run:
+    """Carry out one planned run in this process: anew, or from where its named run directory stands.
 
     Args:
-        task: What to run.
+        planned: What to run.
         stop_file: A file whose appearance asks the run to end after the batch under way.
         is_forced: Go on with a run though its code, data or versions have changed.
         trust: Import functions that the run which it begins with names, whatever they are.
@@ -242,42 +244,42 @@ def run_task(task: Task, *, stop_file: Path | None = None, is_forced: bool = Fal
         InUseError: Another process works on the run directory.
         UsageError: As `opt.execution.runner.run_search`.
     """
-    check_folder(Path(task.out))
+    check_folder(Path(planned.out))
     unfinished = None
-    if task.name is not None and (task.path / "manifest.json").exists():
-        unfinished = load_run(task.path)
+    if planned.name is not None and (planned.path / "manifest.json").exists():
+        unfinished = load_run(planned.path)
         if unfinished.status == "running":
             # a command that was killed a moment ago, perhaps; what it ended with counts
             wait_until_free(unfinished.path / "journal.jsonl", noted=unfinished.manifest.get("process"))
-            unfinished = load_run(task.path)
+            unfinished = load_run(planned.path)
         if unfinished.status == "finished":
             check_unaltered(unfinished)
             reasons = damage(unfinished)
             if not reasons or is_only_plots(reasons):
                 return draw_again(unfinished, lambda note: None) if reasons else unfinished
-    with threadpool_limits(limits=task.request.threads):
-        problem = build_problem(task)
+    with threadpool_limits(limits=planned.request.threads):
+        problem = build_problem(planned)
     origin = {
-        "name": task.problem_name,
-        "file": split_target(task.target)[0],
-        "folder": task.folder,
+        "name": planned.problem_name,
+        "file": split_target(planned.target)[0],
+        "folder": planned.folder,
         "class": type(problem).__qualname__,
-        "parameters": plain(task.problem_parameters),
+        "parameters": plain(planned.problem_parameters),
     }
     problem = as_compression_problem(problem)
     start = None
-    if task.request.start is not None and unfinished is None:
-        with threadpool_limits(limits=task.request.threads):
-            start = start_from(_found_from(task.request.start, task.folder), problem, trust=trust)
+    if planned.request.start is not None and unfinished is None:
+        with threadpool_limits(limits=planned.request.threads):
+            start = start_from(_found_from(planned.request.start, planned.folder), problem, trust=trust)
     return run_search(
         problem,
-        task.request,
+        planned.request,
         origin=origin,
-        out=Path(task.out),
-        name=task.name,
+        out=Path(planned.out),
+        name=planned.name,
         resume=unfinished,
-        command=task.command,
-        silent=task.silent,
+        command=planned.command,
+        silent=planned.silent,
         stop_file=stop_file,
         is_forced=is_forced,
         trust=trust,

@@ -10,7 +10,7 @@ from opt.console.ranges import Range
 
 
 @option_group
-class JobSettings:
+class JobOptions:
     """What one job of a batch system is given.
 
     Args:
