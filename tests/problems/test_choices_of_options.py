@@ -20,7 +20,7 @@ from problems.masking import criterion_masks, logit_losses, mask_training, selec
 from problems.networks.architectures import initial_weights, lottery_networks
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.similarity import batch, objectives, pruning
-from problems.thresholds import scores
+from problems.thresholds import scores, threshold_options, variation
 from problems.workloads.reference_networks import NETWORKS, SCHEDULES, NetworkName
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,9 @@ def options_of(task):
         (selection.MaskScope, selection.SCOPES),
         (pipeline.Spacing, pipeline.SPACINGS),
         (NetworkName, NETWORKS),
+        (threshold_options.Initial, variation.SAMPLINGS),
+        (threshold_options.Crossover, variation.CROSSOVERS),
+        (threshold_options.Mutation, variation.MUTATIONS),
     ],
 )
 def test_type_of_an_option_names_every_factory(literal, factories):
