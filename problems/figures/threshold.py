@@ -22,7 +22,8 @@ from opt.runs.front_files import EXACT_FRONT, spread
 from opt.runs.run import Run
 from opt.runs.run_listing import find_runs
 from problems.figures.files import write_files
-from problems.threshold import UNPRUNED, published_fitness
+from problems.threshold import UNPRUNED
+from problems.thresholds.fitness import published_fitness
 
 DPI = 150
 LABELS = 16

@@ -19,7 +19,8 @@ from problems.figures import threshold as figures
 from problems.networks.layers.prunable import run_layer
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.training import evaluate
-from problems.threshold import UNPRUNED, Threshold, published_fitness
+from problems.threshold import UNPRUNED, Threshold
+from problems.thresholds.fitness import published_fitness
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
