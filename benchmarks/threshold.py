@@ -45,20 +45,20 @@ def cpu_seconds(function) -> float:
 
 def full_passes(problem: Threshold, X: np.ndarray, batch_size: int = BATCH) -> np.ndarray:
     """Errors of decoded networks, one forward pass over all search images each."""
-    images, labels = problem.dataset.search.images, problem.dataset.search.labels
+    images, labels = problem.workload.search.split.images, problem.workload.search.split.labels
     return np.array([1 - evaluate(problem.decode(x), images, labels, batch_size=batch_size)[1] for x in X])
 
 
 def as_products(problem: Threshold) -> StagedNetwork:
     """The same evaluation without the chain of removals: one product of matrices a population."""
-    search = problem.dataset.search
+    search = problem.workload.search.split
     return StagedNetwork(problem.model, problem.names, search.images, search.labels, problem.pruned)
 
 
 def check_equal(problem: Threshold, population: np.ndarray) -> None:
     """Stop unless all ways give the same errors."""
     counts = problem.counts(population)
-    n = len(problem.dataset.search)
+    n = len(problem.workload.search.split)
     chain = problem.evaluate(population)[:, 0]
     product = 1 - as_products(problem).n_right([counts]) / n
     one_by_one = full_passes(problem, population[:10])
@@ -84,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     problem = Threshold(data=arguments.data)
-    n_images, n_masks = len(problem.dataset.search), len(problem.masks.chain(0))
+    n_images, n_masks = len(problem.workload.search.split), len(problem.masks.chain(0))
     generations = np.array_split(problem.operators().sampling(N_EVAL, np.random.default_rng(0)), N_EVAL // GENERATION)
     check_equal(problem, generations[0])
     network = as_products(problem)

@@ -175,7 +175,7 @@ def several_layers(n_models: int, n_eval: int, data: str, out: str, initial: str
         run = minimize(problem, "nsga2", seed=model, n_eval=n_eval, pop_size=300, out=out, keep=0)
         F = run.front[["error", "kept"]].to_numpy(float)
         # errors are whole images: half an image parts equal from different
-        half = 0.5 / len(problem.dataset.search)
+        half = 0.5 / len(problem.workload.search.split)
         best = np.array([F[F[:, 1] <= kept + 1e-12, 0].min(initial=2.0) for kept in exact[:, 1]])
         dominated = best <= exact[:, 0] + half
         strictly = dominated & (

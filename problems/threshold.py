@@ -10,24 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.fronts.archive import hypervolume, nondominated
-from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
+from opt.problem import Objective, Operators, Reference, minimise
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data import Dataset, Split
 from problems.data.data_options import SearchDataOptions
-from problems.networks.evaluation.staged import StagedNetwork
+from problems.data.examples import Examples
+from problems.networks.layers.compressible import compressible_layers
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
 from problems.thresholds.curves import GRID, MOST_STEPS, chains, evenly_spaced, last_layer_alone
 from problems.thresholds.fitness import published_fitness
 from problems.thresholds.masking import ThresholdMasks
-from problems.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
+from problems.thresholds.pruned_quality import LARGEST_CHAIN, PrunedQuality
 from problems.thresholds.scores import input_statistics, weight_scores
 from problems.thresholds.threshold_options import PrunedNetworkOptions, PruningOptions, VariationOptions
 from problems.thresholds.variation import Space, operators_of
-from problems.workloads.own_network import check_answers
+from problems.workloads.network_problem import NetworkProblem
 
 LEAST_THRESHOLD = 1e-6
 """The published lower bound of a threshold: nothing is removed."""
@@ -35,7 +36,7 @@ LEAST_THRESHOLD = 1e-6
 UNPRUNED = "unpruned network"
 
 
-class Threshold(CompressionProblem):
+class Threshold(NetworkProblem):
     """Which weights a network can do without: one threshold for each layer or channel.
 
     Every weight has a score, and those at or below their layer's threshold become zero. Two
@@ -46,7 +47,7 @@ class Threshold(CompressionProblem):
 
     Args:
         data: The data set, `SearchDataOptions`.
-        network: The network to prune, `PrunedNetworkOptions`.
+        network: The network to prune, or a workload of the user's, `PrunedNetworkOptions`.
         pruning: Which weights go at a threshold, `PruningOptions`.
         variation: What candidates are, how they begin and change, `VariationOptions`.
     """
@@ -65,11 +66,12 @@ class Threshold(CompressionProblem):
         pruning: PruningOptions,
         variation: VariationOptions,
     ) -> None:
-        self.dataset: Dataset = data.load()
-        self.model = network.load(self.dataset).requires_grad_(False)
-        calibration = self.dataset.train.subset(slice(0, pruning.n_calibration)).images
-        self.names = select_layers(self.model, pruning.layers, example=calibration[:2])
-        check_answers(self.model, calibration[:2], self.dataset.n_classes)
+        self.workload = network.workload_on(data)
+        self.model = self.workload.network
+        self._compressible = compressible_layers(self.model)
+        calibration = self.workload.train.subset(slice(0, pruning.n_calibration)).inputs
+        example = self.workload.example
+        self.names = select_layers(self.model, pruning.layers, example=example, layers=self._compressible.layers)
         self.pruning, self.variation = pruning, variation
         self._layers = [prunable_layers(self.model)[name] for name in self.names]
         self._inputs = input_statistics(self.model, self.names, calibration)
@@ -80,7 +82,8 @@ class Threshold(CompressionProblem):
         self.masks = ThresholdMasks(scores, pruning.scope)
         self._n_weights = np.array([w.size for w in self._weights])
         self._macs = self._n_weights * np.array([x.positions for x in self._inputs])
-        error, kept = Threshold.objectives
+        kept = Threshold.objectives[1]
+        error = self.workload.error_objective
         macs = Objective("macs", minimise, unit="fraction of multiply-adds", weight=0.5, worst=1.0)
         by_size = {"weights": (error, kept), "macs": (error, macs), "both": (error, kept, macs)}
         self.objectives = by_size[pruning.size]
@@ -93,22 +96,34 @@ class Threshold(CompressionProblem):
             xl=np.zeros(n_var) if is_share else np.minimum(LEAST_THRESHOLD, largest),
             xu=np.ones(n_var) if is_share else largest,
         )
-        self._search = self._accuracy_on(self.dataset.search)
-        self._test: PrunedAccuracy | None = None
+        self._search = self._quality_on(self.workload.search)
+        self._test: PrunedQuality | None = None
         self._nested: np.ndarray | None = None
-        self.base_accuracy = float(self._search(np.zeros((1, n_var), dtype=np.int64))[0])
+        self._whole_network = self.workload.judge(self.model, self.workload.search)
         self.n_distinct = product(len(values) for values in self._values())
 
-    def _accuracy_on(self, split: Split) -> PrunedAccuracy:
-        network = StagedNetwork(self.model, self.names, split.images, split.labels, self.pruned)
+    @property
+    def base_accuracy(self) -> float:
+        """Of the unpruned network on the search split.
+
+        Raises:
+            UsageError: The workload is judged by something else.
+        """
+        if "accuracy" not in self._whole_network:
+            name = self.workload.error_objective.name
+            raise UsageError(f"the published fitness is of the accuracy, and {name} is judged; give --scalarise sum")
+        return self._whole_network["accuracy"]
+
+    def _quality_on(self, split: Examples) -> PrunedQuality:
         mean = self._inputs[0].mean[0] if self.pruning.score == "std" else None
-        return PrunedAccuracy(network, self.masks, n_images=len(split), layer=self._layers[0], mean=mean)
+        return PrunedQuality(self.workload, split, self.names, self._layers, self.pruned, self.masks, mean=mean)
 
     def _give_biases(self) -> None:
         """A zero bias where a layer has none: it takes over the mean of removed weights."""
         for layer in self._layers:
             if layer.bias is None:
-                layer.bias = nn.Parameter(torch.zeros(layer.weight.shape[0]), requires_grad=False)
+                zeros = torch.zeros(layer.weight.shape[0], dtype=layer.weight.dtype)
+                layer.bias = nn.Parameter(zeros, requires_grad=False)
 
     # -- search -------------------------------------------------------------------------------
 
@@ -125,9 +140,36 @@ class Threshold(CompressionProblem):
             self._nested = self.candidates(counts[front][np.argsort(F[front, 0])])
         return self._nested
 
-    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    def fast(self, X: np.ndarray) -> np.ndarray:
         """Error and size of (n, n_var) candidates on the search split: (n, n_obj) float64."""
         return self._objectives(self.counts(X))
+
+    def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
+        """(n_obj,) error of a pruned network by a plain loop, and its size by its masks."""
+        masks = [self.masks_of(x)[f"{name}.weight"] for name in self.names]
+        kept = np.array([mask.sum() for mask in masks])
+        columns = {
+            self.objectives[0].name: self.workload.quality(self.workload.judge(network, self.workload.search)),
+            "kept": kept.sum() / self._n_weights.sum(),
+            "macs": (kept * (self._macs / self._n_weights)).sum() / self._macs.sum(),
+        }
+        return np.array([columns[o.name] for o in self.objectives])
+
+    def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
+        """The network with the saved tensors."""
+        network = copy.deepcopy(self.model)
+        network.load_state_dict(state)
+        return network.eval()
+
+    def extremes(self) -> np.ndarray:
+        """(3, n_var) candidates: nothing removed, half of each group, all of it."""
+        sizes = np.asarray(self.masks.sizes)
+        return self.candidates(np.array([np.zeros_like(sizes), sizes // 2, sizes]))
+
+    def about(self) -> list[str]:
+        """The unpruned network's own measures, and what share of it can be pruned."""
+        values = ", ".join(f"{name} {value:.4g}" for name, value in self._whole_network.items())
+        return [f"unpruned, on the search split: {values}", self._compressible.summary()]
 
     def counts(self, X: np.ndarray) -> np.ndarray:
         """(n, n_var) candidates to (n, n_var) int64 removed weights in each group."""
@@ -154,7 +196,7 @@ class Threshold(CompressionProblem):
     def _objectives(self, counts: np.ndarray) -> np.ndarray:
         removed = self.masks.removed(counts)
         columns = {
-            "error": 1.0 - self._search(counts),
+            self.objectives[0].name: self._search(counts),
             "kept": 1.0 - removed.sum(axis=1) / self._n_weights.sum(),
             "macs": 1.0 - (removed * (self._macs / self._n_weights)).sum(axis=1) / self._macs.sum(),
         }
@@ -182,8 +224,8 @@ class Threshold(CompressionProblem):
         return self.counts(np.asarray(x, dtype=np.float64)[None])[0].tobytes()
 
     def data_fingerprint(self) -> str:
-        """Digest of the data set's images and labels."""
-        return self.dataset.fingerprint
+        """Digest of the examples, and of what else the workload is."""
+        return self.workload.data_fingerprint
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Thresholds, weights left by layer, zeros, and bytes of the network with its pruned layers sparse."""
@@ -233,11 +275,11 @@ class Threshold(CompressionProblem):
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`, and beside each pruned weight its bool mask, `NAME_mask`."""
-        state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
+        state = {name: tensor.detach().cpu().numpy() for name, tensor in self.decode(x).state_dict().items()}
         return state | {name + SUFFIX: mask for name, mask in self.masks_of(x).items()}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
-        """Accuracy on the test set."""
+        """The workload's metrics on the test split."""
         return self.test_batch(np.asarray(x, dtype=np.float64)[None])[0]
 
     def test_batch(self, X: np.ndarray) -> list[dict[str, float]]:
@@ -246,8 +288,8 @@ class Threshold(CompressionProblem):
 
     def _tested(self, counts: np.ndarray) -> list[dict[str, float]]:
         if self._test is None:
-            self._test = self._accuracy_on(self.dataset.test)
-        return [{"accuracy": float(a)} for a in self._test(counts)]
+            self._test = self._quality_on(self.workload.test)
+        return self._test.judged(counts)
 
     # -- what is known ------------------------------------------------------------------------
 

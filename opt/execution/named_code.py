@@ -39,12 +39,23 @@ def named_functions(*codes: Code) -> dict[str, list[Path] | None]:
     for code in codes:
         folder = None if code.file is None else code.file.parent
         for text in dict.fromkeys(texts_in(code.parameters)):
+            if (file := _named_file(text)) is not None:
+                functions[text] = [file] if is_file(file) else None
+                continue
             module, _, name = text.partition(":")
             specs = module_specs(module, folder) if module and name else []
             if specs and (name.isidentifier() or not all(map(_is_installed, _files_of(specs)))):
                 # else `cuda:0` or `http://host`: no function, and an installed module of that name is harmless
                 functions[text] = _readable_files_of(specs)
     return functions
+
+
+def _named_file(text: str) -> Path | None:
+    """The file of `FILE.py:NAME` or `FILE.py`, where there is such a file."""
+    path, dot, name = text.partition(".py")
+    file = Path(f"{path}.py")
+    is_named = bool(path and dot) and (not name or (name[0] == ":" and name[1:].isidentifier()))
+    return file if is_named and is_file(file) else None
 
 
 def _files_of(specs: Sequence[ModuleSpec]) -> list[Path]:

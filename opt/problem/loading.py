@@ -97,8 +97,29 @@ def _imported(entry: EntryPoint) -> ModuleType:
         raise UsageError(f"problem {entry.name} ({entry.module}) fails to load: {reason_of(error)}{hint}") from None
 
 
-def _load(path: Path) -> ModuleType:
-    name = f"opt_problem_{path.resolve().parent.name}_{path.stem}".replace("-", "_")
+def load_file(path: Path | str, what: str) -> ModuleType:
+    """The module that a Python file is; its folder is on the path from then on.
+
+    Args:
+        path: The file.
+        what: What it is for, in messages.
+
+    Raises:
+        UsageError: It is missing, or fails to load.
+    """
+    path = Path(path)
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"{what} file {str(path)[:80]}... cannot be read: {error.strerror}") from None
+    if not is_file:
+        beside = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise UsageError(f"{what} file {path} does not exist{nearest(str(path), beside)}")
+    return _load(path, what)
+
+
+def _load(path: Path, what: str = "problem") -> ModuleType:
+    name = f"opt_{what}_{path.resolve().parent.name}_{path.stem}".replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -114,7 +135,7 @@ def _load(path: Path) -> ModuleType:
     except Exception as error:  # a user's file may fail in any way: the reason is passed on
         line = getattr(error, "lineno", None) or _line_in(error, path)
         where = f"{path} line {line}" if line else str(path)
-        raise UsageError(f"problem file {where} fails to load: {reason_of(error)}") from None
+        raise UsageError(f"{what} file {where} fails to load: {reason_of(error)}") from None
     return module
 
 

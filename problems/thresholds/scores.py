@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import check_choice
+from problems.data.examples import Inputs, call, len_of, mapped
 from problems.networks.layers.prunable import Prunable, hooked, kernel_windows, output_positions, prunable_layers
 
 ScoreName = Literal["magnitude", "rms", "std"]
@@ -23,7 +24,7 @@ class InputStatistics:
     Attributes:
         mean: Mean of the input that each weight meets, in the shape of the weight.
         square: Mean of its square, likewise.
-        positions: How often each weight is used for one image.
+        positions: How often each weight is used for one example.
     """
 
     mean: np.ndarray
@@ -43,9 +44,9 @@ class InputStatistics:
 
 @torch.no_grad()
 def input_statistics(
-    model: nn.Module, names: list[str], images: Tensor, *, batch_size: int = 2000
+    model: nn.Module, names: list[str], inputs: Inputs, *, batch_size: int = 2000
 ) -> list[InputStatistics]:
-    """Statistics of the inputs of layers, from one pass of the images through the unpruned network.
+    """Statistics of the inputs of layers, from one pass of examples through the unpruned network.
 
     A weight of a convolution meets another set of pixels at each place of the kernel, padding
     included, so every weight has a mean and a mean square of its own.
@@ -53,8 +54,8 @@ def input_statistics(
     Args:
         model: The network, in evaluation mode.
         names: Names of convolutions and linear layers.
-        images: (n, ...) images.
-        batch_size: Images at once.
+        inputs: Of n examples; left as they are.
+        batch_size: Examples at once.
 
     Returns:
         One `InputStatistics` a layer, float64.
@@ -63,11 +64,13 @@ def input_statistics(
     total = dict.fromkeys(layers, 0)
     first = {name: np.zeros(_field(layer)) for name, layer in layers.items()}
     second = {name: np.zeros(_field(layer)) for name, layer in layers.items()}
-    positions: dict[str, int] = {}
+    positions = dict.fromkeys(layers, 0)
+    n_passes = 0
 
     def see(name: str, x: Tensor) -> None:
         layer = layers[name]
-        positions[name] = output_positions(layer, x)
+        if n_passes == 1:  # a layer that runs twice uses its weights twice
+            positions[name] += output_positions(layer, x)
         if isinstance(layer, nn.Linear):
             rows = x.reshape(-1, layer.in_features).double()
             first[name] += rows.sum(0).numpy()
@@ -82,8 +85,9 @@ def input_statistics(
         total[name] += channels.shape[1]
 
     with hooked(layers, see):
-        for batch in images.split(batch_size):
-            model(batch)
+        for start in range(0, len_of(inputs), batch_size):
+            n_passes += 1
+            call(model, mapped(inputs, lambda part, at=start: part[at : at + batch_size].clone()))  # type: ignore[misc]
     return [
         InputStatistics(
             _as_weight(first[name] / total[name], layers[name]),

@@ -9,7 +9,7 @@ import torch
 
 from opt.console.command import warn
 from opt.console.errors import UsageError
-from problems.workloads.examples import Examples
+from problems.data.examples import Examples
 
 LARGEST_SPLIT = 10_000
 """Most examples of a split whose size is not asked for; a fifth of all, where that is less."""

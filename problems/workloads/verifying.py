@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from opt.problem import Objective
-from problems.workloads.examples import Examples
+from problems.data.examples import Examples
 from problems.workloads.workload import Workload, update_with_network
 
 N_RANDOM = 4

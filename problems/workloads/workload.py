@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import inspect
 import math
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
-from problems.workloads.examples import Examples, Inputs, as_examples, call, mapped
+from problems.data.examples import Examples, Inputs, as_examples, call, mapped
+from problems.networks.layers.baking import bake
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
 from problems.workloads.splits import check_apart, split_off
 
@@ -70,9 +72,13 @@ class Workload:
         n_search: Examples of the search split, or their share; by default a fifth of those at hand, at most 10,000.
         n_test: Likewise of the test split.
         name: For tables and files; by default the network's class.
+        are_apart: Whether the splits are known to share no example; else they are looked through.
 
     Attributes:
         metric: The first metric, whose values stand for the workload's quality; None where there is none.
+        changes_inputs: Whether `forward` changes its inputs, and gets copies.
+        gives_tensor: Whether `forward` returns one tensor.
+        notes: What a user should know of it.
 
     Raises:
         UsageError: Something does not fit: with what was expected, what came, and what to do.
@@ -91,6 +97,7 @@ class Workload:
     n_search: float | None = None
     n_test: float | None = None
     name: str = ""
+    are_apart: bool = False
     notes: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +133,8 @@ class Workload:
             ours, theirs = self._kinds(self.train), self._kinds(getattr(self, name))
             if ours != theirs:
                 raise UsageError(f"{name} examples must be like those of train, {ours}, got {theirs}")
-        check_apart(self.train, self.search, self.test)
+        if not self.are_apart:
+            check_apart(self.train, self.search, self.test)
 
     @staticmethod
     def _kinds(examples: Examples) -> str:
@@ -146,7 +154,7 @@ class Workload:
 
     def answers(self, network: nn.Module, inputs: Inputs) -> Tensor:
         """What is judged of a network's outputs for a batch of inputs, which are left as they are."""
-        if self._changes_inputs:
+        if self.changes_inputs:
             inputs = mapped(inputs, Tensor.clone)
         return self.picked(call(network, inputs))
 
@@ -234,18 +242,25 @@ class Workload:
             digest.update(_code_of(function).encode())
         return digest.hexdigest()
 
+    @functools.cached_property
+    def data_fingerprint(self) -> str:
+        """SHA-256 that names network, examples and measures together; of a named data set that of its contents."""
+        return self.fingerprint
+
     # -- checks -------------------------------------------------------------------------------
 
     def _check_network(self) -> None:
-        self._changes_inputs = False
+        self.changes_inputs = False
+        self.gives_tensor = False
         inputs = self.example
         before = mapped(inputs, Tensor.clone)
         state = torch.random.get_rng_state()
         with torch.no_grad():
             try:
                 first = self.answers(self.network, before)
-                self._changes_inputs = not _equal(inputs, before)
+                self.changes_inputs = not _equal(inputs, before)
                 second = self.answers(self.network, mapped(inputs, Tensor.clone))
+                self.gives_tensor = isinstance(call(self.network, mapped(inputs, Tensor.clone)), Tensor)
             except UsageError:
                 raise
             except Exception as error:  # a user's forward may raise anything
@@ -265,7 +280,7 @@ class Workload:
             raise UsageError("the network's answers are not finite; give other weights, or scale the inputs")
         if len(first) != len(next(iter(self.search.subset(slice(0, 2)).parts()))[1]):
             raise UsageError(f"the network must give one answer an example, got {tuple(first.shape)} for 2")
-        if self._changes_inputs:
+        if self.changes_inputs:
             self.notes.append("forward changes its input: it is given copies")
 
     def _check_targets(self) -> None:
@@ -339,7 +354,10 @@ def _plain_network(network: Any, notes: list[str]) -> nn.Module:
         raise UsageError("a scripted network cannot be made smaller; give the module that it was made from")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
         raise UsageError("the network has lazy layers that have not run yet; run it once on an example first")
-    return copy.deepcopy(network).requires_grad_(False).eval()
+    plain = copy.deepcopy(network).eval()
+    if baked := bake(plain):
+        notes.append(f"computed weights became parameters: {', '.join(baked)}")
+    return plain.requires_grad_(False)
 
 
 def _equal(a: Inputs, b: Inputs) -> bool:

@@ -91,7 +91,7 @@ def importable():
 
 
 def one_by_one(problem, X):
-    search = problem.dataset.search
+    search = problem.workload.search.split
     return np.array([1 - evaluate(problem.decode(x), search.images, search.labels)[1] for x in X])
 
 
@@ -197,7 +197,7 @@ def test_thresholds_between_two_scores_are_one_mask_and_evaluated_once(checkpoin
 def test_scores_are_what_a_removal_costs(checkpoint):
     """The std score squared is the mean squared change of the output, once the bias is corrected."""
     problem = Threshold(checkpoint=checkpoint, layers="*", score="std")
-    images = problem.dataset.train.images[:10_000]
+    images = problem.workload.train.split.images[:10_000]
     for k, name in enumerate(problem.names):
         seen = []
         layer = dict(problem.model.named_modules())[name]
@@ -245,7 +245,7 @@ def test_references_stand_beside_the_front(checkpoint):
     exact = names[EXACT_FRONT]
     assert len(exact.F) == len(exact.test) == len(exact.parameters) and "threshold" in exact.parameters[0]
     problem = Threshold(checkpoint=checkpoint)
-    test = problem.dataset.test
+    test = problem.workload.test.split
     for x, tested in zip(problem.candidates(problem.exact_counts()), exact.test, strict=True):
         assert tested["accuracy"] == pytest.approx(evaluate(problem.decode(x), test.images, test.labels)[1])
     several = Threshold(checkpoint=checkpoint, layers="*")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opt.console.errors import UsageError, nearest
+from problems.data.examples import Inputs, call, mapped
 
 Prunable = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -23,28 +24,31 @@ def prunable_layers(model: nn.Module) -> dict[str, Prunable]:
     return {name: module for name, module in model.named_modules() if name and isinstance(module, kinds)}
 
 
-def select_layers(model: nn.Module, patterns: str | None, *, example: Tensor) -> list[str]:
+def select_layers(
+    model: nn.Module, patterns: str | None, *, example: Inputs, layers: dict[str, Prunable] | None = None
+) -> list[str]:
     """Names of the layers that patterns choose, in the order in which the network runs them.
 
     Args:
         model: The network, in evaluation mode.
         patterns: Shell patterns separated by commas, such as "conv*,fc1"; None chooses the layer that runs last.
-        example: (n, ...) images, run once to see the order.
+        example: Inputs of a few examples, run once to see the order.
+        layers: Those to choose from; None for all that `prunable_layers` finds.
 
     Raises:
         UsageError: The network has no such layer, a pattern fits none, or the network does not take the images.
     """
-    layers = prunable_layers(model)
+    layers = prunable_layers(model) if layers is None else layers
     if not layers:
         raise UsageError("the network has no convolution and no linear layer to prune; give another --problem.model")
     order: list[str] = []
     with hooked(layers, lambda name, x: order.append(name)), torch.no_grad():
         try:
-            model(example)
+            call(model, mapped(example, Tensor.clone))
         except (RuntimeError, ValueError, TypeError) as error:
-            raise UsageError(
-                f"the network does not take images of shape {tuple(example.shape)}: {error}; give a model that does"
-            ) from None
+            raise UsageError(f"the network does not take {_shapes(example)}: {error}; give a model that does") from None
+    if not order:
+        raise UsageError("none of the network's convolutions and linear layers runs when it is called")
     order = list(dict.fromkeys(order))
     if patterns is None:
         return order[-1:]
@@ -59,14 +63,21 @@ def select_layers(model: nn.Module, patterns: str | None, *, example: Tensor) ->
     return [name for name in order if name in chosen]
 
 
+def _shapes(example: Inputs) -> str:
+    if isinstance(example, Tensor):
+        return f"images of shape {tuple(example.shape)}"
+    parts = example.items() if isinstance(example, dict) else enumerate(example, start=1)
+    return "inputs of shape " + ", ".join(f"{name}: {tuple(tensor.shape)}" for name, tensor in parts)
+
+
 @contextmanager
 def hooked(layers: dict[str, Prunable], see: Any) -> Iterator[None]:
     """While open, `see(name, input)` is called whenever one of the layers runs."""
 
     def hook(name: str) -> Any:
-        return lambda module, arguments: see(name, arguments[0])
+        return lambda module, arguments, named: see(name, arguments[0] if arguments else named["input"])
 
-    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(hook(name), with_kwargs=True) for name, layer in layers.items()]
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from opt.console.errors import UsageError
+from problems.data.data import Split
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """What a network's `forward` takes: one tensor, several in order, or several by name; (n, ...) each."""
@@ -108,6 +110,12 @@ def mapped(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     if isinstance(inputs, tuple):
         return tuple(change(tensor) for tensor in inputs)
     return change(inputs)
+
+
+def len_of(inputs: Inputs) -> int:
+    """How many examples inputs hold."""
+    parts = inputs.values() if isinstance(inputs, dict) else inputs if isinstance(inputs, tuple) else (inputs,)
+    return len(next(iter(parts)))
 
 
 def call(network: Callable[..., Any], inputs: Inputs) -> Any:
@@ -262,3 +270,26 @@ def _check_memory(n_bytes: int) -> None:
             f"the data set takes {n_bytes / 2**30:.1f} GiB and this machine has {total / 2**30:.1f}; "
             "read fewer examples"
         )
+
+
+class ImageExamples(Examples):
+    """A split of an image data set; the images become numbers when they are first asked for.
+
+    Args:
+        split: The images and labels.
+    """
+
+    def __init__(self, split: Split) -> None:
+        object.__setattr__(self, "split", split)
+        object.__setattr__(self, "targets", split.labels)
+
+    split: Split
+
+    @functools.cached_property
+    def inputs(self) -> Tensor:
+        """(n, c, h, w) float32 in [0, 1]."""
+        return self.split.images
+
+    def subset(self, ids: Tensor | slice) -> Examples:
+        """The images at the given positions, in their order."""
+        return ImageExamples(self.split.subset(ids))

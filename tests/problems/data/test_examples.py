@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from opt import UsageError
-from problems.workloads.examples import Examples, as_examples, call
+from problems.data.examples import Examples, as_examples, call
 
 X = torch.arange(24, dtype=torch.float32).reshape(6, 4)
 Y = torch.arange(6) % 3

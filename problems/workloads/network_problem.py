@@ -1,0 +1,83 @@
+"""What tasks on a workload share: a fast evaluation that proves itself, or gives way to the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from opt.algorithms.interface.checked_operators import operators_of
+from opt.console.errors import UsageError
+from opt.problem import CompressionProblem
+from problems.workloads.verifying import Disagreement, candidates_to_verify, verify
+from problems.workloads.workload import Workload
+
+_SAMPLE = 16
+
+
+class NetworkProblem(CompressionProblem):
+    """A task whose candidates are smaller forms of a workload's network.
+
+    A subclass has `fast` and `judged`; `evaluate` takes the first while it is true, else the second for each candidate.
+
+    Attributes:
+        workload: What is compressed.
+        is_whole: Whether decoded networks are evaluated whole, because the fast way is not true of this network.
+    """
+
+    workload: Workload
+    is_whole = False
+
+    def fast(self, X: np.ndarray) -> np.ndarray:
+        """(n, n_obj) objectives of (n, n_var) candidates, sharing what they have in common."""
+        raise NotImplementedError
+
+    def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
+        """(n_obj,) objectives of a decoded network, by a plain loop and by counting."""
+        raise NotImplementedError
+
+    def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
+        """A network made anew from the state of `decode(x)`."""
+        raise NotImplementedError
+
+    def tolerances(self) -> np.ndarray:
+        """(n_obj,) differences that rounding may make: one example for errors, 1e-4 for losses."""
+        error = 1.0 / len(self.workload.search) + 1e-9
+        return np.array([error if o.name == "error" else 1e-4 * max(1.0, abs(o.worst or 1.0)) for o in self.objectives])
+
+    def extremes(self) -> np.ndarray | None:
+        """(k, n_var) candidates at the ends of the space, or None."""
+        return None
+
+    def about(self) -> list[str]:
+        """Lines that a user should know of the workload, before the search."""
+        return []
+
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Objectives of (n, n_var) candidates on the search split: (n, n_obj) float64."""
+        if self.is_whole:
+            return np.array([self.judged(self.decode(x), x) for x in X])
+        return self.fast(X)
+
+    def verify(self, rng: np.random.Generator) -> Sequence[str]:
+        """Prove that `evaluate` is what saved networks give; where the fast way is not, decoded networks are judged.
+
+        Raises:
+            UsageError: Not even these are what is saved.
+        """
+        sample = operators_of(self).sampling(_SAMPLE, rng)
+        X = candidates_to_verify(sample, self.extremes())
+        notes = [*self.workload.notes, *self.about()]
+        found = verify(self, X)
+        if not found:
+            return notes
+        self.is_whole = True
+        if still := verify(self, X):
+            raise UsageError(f"this network cannot be judged truly: {still[0]}; leave layers out with --problem.layers")
+        return [*notes, f"the fast evaluation is not true of this network ({_first(found)}): networks are run whole"]
+
+
+def _first(found: Sequence[Disagreement]) -> str:
+    return str(found[0])
