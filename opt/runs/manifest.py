@@ -196,7 +196,7 @@ _SHAPE: dict[str, Any] = {
     "n_gen": _COUNT, "n_eval": _COUNT, "n_inner_eval": _COUNT, "n_failed": _COUNT, "n_solutions": _COUNT,
     "failures": (_values(_is_count), "counts by reason"),
     "seconds": _NUMBER, "hypervolume": _NUMBER_OR_NULL, "igd_plus": _NUMBER_OR_NULL, "ref_point": _NUMBERS_OR_NULL,
-    "verified": (_or_null(_list_of(_is_text)), "a list of texts or null"),
+    "verified": (_or_null(lambda value: value == [] or _list_of(_is_text)(value)), "a list of texts or null"),
     "stationary": _FLAG, "plots": (_is_plots, "names of pictures"),
     "versions": _OBJECT_OR_NULL, "code": _OBJECT_OR_NULL, "sources": _OBJECT_OR_NULL, "functions": _OBJECT,
     "process": _OBJECT, "complaints": (_list_of(_is_text), "a list of texts"),
