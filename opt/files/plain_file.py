@@ -1,4 +1,4 @@
-"""Reading whole files that may be anything: a pipe that never ends, a folder, or far too long."""
+"""Safe reading of files that may be anything: a pipe that never ends, a folder, or far too long."""
 
 from __future__ import annotations
 
