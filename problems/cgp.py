@@ -1,4 +1,4 @@
-"""Weights computed instead of loaded: a small circuit of 8-bit gates gives a layer's weights from others."""
+"""Cartesian genetic programming of weights: a circuit of 8-bit gates computes a layer's weights, none is loaded."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ class CGP(CompressionProblem):
 
     def scores(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Of (n, n_genes) genomes, (n,) float64 each: error, energy_pj, delay, n_gates, area, depth."""
-        found = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
-        return {name: found[name].astype(np.float64) for name in _UNITS}
+        scores = self.circuits.evaluate(np.ascontiguousarray(X, dtype=np.int32))
+        return {name: scores[name].astype(np.float64) for name in _UNITS}
 
     @property
     def circuits(self) -> Problem:
@@ -196,15 +196,15 @@ class CGP(CompressionProblem):
     def computed(self, x: np.ndarray) -> list[np.ndarray]:
         """What the circuit gives for each data set: (n_outputs,) int8, as many as the task has weights."""
         genes = np.ascontiguousarray(x, dtype=np.int32)[None]
-        given = self.circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
-        return self.collapsed.expand(given[0])
+        outputs = self.circuits.outputs(genes, [data.inputs for data in self.collapsed.data])
+        return self.collapsed.expand(outputs[0])
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The computed layers' int8 codes by layer name; weights that the task leaves alone are as trained."""
-        found: dict[str, np.ndarray] = {}
-        for data, given in zip(self.task.data, self.computed(x), strict=True):
-            found |= data.codes(given, self.weights)
-        return found
+        codes: dict[str, np.ndarray] = {}
+        for data, outputs in zip(self.task.data, self.computed(x), strict=True):
+            codes |= data.codes(outputs, self.weights)
+        return codes
 
     def decode(self, x: np.ndarray) -> nn.Module:
         """The network with the computed weights in their places, the scales as trained."""
@@ -255,8 +255,8 @@ class CGP(CompressionProblem):
 
     def _errors(self, x: np.ndarray) -> dict[str, Any]:
         layers: dict[str, list[np.ndarray]] = {}
-        for data, given in zip(self.task.data, self.computed(x), strict=True):
-            difference, start = given.astype(np.int64) - data.outputs, 0
+        for data, outputs in zip(self.task.data, self.computed(x), strict=True):
+            difference, start = outputs.astype(np.int64) - data.outputs, 0
             for place in data.places:
                 layers.setdefault(place.layer, []).append(difference[start : start + len(place.index)])
                 start += len(place.index)
@@ -285,9 +285,9 @@ class CGP(CompressionProblem):
             self._reference_test = classification(self.model, split.images, split.labels)._asdict()
         values = {"error": 0.0, "energy_pj": self._verdict(0.0).loading_pj / len(self.task.data)}
         loaded = np.array([[values.get(o.name, 0.0) for o in self.objectives]])
-        known = [Reference(LOADED, F=loaded, test=[self._reference_test])]
+        references = [Reference(LOADED, F=loaded, test=[self._reference_test])]
         wires = self.nearest_inputs()
-        return known if wires is None else [*known, Reference("nearest input, by wires", X=wires[None])]
+        return references if wires is None else [*references, Reference("nearest input, by wires", X=wires[None])]
 
     def nearest_inputs(self) -> np.ndarray | None:
         """(n_genes,) the circuit without gates: each output wired to the input nearest in value; None where none is.
@@ -305,7 +305,7 @@ class CGP(CompressionProblem):
 
 def _objective_names(text: str) -> tuple[str, ...]:
     """`error,energy` as column names."""
-    known = {
+    columns = {
         "error": "error",
         "energy": "energy_pj",
         "delay": "delay",
@@ -315,8 +315,8 @@ def _objective_names(text: str) -> tuple[str, ...]:
     }
     names = [part.strip() for part in text.split(",")]
     for name in names:
-        if name not in known:
-            raise UsageError(f"objectives must be of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+        if name not in columns:
+            raise UsageError(f"objectives must be of {', '.join(columns)}, got {name!r}{nearest(name, columns)}")
     if len(set(names)) < len(names):
         raise UsageError(f"objectives must be different, got {text!r}")
-    return tuple(known[name] for name in names)
+    return tuple(columns[name] for name in names)

@@ -1,4 +1,4 @@
-"""Which layers of a network compute their weights, and by which circuit: accuracy against energy."""
+"""Layer-wise choice of circuits: which layers compute their weights and by which; accuracy against energy."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ class CGPLayers(CompressionProblem):
 
     def codes(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Codes of the layers that are computed."""
-        chosen = zip(self.names, self.circuits, x, strict=True)
-        return {name: choices[k - 1].codes for name, choices, k in chosen if k}
+        by_layer = zip(self.names, self.circuits, x, strict=True)
+        return {name: choices[k - 1].codes for name, choices, k in by_layer if k}
 
     def decode(self, x: np.ndarray) -> nn.Module:
         """The network with the computed weights in their places."""
@@ -126,19 +126,19 @@ class CGPLayers(CompressionProblem):
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`, and the `genome` of each circuit as `NAME.genome`, (n_genes,) int32."""
         state = state_arrays(self.decode(x))
-        chosen = zip(self.names, self.circuits, x, strict=True)
-        return state | {f"{name}.genome": choices[k - 1].genome for name, choices, k in chosen if k}
+        by_layer = zip(self.names, self.circuits, x, strict=True)
+        return state | {f"{name}.genome": choices[k - 1].genome for name, choices, k in by_layer if k}
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Energy saved, layers computed, gates, and for each layer the threshold of its circuit, or "loaded"."""
         energy = float(self.energy_pj(x[None])[0])
-        chosen = [choices[k - 1] if k else None for choices, k in zip(self.circuits, x, strict=True)]
+        circuits = [choices[k - 1] if k else None for choices, k in zip(self.circuits, x, strict=True)]
         row: dict[str, Any] = {
             "saving": 1 - energy / self.loading_pj,
-            "n_computed": sum(c is not None for c in chosen),
-            "n_gates": sum(c.n_gates for c in chosen if c is not None),
+            "n_computed": sum(c is not None for c in circuits),
+            "n_gates": sum(c.n_gates for c in circuits if c is not None),
         }
-        parts = zip(self.names, chosen, strict=True)
+        parts = zip(self.names, circuits, strict=True)
         return row | {name: "loaded" if c is None else f"{c.threshold:g}" for name, c in parts}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
@@ -167,10 +167,10 @@ class CGPLayers(CompressionProblem):
 
     def references(self) -> list[Reference]:
         """All weights loaded, and for each threshold every layer computed by its circuit."""
-        known = [Reference(LOADED, X=np.zeros((1, self.n_var), dtype=np.int64))]
+        references = [Reference(LOADED, X=np.zeros((1, self.n_var), dtype=np.int64))]
         most = int(self.xu.max())
         everywhere = [np.minimum(np.full(self.n_var, k), self.xu) for k in range(1, most + 1)]
-        return [*known, Reference("one threshold everywhere", X=np.array(everywhere, dtype=np.int64))]
+        return [*references, Reference("one threshold everywhere", X=np.array(everywhere, dtype=np.int64))]
 
 
 def _energies(n_weights: int, circuits: Sequence[LayerCircuit], pj_per_byte: float) -> np.ndarray:

@@ -41,7 +41,7 @@ from problems.similarity.batch import (
     inherited,
 )
 from problems.similarity.cost import count
-from problems.similarity.options import ComparisonOptions, ParentOptions, RefitOptions, VariationOptions
+from problems.similarity.ecomp_options import ComparisonOptions, ParentOptions, RefitOptions, VariationOptions
 from problems.workloads.parents import trained_parent
 
 # Widths of the reference curves, as fractions of the parent's; pruned networks change fastest when small.

@@ -4,70 +4,35 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from operators.thresholds import (
-    BlendCrossover,
-    GaussianMutation,
-    LogMutation,
-    LogSpacedSampling,
-    MeanCrossover,
-    SeededSampling,
-    SimulatedBinaryCrossover,
-    StratifiedSampling,
-    UniformSampling,
-)
-from opt.console.ranges import EPOCHS, SEED, Range, check_ranges
+from opt.console.option_groups import flat_options
 from opt.fronts.archive import hypervolume, nondominated
-from opt.problem import (
-    CompressionProblem,
-    CrossoverFunction,
-    MutationFunction,
-    Objective,
-    Operators,
-    Reference,
-    SamplingFunction,
-    minimise,
-)
+from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data import Dataset, Split, load_dataset
+from problems.data.data import Dataset, Split
+from problems.data.data_options import SearchDataOptions
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
-from problems.thresholds.masking import Scope, ThresholdMasks
+from problems.thresholds.curves import GRID, MOST_STEPS, chains, evenly_spaced, last_layer_alone
+from problems.thresholds.fitness import published_fitness
+from problems.thresholds.masking import ThresholdMasks
 from problems.thresholds.pruned_accuracy import LARGEST_CHAIN, PrunedAccuracy
-from problems.thresholds.scores import ScoreName, input_statistics, weight_scores
-from problems.workloads.own_network import check_answers, network_of_choice
-
-Size = Literal["weights", "macs", "both"]
-Scale = Literal["share", "threshold"]
+from problems.thresholds.scores import input_statistics, weight_scores
+from problems.thresholds.threshold_options import PrunedNetworkOptions, PruningOptions, VariationOptions
+from problems.thresholds.variation import Space, operators_of
+from problems.workloads.own_network import check_answers
 
 LEAST_THRESHOLD = 1e-6
 """The published lower bound of a threshold: nothing is removed."""
 
 UNPRUNED = "unpruned network"
-
-# Largest group whose masks are all evaluated by products, where cumulative updates do not fit.
-_LARGEST_ENUMERATED = 2_000
-_GRID = 100
-_CHAIN_STEPS = 48
-
-
-def published_fitness(accuracy: ArrayLike, base_accuracy: float, kept: ArrayLike) -> np.ndarray:
-    """The published search's fitness, maximised: (accuracy / base)^2 + (1 - kept) / 2.
-
-    Args:
-        accuracy: (...) of the pruned networks.
-        base_accuracy: Of the unpruned one.
-        kept: (...) weights kept, as a fraction of the layer's.
-    """
-    return (np.asarray(accuracy) / base_accuracy) ** 2 + (1 - np.asarray(kept)) / 2
 
 
 class Threshold(CompressionProblem):
@@ -80,26 +45,10 @@ class Threshold(CompressionProblem):
     `configs/threshold-published.yaml` is the published search.
 
     Args:
-        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
-        data_dir: Folder with the data set's files; by default the usual places, then a download.
-        model: Network to prune, as package.module:function without arguments; by default snowfall.
-        checkpoint: Its weights, a safetensors file; by default it is trained (snowfall once for each seed, then kept).
-        model_seed: Seed of the network's weights and training; same-as-run makes each run prune another network.
-        epochs: Epochs of training, where the network is trained; by default 5, as published, and 30 on digits.
-        split_seed: Seed of the split of the training images into those for training and those for search.
-        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
-        layers: Layers to prune, shell patterns of names separated by commas; by default the one that runs last.
-        scope: One threshold for each layer, or for each output channel (each class, in the last layer).
-        score: What is compared with a threshold: |w| (magnitude), |w| rms(input) (rms), or |w| std(input) while
-            the bias takes over the mean of what is removed (std).
-        n_calibration: Training images that the inputs' rms, mean and std are taken from.
-        size: Second objective: weights kept, multiply-adds kept, or both as two objectives.
-        scale: Variables are shares of removed weights from 0 to 1, or the thresholds themselves, from 1e-6.
-        initial: First population: evenly spread with one in each stratum (stratified), the same behind the front of
-            the last layer alone, whose masks are evaluated beforehand (nested), log-spaced in base 16 as published
-            (log), or uniform.
-        crossover: Uniform in the parents' widened box (blend), their mean (published), or simulated binary (sbx).
-        mutation: Gaussian steps of many sizes, or factors (log).
+        data: The data set, `SearchDataOptions`.
+        network: The network to prune, `PrunedNetworkOptions`.
+        pruning: Which weights go at a threshold, `PruningOptions`.
+        variation: What candidates are, how they begin and change, `VariationOptions`.
     """
 
     objectives: Sequence[Objective] = (
@@ -107,56 +56,37 @@ class Threshold(CompressionProblem):
         Objective("kept", minimise, unit="fraction of weights", weight=0.5, worst=1.0),
     )
 
+    @flat_options
     def __init__(
         self,
         *,
-        data: str = "digits",
-        data_dir: str | None = None,
-        model: str | None = None,
-        checkpoint: str | None = None,
-        model_seed: int = 0,
-        epochs: int | None = None,
-        split_seed: int = 0,
-        n_search: int | None = None,
-        layers: str | None = None,
-        scope: Scope = "layer",
-        score: ScoreName = "magnitude",
-        n_calibration: int = 10_000,
-        size: Size = "weights",
-        scale: Scale = "share",
-        initial: Literal["stratified", "nested", "log", "uniform"] = "stratified",
-        crossover: Literal["blend", "mean", "sbx"] = "blend",
-        mutation: Literal["gaussian", "log"] = "gaussian",
+        data: SearchDataOptions,
+        network: PrunedNetworkOptions,
+        pruning: PruningOptions,
+        variation: VariationOptions,
     ) -> None:
-        check_ranges(
-            epochs=(epochs, EPOCHS), n_calibration=(n_calibration, Range(1, 10**9)), model_seed=(model_seed, SEED)
-        )
-        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
-        n_epochs = epochs or (30 if data == "digits" else 5)
-        network = network_of_choice(self.dataset, model=model, checkpoint=checkpoint, seed=model_seed, epochs=n_epochs)
-        self.model = network.requires_grad_(False)
-        calibration = self.dataset.train.subset(slice(0, n_calibration)).images
-        self.names = select_layers(self.model, layers, example=calibration[:2])
+        self.dataset: Dataset = data.load()
+        self.model = network.load(self.dataset).requires_grad_(False)
+        calibration = self.dataset.train.subset(slice(0, pruning.n_calibration)).images
+        self.names = select_layers(self.model, pruning.layers, example=calibration[:2])
         check_answers(self.model, calibration[:2], self.dataset.n_classes)
-        self.score: ScoreName = score
-        self.scale: Scale = scale
-        self.initial, self.crossover, self.mutation = initial, crossover, mutation
+        self.pruning, self.variation = pruning, variation
         self._layers = [prunable_layers(self.model)[name] for name in self.names]
         self._inputs = input_statistics(self.model, self.names, calibration)
         self._weights = [layer.weight.detach().numpy() for layer in self._layers]
-        if score == "std":
+        if pruning.score == "std":
             self._give_biases()
-        scores = [weight_scores(score, w, x) for w, x in zip(self._weights, self._inputs, strict=True)]
-        self.masks = ThresholdMasks(scores, scope)
+        scores = [weight_scores(pruning.score, w, x) for w, x in zip(self._weights, self._inputs, strict=True)]
+        self.masks = ThresholdMasks(scores, pruning.scope)
         self._n_weights = np.array([w.size for w in self._weights])
         self._macs = self._n_weights * np.array([x.positions for x in self._inputs])
-        self.size: Size = size
         error, kept = Threshold.objectives
         macs = Objective("macs", minimise, unit="fraction of multiply-adds", weight=0.5, worst=1.0)
-        self.objectives = {"weights": (error, kept), "macs": (error, macs), "both": (error, kept, macs)}[size]
+        by_size = {"weights": (error, kept), "macs": (error, macs), "both": (error, kept, macs)}
+        self.objectives = by_size[pruning.size]
         n_var = self.masks.n_groups
         largest = np.maximum(self.masks.largest, np.finfo(np.float64).tiny)
-        is_share = scale == "share"
+        is_share = variation.scale == "share"
         super().__init__(
             n_var=n_var,
             representation="real",
@@ -171,7 +101,7 @@ class Threshold(CompressionProblem):
 
     def _accuracy_on(self, split: Split) -> PrunedAccuracy:
         network = StagedNetwork(self.model, self.names, split.images, split.labels, self.pruned)
-        mean = self._inputs[0].mean[0] if self.score == "std" else None
+        mean = self._inputs[0].mean[0] if self.pruning.score == "std" else None
         return PrunedAccuracy(network, self.masks, n_images=len(split), layer=self._layers[0], mean=mean)
 
     def _give_biases(self) -> None:
@@ -184,32 +114,12 @@ class Threshold(CompressionProblem):
 
     def operators(self) -> Operators:
         """Sampling, crossover and mutation of shares or thresholds."""
-        xl, xu = self.xl, self.xu
-        sampling: SamplingFunction
-        crossover: CrossoverFunction
-        mutation: MutationFunction
-        if self.initial in ("stratified", "nested"):
-            # half of the groups whole: a network that loses weights everywhere at once is seldom any good
-            sampling = StratifiedSampling(xl, xu, active=0.5)
-            if self.initial == "nested":
-                sampling = SeededSampling(self._front_of_last_layer(), sampling)
-        else:
-            sampling = LogSpacedSampling(xl, xu) if self.initial == "log" else UniformSampling(xl, xu)
-        if self.crossover == "mean":
-            crossover = MeanCrossover()
-        else:
-            crossover = BlendCrossover(xl, xu) if self.crossover == "blend" else SimulatedBinaryCrossover(xl, xu)
-        if self.mutation == "gaussian":
-            # the smallest steps are of about one weight
-            mutation = GaussianMutation(xl, xu, smallest=1 / (self.masks.sizes + 1))
-        else:
-            mutation = LogMutation(xl, xu)
-        return Operators(sampling=sampling, crossover=crossover, mutation=mutation)
+        return operators_of(self.variation, Space(self.xl, self.xu, self.masks.sizes, self._front_of_last_layer))
 
     def _front_of_last_layer(self) -> np.ndarray:
         """(m, n_var) candidates: what is nondominated when one share of the last layer's groups is removed."""
         if self._nested is None:
-            counts = self._last_layer_alone()
+            counts = last_layer_alone(self.masks)
             F = self._objectives(counts)
             front = nondominated(F)
             self._nested = self.candidates(counts[front][np.argsort(F[front, 0])])
@@ -221,11 +131,11 @@ class Threshold(CompressionProblem):
 
     def counts(self, X: np.ndarray) -> np.ndarray:
         """(n, n_var) candidates to (n, n_var) int64 removed weights in each group."""
-        return self.masks.counts_of_shares(X) if self.scale == "share" else self.masks.counts_at(X)
+        return self.masks.counts_of_shares(X) if self.variation.scale == "share" else self.masks.counts_at(X)
 
     def candidates(self, counts: np.ndarray) -> np.ndarray:
         """(n, n_var) removed weights to candidates that stand for them."""
-        X = self.masks.shares(counts) if self.scale == "share" else self.masks.thresholds(counts)
+        X = self.masks.shares(counts) if self.variation.scale == "share" else self.masks.thresholds(counts)
         return np.clip(X, self.xl, self.xu)
 
     def _values(self) -> Iterator[np.ndarray]:
@@ -259,7 +169,7 @@ class Threshold(CompressionProblem):
         mask = self.masks.mask(layer, counts)
         weight, own_bias = self._weights[layer], self._layers[layer].bias
         bias = None if own_bias is None else own_bias.detach()
-        if self.score == "std":
+        if self.pruning.score == "std":
             assert bias is not None
             lost = np.where(mask, 0.0, weight * self._inputs[layer].mean)
             bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).float()
@@ -348,7 +258,7 @@ class Threshold(CompressionProblem):
 
     def exact_counts(self) -> np.ndarray | None:
         """(m, 1) removed weights of every mask on the exact front, or None where there are too many masks."""
-        limit = LARGEST_CHAIN if self._search.is_chain else _LARGEST_ENUMERATED
+        limit = LARGEST_CHAIN if self._search.is_chain else MOST_STEPS
         if self.masks.n_groups > 1 or self.masks.sizes[0] > limit:
             return None
         counts = self.masks.chain(0)[:, None]
@@ -361,41 +271,13 @@ class Threshold(CompressionProblem):
             exact = self.exact_counts()
             if exact is not None:
                 known.append(self._reference(EXACT_FRONT, exact))
-            grid = np.linspace(0.0, self.masks.largest, _GRID)
-            return [*known, self._reference(f"{_GRID} thresholds, evenly spaced", self._counts_of_grid(grid))]
-        chains = {name: counts[nondominated(self._objectives(counts))] for name, counts in self._chains().items()}
+            return [*known, self._reference(f"{GRID} thresholds, evenly spaced", evenly_spaced(self.masks))]
+        curves = chains(self.masks, last_layer=self.names[-1])
+        fronts = {name: counts[nondominated(self._objectives(counts))] for name, counts in curves.items()}
         worst = np.ones(self.n_obj)
-        volume = {name: hypervolume(self._objectives(counts), worst) for name, counts in chains.items()}
+        volume = {name: hypervolume(self._objectives(counts), worst) for name, counts in fronts.items()}
         best = max(volume, key=lambda name: volume[name])
-        return [*known, self._reference(f"best chain: {best}", chains[best])]
-
-    def _counts_of_grid(self, thresholds: np.ndarray) -> np.ndarray:
-        return np.unique(self.masks.counts_at(thresholds), axis=0)
-
-    def _chains(self) -> dict[str, np.ndarray]:
-        """Curves with one parameter through the space of several thresholds.
-
-        None of them is exact for the whole problem: the front that only a search can find lies on or
-        below each, so that the best is an upper bound of its errors.
-        """
-        masks = self.masks
-        pooled = masks.largest.max() * np.geomspace(1e-3, 1.0, _CHAIN_STEPS)
-        shares = np.linspace(0.0, 1.0, _CHAIN_STEPS)
-        return {
-            "one threshold everywhere": self._counts_of_grid(np.repeat(pooled[:, None], masks.n_groups, axis=1)),
-            "one share everywhere": np.unique(
-                masks.counts_of_shares(np.repeat(shares[:, None], masks.n_groups, axis=1)), axis=0
-            ),
-            f"{self.names[-1]} alone": self._last_layer_alone(),
-        }
-
-    def _last_layer_alone(self) -> np.ndarray:
-        """(m, n_groups) counts that prune only the last layer, each of its groups by the same share."""
-        shares = np.zeros((_LARGEST_ENUMERATED, self.masks.n_groups))
-        columns = self.masks.columns[-1]
-        steps = min(_LARGEST_ENUMERATED, int(self.masks.sizes[columns].max()) + 1)
-        shares[:steps, columns] = ((np.arange(steps) + 0.5) / steps)[:, None]
-        return np.unique(self.masks.counts_of_shares(shares[:steps]), axis=0)
+        return [*known, self._reference(f"best chain: {best}", fronts[best])]
 
     def _reference(self, name: str, counts: np.ndarray) -> Reference:
         return Reference(

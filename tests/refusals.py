@@ -1,14 +1,16 @@
-"""Command lines that are refused, as tables: what is typed, and a part of the error."""
+"""What commands refuse, as data: `refused/NAME.yaml` has, by test, command lines with a part of what answers."""
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from pathlib import Path
 
-import pytest
+import yaml
+
+FOLDER = Path(__file__).parent / "refused"
 
 
-def refusals(table: str) -> list[Any]:
-    """Parameters of a test, (words, part), of lines `words -> part`; words are quoted as in a shell."""
-    rows = [line.split(" -> ") for line in table.strip().splitlines()]
-    return [pytest.param(tuple(shlex.split(words)), part, id=words.strip()) for words, part in rows]
+def refused(name: str, test: str) -> list[tuple[tuple[str, ...], str]]:
+    """The command lines of one test, as arguments, each with a part of its answer."""
+    tables = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return [(tuple(shlex.split(line)), part) for entry in tables[test] for line, part in entry.items()]

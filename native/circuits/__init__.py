@@ -1,1 +1,1 @@
-"""Circuits: functions, grid, genome, cost of gates, data words."""
+"""Circuits: grid, gate functions, genome, costs, data sets, and the problem that evaluates them."""

@@ -1,4 +1,4 @@
-"""What a gate costs: energy, area and delay of each function."""
+"""Cost tables: energy, area and delay of each gate function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples that a circuit is to reproduce."""
+"""Data sets: inputs of a circuit and the outputs wanted for them, with weights and don't-cares."""
 
 from __future__ import annotations
 

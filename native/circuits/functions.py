@@ -66,14 +66,14 @@ class FunctionSet:
     @classmethod
     def named(cls, *names: str, domain: str = "int8") -> FunctionSet:
         """Functions by name, in the order given; a comma-separated string will do."""
-        known = function_names(domain)
+        all_names = function_names(domain)
         id_of = {alias: i for i, row in enumerate(gate_table(domain)) for alias in row.aliases}
-        id_of |= {name: i for i, name in enumerate(known)}
+        id_of |= {name: i for i, name in enumerate(all_names)}
         ids = []
         for name in (part.strip() for given in names for part in given.split(",")):
             if name not in id_of:
-                close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-                hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+                close = difflib.get_close_matches(name, all_names, n=1, cutoff=0.6)
+                hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(all_names)}"
                 raise ValueError(f"no {domain} function is called {name!r}{hint}")
             ids.append(id_of[name])
         return cls(domain, tuple(ids))
@@ -86,8 +86,8 @@ class FunctionSet:
     @property
     def names(self) -> tuple[str, ...]:
         """Names, by function gene."""
-        known = function_names(self.domain)
-        return tuple(known[i] for i in self.ids)
+        all_names = function_names(self.domain)
+        return tuple(all_names[i] for i in self.ids)
 
     @property
     def dtype(self) -> np.dtype:

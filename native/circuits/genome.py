@@ -1,4 +1,4 @@
-"""A genome read as a circuit: what is active, what it computes, how it reads."""
+"""Genome: a circuit as genes, its active gates, what it computes."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class Genome:
     def gates(self) -> tuple[Gate, ...]:
         """Active gates in order of their number, which is an order of evaluation."""
         size, names, reads = self.grid.arity + 1, self.functions.names, self.functions.n_read(self.grid.arity)
-        made = []
+        gates = []
         for number in np.flatnonzero(self.is_active):
             genes = self.genes[number * size : (number + 1) * size]
             sources = tuple(int(pin) for pin in genes[: reads[genes[-1]]])
-            made.append(Gate(int(number), names[genes[-1]], sources))
-        return tuple(made)
+            gates.append(Gate(int(number), names[genes[-1]], sources))
+        return tuple(gates)
 
     @property
     def output_pins(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The grid of gates that genomes of Cartesian genetic programming describe."""
+"""Grid of gates that genomes of Cartesian genetic programming describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grid, functions, costs and data as one problem of the C library, and what is computed on batches of genomes."""
+"""Problem: grid, functions, costs and data as the C library takes them; evaluation and mutation of genomes."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class Problem:
         code = choice(error, ERRORS, "error")
         samples = None if data is None else join(data, grid, functions.dtype)
         c_data = ffi.NULL if samples is None else self._c_data(samples, code)
-        made = ffi.new("cgp_problem **")
-        check(lib.cgp_problem_new(self._c_grid(), c_set, c_data, made))
-        self.handle = ffi.gc(made[0], lib.cgp_problem_free)
+        problem = ffi.new("cgp_problem **")
+        check(lib.cgp_problem_new(self._c_grid(), c_set, c_data, problem))
+        self.handle = ffi.gc(problem[0], lib.cgp_problem_free)
 
     def _c_grid(self) -> Any:
         g = self.grid

@@ -1,4 +1,4 @@
-"""What a genome computes and costs, written the plain way in NumPy: what the C library is checked against."""
+"""Reference interpreter in NumPy: what a genome computes and costs, against which the C library is checked."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def interpret(
 def active_gates(genes: np.ndarray, grid: Grid, functions: FunctionSet) -> list[int]:
     """Gates that an output depends on, ascending."""
     size, reads = grid.arity + 1, functions.n_read(grid.arity)
-    found: set[int] = set()
+    active: set[int] = set()
     waiting = [int(pin) for pin in genes[-grid.n_outputs :]]
     while waiting:
         gate = waiting.pop() - grid.n_inputs
-        if gate >= 0 and gate not in found:
-            found.add(gate)
+        if gate >= 0 and gate not in active:
+            active.add(gate)
             own = genes[gate * size : (gate + 1) * size]
             waiting.extend(int(pin) for pin in own[: reads[own[-1]]])
-    return sorted(found)
+    return sorted(active)
 
 
 def cost(genes: np.ndarray, grid: Grid, functions: FunctionSet, costs: CostTable) -> dict[str, float]:

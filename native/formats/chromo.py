@@ -1,4 +1,4 @@
-"""CGP-Library's files: `.data` data sets and `.chromo` chromosomes."""
+"""Files of CGP-Library: `.data` data sets and `.chromo` chromosomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A circuit as formulas, for reading: plain text and LaTeX."""
+"""Formulas of a circuit, for reading: plain text and LaTeX."""
 
 from __future__ import annotations
 

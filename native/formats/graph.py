@@ -1,4 +1,4 @@
-"""A circuit drawn: Graphviz DOT, and a picture by matplotlib."""
+"""Graph drawing: a circuit in Graphviz's DOT language, and as a picture by matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A circuit as source that computes the same outputs: C, Python, Verilog."""
+"""Code generation: a circuit as source in C, Python or Verilog that computes the same outputs."""
 
 from __future__ import annotations
 

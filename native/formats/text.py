@@ -1,4 +1,4 @@
-"""Genomes as text, in the form that CGP tools exchange."""
+"""Text form of genomes, as CGP tools exchange them."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ def from_text(text: str, functions: FunctionSet | None = None) -> Genome:
     genes = np.empty(grid.n_genes, dtype=np.int64)
     at = head.end()
     for gate in range(grid.n_gates):
-        found = _GATE.match(text, _skip(text, at))
-        if not found:
+        match = _GATE.match(text, _skip(text, at))
+        if not match:
             raise ValueError(_expected(text, at, f"gate {gate} of {grid.n_gates} as ([{n_in + gate}]a,..,f)"))
-        at = found.end()
-        numbers = [int(n) for n in found[2].split(",")]
-        if int(found[1]) != n_in + gate:
-            raise ValueError(f"gates are numbered in order: expected [{n_in + gate}], got [{found[1]}]")
+        at = match.end()
+        numbers = [int(n) for n in match[2].split(",")]
+        if int(match[1]) != n_in + gate:
+            raise ValueError(f"gates are numbered in order: expected [{n_in + gate}], got [{match[1]}]")
         if len(numbers) != arity + 1:
-            raise ValueError(f"gate [{found[1]}] needs {arity} connections and a function, got {found[0]}")
+            raise ValueError(f"gate [{match[1]}] needs {arity} connections and a function, got {match[0]}")
         if numbers[-1] not in functions.ids:
-            raise ValueError(f"gate [{found[1]}] has function {numbers[-1]}, which is not in the set")
+            raise ValueError(f"gate [{match[1]}] has function {numbers[-1]}, which is not in the set")
         genes[gate * (arity + 1) : (gate + 1) * (arity + 1)] = [*numbers[:-1], functions.ids.index(numbers[-1])]
-    found = _OUTPUTS.match(text, _skip(text, at))
-    if not found:
+    match = _OUTPUTS.match(text, _skip(text, at))
+    if not match:
         raise ValueError(_expected(text, at, f"the {n_out} outputs as (o1,...)"))
-    numbers = [int(n) for n in found[1].split(",")]
+    numbers = [int(n) for n in match[1].split(",")]
     if len(numbers) != n_out:
-        raise ValueError(f"the head speaks of {n_out} outputs, got {len(numbers)}: {found[0]}")
-    if text[found.end() :].strip():
-        raise ValueError(f"nothing may follow a genome's outputs, got {text[found.end() :].strip()[:40]!r}")
+        raise ValueError(f"the head speaks of {n_out} outputs, got {len(numbers)}: {match[0]}")
+    if text[match.end() :].strip():
+        raise ValueError(f"nothing may follow a genome's outputs, got {text[match.end() :].strip()[:40]!r}")
     genes[grid.n_gates * (arity + 1) :] = numbers
     return Genome(grid, functions, genes)
 

@@ -1,1 +1,1 @@
-"""Problems and strategies that the C library runs."""
+"""Evolution strategies that the C library runs, and searches repeated."""

@@ -1,4 +1,4 @@
-"""A search repeated with different seeds, and what its runs have on average."""
+"""Repeated searches: runs from different seeds, with mean, median and extremes of what they found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search: (1 + lambda), (mu + lambda) or (mu, lambda), advanced by the C library in chunks of generations."""
+"""Evolution strategies: (1 + lambda), (mu + lambda) or (mu, lambda), advanced in C by chunks of generations."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ class Strategy:
             if len(begin) != n_parents:
                 raise ValueError(f"start must hold {n_parents} genomes, got {len(begin)}")
             genes = pointer("int32_t[]", begin)
-        made = ffi.new("cgp_strategy **")
+        strategy = ffi.new("cgp_strategy **")
         words = pointer("uint64_t[]", rng_words(seed))
-        check(lib.cgp_strategy_new(self.problem.handle, settings, words, genes, made))
-        self._handle = ffi.gc(made[0], lib.cgp_strategy_free)
+        check(lib.cgp_strategy_new(self.problem.handle, settings, words, genes, strategy))
+        self._handle = ffi.gc(strategy[0], lib.cgp_strategy_free)
 
     def advance(self, n_gen: int) -> Counts:
         """Up to `n_gen` more generations; fewer when targets or patience end the search. The GIL is released."""
@@ -286,11 +286,11 @@ def evolve(
     return strategy.best.with_counts(strategy.counts)
 
 
-def _targets(given: Mapping[str, float]) -> Targets:
-    unknown = set(given) - {"error", "energy_pj", "n_gates"}
+def _targets(values: Mapping[str, float]) -> Targets:
+    unknown = set(values) - {"error", "energy_pj", "n_gates"}
     if unknown:
         raise ValueError(f"targets are error, energy_pj and n_gates; got {', '.join(sorted(unknown))}")
-    return Targets(**given)
+    return Targets(**values)
 
 
 def _check_settings(n_offspring: int, n_parents: int, is_plus: bool, rate: float, patience: int | None) -> None:

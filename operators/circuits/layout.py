@@ -1,4 +1,4 @@
-"""Where the genes of a Cartesian genetic program lie, what they may be, and which of them count."""
+"""Layout of a genome: where the genes of a Cartesian genetic program lie, their bounds, which of them are active."""
 
 from __future__ import annotations
 

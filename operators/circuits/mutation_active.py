@@ -1,4 +1,4 @@
-"""Mutations that see which genes count."""
+"""Active-gene mutations: "single" and "active only", which see the genes that outputs depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutations that redraw genes wherever they lie: most of them change no output, and drift comes for free."""
+"""Point and probabilistic mutation: genes are redrawn wherever they lie, mostly without effect (neutral drift)."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from opt.algorithms import (  # noqa: F401 - imported for their registration
     random_search,
     truncation,
 )
+from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.registry import (
     AlgorithmSpec,
     algorithm,
@@ -17,5 +18,15 @@ from opt.algorithms.interface.registry import (
     check_fit,
     find_algorithm,
 )
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 
-__all__ = ["AlgorithmSpec", "algorithm", "algorithms", "build_algorithm", "check_fit", "find_algorithm"]
+__all__ = [
+    "AlgorithmSpec",
+    "SearchAlgorithm",
+    "algorithm",
+    "algorithms",
+    "build_algorithm",
+    "check_fit",
+    "find_algorithm",
+    "operators_of",
+]

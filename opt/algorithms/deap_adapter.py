@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from deap import algorithms as deap_algorithms
 from deap import base, tools
-from pymoo.core.algorithm import Algorithm
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.random_state import IsolatedGlobalRandom
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.problem import CompressionProblem
 from opt.problem.hooks import fingerprint_of
 
@@ -40,7 +40,7 @@ class Member:
         self.individual = individual
 
 
-class DeapAlgorithm(Algorithm):
+class DeapAlgorithm(SearchAlgorithm):
     """One generation of DEAP at a time.
 
     Args:

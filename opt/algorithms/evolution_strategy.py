@@ -12,6 +12,7 @@ from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.limits import PopulationSize
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Operators
 
@@ -21,7 +22,7 @@ def best_first(pop: Population) -> np.ndarray:
     return np.lexsort((pop.get("F")[:, 0], pop.get("CV")[:, 0]))
 
 
-class EvolutionStrategy(Algorithm):
+class EvolutionStrategy(SearchAlgorithm):
     """Keeps the best mu of parents and lambda mutants.
 
     Source: Beyer and Schwefel 2002, doi:10.1023/A:1015059928466, without recombination and without

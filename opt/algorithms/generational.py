@@ -13,6 +13,7 @@ from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.limits import PopulationSize, Positive, Probability, Rounds
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Operators
 
@@ -34,7 +35,7 @@ def softmax_draw(fitness: np.ndarray, n: int, *, temperature: float, rng: np.ran
     return rng.choice(len(fitness), size=n, p=p / p.sum())
 
 
-class GenerationalGA(Algorithm):
+class GenerationalGA(SearchAlgorithm):
     """Selects with replacement, pairs at random, replaces the whole population by the children.
 
     With softmax selection and `elites=0` this is the loop of the published EComp system.
@@ -93,6 +94,9 @@ class GenerationalGA(Algorithm):
         if mutated.any():
             X[mutated] = operators.mutation(X[mutated], rng)
         return repaired(operators, X)
+
+    def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
+        """The first candidates are the population."""
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         if self.elites:

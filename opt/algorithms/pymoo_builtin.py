@@ -256,7 +256,7 @@ def _box(problem: CompressionProblem) -> FunctionSampling:
     return FunctionSampling(started(problem, real_operators(problem.xl, problem.xu).sampling))
 
 
-@algorithm("de", objectives="one", representations=NUMERIC)
+@algorithm("de", objectives="one", representations=NUMERIC, rounds=True)
 def de(
     problem: CompressionProblem,
     *,
@@ -278,7 +278,7 @@ def de(
     return DE(pop_size=pop_size, sampling=_box(problem), variant=variant, CR=CR, F=F)
 
 
-@algorithm("cma-es", objectives="one", representations=NUMERIC, min_var=2, handles_constraints=False)
+@algorithm("cma-es", objectives="one", representations=NUMERIC, min_var=2, handles_constraints=False, rounds=True)
 def cma_es(
     problem: CompressionProblem, *, pop_size: AtLeastTwo | None = None, sigma: Positive = 0.1, restarts: Rounds = 0
 ) -> Algorithm:
@@ -295,7 +295,7 @@ def cma_es(
     return SeededCMAES(x0=first_of_start(problem), sigma=sigma, restarts=restarts, pop_size=size)
 
 
-@algorithm("pso", objectives="one", representations=NUMERIC)
+@algorithm("pso", objectives="one", representations=NUMERIC, rounds=True)
 def pso(
     problem: CompressionProblem, *, pop_size: AtLeastTwo = 25, w: Finite = 0.9, c1: Finite = 2.0, c2: Finite = 2.0
 ) -> Algorithm:

@@ -73,7 +73,9 @@ def spec_of(algorithm: Algorithm, *, is_scalarised: bool) -> AlgorithmSpec:
             )
         return own
 
-    return AlgorithmSpec(name_of_algorithm(algorithm), build, _objectives(algorithm, is_scalarised), is_foreign=True)
+    return AlgorithmSpec(
+        name_of_algorithm(algorithm), build, _objectives(algorithm, is_scalarised), rounds=True, is_foreign=True
+    )
 
 
 def name_of_algorithm(algorithm: Algorithm) -> str:

@@ -11,19 +11,17 @@ from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.limits import PopulationSize
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.problem import CompressionProblem, Operators
 
 
-class RandomSearch(Algorithm):
+class RandomSearch(SearchAlgorithm):
     """Draws `pop_size` candidates a generation from `operators.sampling`; remembers the last batch only."""
 
     def __init__(self, operators: Operators, *, pop_size: int) -> None:
         super().__init__()
         self.operators = operators
         self.pop_size = pop_size
-
-    def _initialize_infill(self) -> Population:
-        return self._infill()
 
     def _infill(self) -> Population:
         return repaired(self.operators, self.operators.sampling(self.pop_size, self.random_state))

@@ -13,13 +13,14 @@ from opt.algorithms.interface.checked_operators import operators_of
 from opt.algorithms.interface.limits import AtLeastTwo, Probability
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.registry import algorithm
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.algorithms.pymoo_builtin import NUMERIC
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem, Operators, SamplingFunction
 from opt.problem.default_operators import default_operators
 
 
-class Truncation(Algorithm):
+class Truncation(SearchAlgorithm):
     """Each generation: the best as they are, children of random pairs, and immigrants.
 
     A child is the first child of two different candidates, drawn uniformly from the whole population;
@@ -71,6 +72,9 @@ class Truncation(Algorithm):
         if self.n_immigrants:
             parts.append(self.immigration(self.n_immigrants, rng))
         return repaired(self.operators, np.concatenate(parts))
+
+    def _initialize_advance(self, infills: Any = None, **kwargs: Any) -> None:
+        """The first candidates are the population."""
 
     def _advance(self, infills: Any = None, **kwargs: Any) -> None:
         elites = self.pop[best_first(self.pop)[: self.pop_size - self.n_children - self.n_immigrants]]

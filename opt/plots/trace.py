@@ -22,6 +22,8 @@ BINS = 60
 """Distance and acceptance are means over so many parts of a run, or over single generations of a short one."""
 LOG_RATIO = 30.0
 """What spans more than this ratio, all positive, is drawn on a logarithmic scale."""
+MOST_PANELS = 6
+"""Columns of an algorithm of the user's that are drawn, the first ones."""
 COLUMNS = ("n_eval", "phase", "temperature", "acceptance", "distance", "current", "best")
 
 
@@ -31,7 +33,7 @@ def trace_figure(run: Run) -> Figure:
     Above, the current and the best value in one colour and the distance of the proposals from the current
     candidates in another; in the middle, temperature and acceptance; below, where there are several moves,
     the acceptance of each. Values of one objective are in its own sense, those of several are scalarised
-    and minimised.
+    and minimised. A trace of other columns, an own algorithm's, is drawn column by column.
 
     Raises:
         UsageError: The run has no trace, or a column of it is missing.
@@ -39,6 +41,8 @@ def trace_figure(run: Run) -> Figure:
     trace = run.trace
     if trace is None:
         raise UsageError(f"{run.path} has no trace.csv: {run.manifest['algo']['name']} writes none")
+    if "phase" not in trace:  # what an algorithm of the user's tells, in columns of its own
+        return _own_columns(run, trace)
     missing = [name for name in COLUMNS if name not in trace]
     if missing:
         raise UsageError(f"{run.path / 'trace.csv'} has no column {missing[0]!r}; resume or repeat the run")
@@ -61,6 +65,26 @@ def trace_figure(run: Run) -> Figure:
         ax.label_outer(remove_inner_ticks=False)
     axes[-1].set_xlabel("evaluations")
     legend_below(figure, handles)
+    figure.suptitle(wrapped(figure, f"Trace: {subject([run])}"), fontsize=10)
+    return figure
+
+
+def _own_columns(run: Run, trace: pd.DataFrame) -> Figure:
+    """Every column of numbers over the evaluations, in a panel of its own."""
+    names = [str(c) for c in trace if c not in ("n_gen", "n_eval") and trace[c].dtype.kind in "iuf"][:MOST_PANELS]
+    n_panels = max(len(names), 1)
+    figure = Figure(figsize=(7.6, 1.5 + 1.7 * n_panels), layout="constrained")
+    panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
+    x = trace["n_eval"].to_numpy(dtype=float)
+    for k, (ax, name) in enumerate(zip(panels, names, strict=False)):
+        values = trace[name].to_numpy(dtype=float)
+        magnitude = magnitude_of(values)
+        ax.plot(x, magnitude(values), color=PALETTE[k % len(PALETTE)], linewidth=1.2, gid=name)
+        ax.set_ylabel(magnitude.label(name))
+        few_ticks(ax, x=ax is panels[-1], y=True, n=5)
+        ax.grid(True, color="0.92", linewidth=0.6)
+        ax.set_axisbelow(True)
+    panels[-1].set_xlabel("evaluations")
     figure.suptitle(wrapped(figure, f"Trace: {subject([run])}"), fontsize=10)
     return figure
 

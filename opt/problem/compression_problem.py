@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from pymoo.core.problem import Problem
@@ -14,9 +14,6 @@ from opt.console.option_groups import check_flat, flattened, groups_of, with_opt
 from opt.console.parameters import checked
 from opt.problem.bounds import checked_bounds
 from opt.problem.plain_spaces import all_plain, n_plain
-
-if TYPE_CHECKING:
-    from opt.algorithms.interface.registry import AlgorithmSpec
 
 Sense = Literal["minimise", "maximise"]
 minimise: Sense = "minimise"
@@ -137,6 +134,17 @@ class Reference:
             raise ValueError(f"Reference {self.name!r} needs exactly one of X and F.")
 
 
+class OwnAlgorithm(Protocol):
+    """What a problem knows of an algorithm that only it has; an `AlgorithmSpec` is one."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+
+    def misfit(self, problem: CompressionProblem) -> str | None:
+        """Why it cannot search a problem, or None when it can."""
+
+
 class CompressionProblem(Problem):
     """A search task: what a candidate is, how good it is, and what it becomes.
 
@@ -155,7 +163,7 @@ class CompressionProblem(Problem):
 
     objectives: Sequence[Objective] = ()
 
-    own_algorithms: Sequence[AlgorithmSpec] = ()
+    own_algorithms: Sequence[OwnAlgorithm] = ()
     """Algorithms that only this task has: found by `--algo NAME` and shown by `FILE.py --list`."""
 
     plain: Problem | None = None

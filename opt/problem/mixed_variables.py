@@ -19,59 +19,78 @@ _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
 
+_KINDS = (Real, Integer, Binary, Choice)
+
+
 def mixed_operators(variables: Mapping[str, Any]) -> Operators:
-    """Operators for pymoo's named variables of several types: X is (n, 1), each entry a dict by name."""
-    odd = [name for name, variable in variables.items() if type(variable) not in (Real, Integer, Binary, Choice)]
+    """Operators for pymoo's named variables of several types: X is (n, 1), each entry a dict by name.
+
+    Raises:
+        UsageError: A variable is of another type, or its bounds are none.
+    """
+    odd = [name for name, variable in variables.items() if type(variable) not in _KINDS]
     if odd:
         raise UsageError(f"variables must be Real, Integer, Binary or Choice, and {', '.join(odd)} are not")
-    parts: list[tuple[list[str], Operators]] = []
-    for kind, make in (
-        (Real, lambda lo, hi: real_operators(lo, hi)),
-        (Integer, lambda lo, hi: integer_operators(lo, hi)),
-        (Binary, lambda lo, hi: binary_operators(len(lo))),
-        (Choice, lambda lo, hi: integer_operators(lo, hi)),
-    ):
-        names = [n for n, v in variables.items() if type(v) is kind]
-        if names:
-            lows, highs = zip(*(_range(n, variables[n]) for n in names), strict=True)
-            parts.append((names, make(np.array(lows, float), np.array(highs, float))))
+    mixed = _MixedOperators(variables)
+    return Operators(mixed.sampling, mixed.crossover, mixed.mutation)
 
-    def encode(X: np.ndarray, names: list[str]) -> np.ndarray:
-        return np.array([[_index(variables[n], x[n]) for n in names] for x in X[:, 0]])
 
-    def assemble(columns: list[tuple[list[str], np.ndarray]], n: int) -> np.ndarray:
+class _MixedOperators:
+    """Each type of variables is a block of columns with the default operators of its type."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self.variables = variables
+        self.blocks = [
+            (names, _operators_of(kind, [_range(name, variables[name]) for name in names]))
+            for kind in _KINDS
+            if (names := [name for name, variable in variables.items() if type(variable) is kind])
+        ]
+
+    def _columns(self, X: np.ndarray, names: list[str]) -> np.ndarray:
+        """(n, len(names)) numbers of the variables of one type."""
+        return np.array([[_index(self.variables[name], x[name]) for name in names] for x in X[:, 0]])
+
+    def _assembled(self, columns: list[np.ndarray], n: int) -> np.ndarray:
+        """(n, 1) candidates from a block of columns a type."""
         X = np.empty((n, 1), dtype=object)
         for i in range(n):
             X[i, 0] = {
-                name: _value(variables[name], values[i, j]) for names, values in columns for j, name in enumerate(names)
+                name: _value(self.variables[name], values[i, j])
+                for (names, _), values in zip(self.blocks, columns, strict=True)
+                for j, name in enumerate(names)
             }
         return X
 
-    def sampling(n: int, rng: np.random.Generator) -> np.ndarray:
-        return assemble([(names, ops.sampling(n, rng)) for names, ops in parts], n)
+    def sampling(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, 1) candidates."""
+        return self._assembled([operators.sampling(n, rng) for _, operators in self.blocks], n)
 
-    def crossover(A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        first, second = [], []
-        for names, ops in parts:
-            assert ops.crossover is not None
-            C, D = ops.crossover(encode(A, names), encode(B, names), rng)
-            first.append((names, C))
-            second.append((names, D))
-        return assemble(first, len(A)), assemble(second, len(B))
+    def crossover(self, A: np.ndarray, B: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Two children a pair, each type crossed by itself."""
+        children = []
+        for names, operators in self.blocks:
+            assert operators.crossover is not None
+            children.append(operators.crossover(self._columns(A, names), self._columns(B, names), rng))
+        return self._assembled([C for C, _ in children], len(A)), self._assembled([D for _, D in children], len(B))
 
-    def mutation(X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def mutation(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Every candidate mutated in the variables of one type, drawn uniformly."""
         columns = []
-        chosen = rng.integers(0, len(parts), size=len(X))
-        for k, (names, ops) in enumerate(parts):
-            assert ops.mutation is not None
-            values = encode(X, names)
-            rows = chosen == k
+        drawn = rng.integers(0, len(self.blocks), size=len(X))
+        for k, (names, operators) in enumerate(self.blocks):
+            assert operators.mutation is not None
+            values, rows = self._columns(X, names), drawn == k
             if rows.any():
-                values[rows] = ops.mutation(values[rows], rng)
-            columns.append((names, values))
-        return assemble(columns, len(X))
+                values[rows] = operators.mutation(values[rows], rng)
+            columns.append(values)
+        return self._assembled(columns, len(X))
 
-    return Operators(sampling, crossover, mutation)
+
+def _operators_of(kind: type, ranges: list[tuple[float, float]]) -> Operators:
+    low, high = np.array(ranges, dtype=float).T
+    if kind is Binary:
+        return binary_operators(len(ranges))
+    return real_operators(low, high) if kind is Real else integer_operators(low, high)
 
 
 def typed_values(variables: Mapping[str, Any], x: Any) -> dict[str, Any]:
@@ -121,10 +140,10 @@ def is_same(a: Any, b: Any) -> bool:
     """Whether two values of one variable are equal, arrays and what holds them too."""
     if a is b:
         return True
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
-    if type(a) is not type(b) and not (isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS)):
+    if not _is_comparable(a, b):
         return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(is_same, a, b))
     if isinstance(a, dict):
@@ -133,6 +152,13 @@ def is_same(a: Any, b: Any) -> bool:
         return bool(a == b)
     except (TypeError, ValueError):
         return False
+
+
+def _is_comparable(a: Any, b: Any) -> bool:
+    """Whether two values are of one type, arrays of any kind, or numbers of any type."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+    return type(a) is type(b) or (isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS))
 
 
 def readable(variable: Any, value: Any) -> Any:

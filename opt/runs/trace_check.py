@@ -14,6 +14,7 @@ from opt.runs.run import Run
 from opt.search.recorded import values
 
 _NEEDED = ("n_gen", "n_eval", "acceptance", "best")
+"""Columns of annealing's traces; an algorithm of the user's has the counts, and others of its own."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ def check_trace(run: Run, records: Sequence[dict[str, Any]], trace: pd.DataFrame
 
 def _column_fault(traced: _Traced) -> str:
     trace = traced.trace
-    missing = [name for name in _NEEDED if name not in trace]
+    needed = _NEEDED if "phase" in trace else _NEEDED[:2]
+    missing = [name for name in needed if name not in trace]
     if missing:
         return f"trace.csv has no column {', '.join(missing)}"
     counts = [str(c) for c in trace if str(c).startswith(("proposed_", "accepted_"))]
-    has_text = any(trace[name].dtype.kind not in "iuf" for name in (*_NEEDED, *counts))
+    has_text = any(trace[name].dtype.kind not in "iuf" for name in (*needed, *counts))
     return "trace.csv has text where a number belongs" if has_text else ""
 
 
@@ -83,7 +85,7 @@ def _move_fault(traced: _Traced) -> str:
 
 
 def _best_fault(traced: _Traced) -> str:
-    if not traced.is_comparable:
+    if not traced.is_comparable or "phase" not in traced.trace:
         return ""
     best = traced.trace["best"].to_numpy(dtype=float)
     if (np.diff(best) > TOLERANCE * np.abs(best[1:])).any():

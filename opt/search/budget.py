@@ -9,6 +9,7 @@ from typing import Any
 
 from opt.console.errors import UsageError
 from opt.flags.search_options import SearchOptions, check_option
+from opt.search.search_state import State
 
 DEFAULT_N_GEN = 50
 LONGEST_DAYS = 3650
@@ -77,6 +78,24 @@ class Budget:
         """Plain data for the manifest."""
         return asdict(self)
 
+    def reached(self, state: State, *, n_idle: int, is_replaying: bool) -> str:
+        """The limit that a search has reached, in words; "" for none.
+
+        Args:
+            state: Where the search stands.
+            n_idle: Generations in a row without a gain in hypervolume.
+            is_replaying: Whether the journal has further records: time then ends nothing.
+        """
+        if self.n_gen is not None and state.n_gen >= self.n_gen:
+            return f"{self.n_gen} generations done"
+        if self.n_eval is not None and state.n_eval >= self.n_eval:
+            return f"{self.n_eval} evaluations done"
+        if self.patience is not None and n_idle >= self.patience:
+            return f"hypervolume did not grow for {self.patience} generations"
+        if self.seconds is not None and state.seconds >= self.seconds and not is_replaying:
+            return f"{self.seconds:g} seconds spent"
+        return ""
+
     def fraction(self, *, n_gen: int, n_eval: int, seconds: float) -> float:
         """Share of the budget that is spent, 0 to 1; patience is not counted."""
         shares = [
@@ -85,3 +104,29 @@ class Budget:
             if limit
         ]
         return min(max(shares, default=0.0), 1.0)
+
+
+@dataclass
+class Stagnation:
+    """How long a search has brought nothing new.
+
+    Attributes:
+        n_stalled: Generations in a row without a candidate that was not evaluated before.
+        n_idle: Generations in a row without a gain in hypervolume.
+    """
+
+    n_stalled: int = 0
+    n_idle: int = 0
+    _best: float = 0.0
+
+    def observe(self, hypervolume: float, n_new: int, *, tolerance: float) -> None:
+        """Count a generation.
+
+        Args:
+            hypervolume: Behind it.
+            n_new: Candidates that were evaluated in it.
+            tolerance: Smallest relative gain that counts.
+        """
+        self.n_stalled = 0 if n_new else self.n_stalled + 1
+        self.n_idle = 0 if hypervolume > self._best * (1 + tolerance) else self.n_idle + 1
+        self._best = max(self._best, hypervolume)

@@ -95,8 +95,7 @@ class Completion:
         """At most n unseen candidates, (k, n_var), each once; None where no more can be found."""
         if self._chunks is None:
             self._chunks = self._all()
-        keys: set[bytes] = set()
-        rows: list[np.ndarray] = []
+        rows: dict[bytes, np.ndarray] = {}
         n_empty = 0
         while len(rows) < n:
             if not self._unseen:
@@ -105,20 +104,24 @@ class Completion:
                     break
                 self._unseen.extend(chunk)
             n_before = len(rows)
-            while self._unseen and len(rows) < n:
-                x = self._unseen.popleft()
-                key = self._fingerprint(x)
-                if key not in keys and not self._is_known(key):
-                    keys.add(key)
-                    rows.append(x)
+            self._take(rows, n)
             n_empty = 0 if len(rows) > n_before else n_empty + 1
             # samples never end: what they have brought is taken, and after many without anything new there is no more
             if self._is_sampled and n_empty and (rows or n_empty == MOST_EMPTY_CHUNKS):
                 break
-        if not rows:
-            return None
+        return self._stacked(list(rows.values())) if rows else None
+
+    def _take(self, rows: dict[bytes, np.ndarray], n: int) -> None:
+        """Move unseen candidates of the chunk into `rows`, by fingerprint, until there are n."""
+        while self._unseen and len(rows) < n:
+            x = self._unseen.popleft()
+            key = self._fingerprint(x)
+            if key not in rows and not self._is_known(key):
+                rows[key] = x
+
+    def _stacked(self, rows: list[np.ndarray]) -> np.ndarray:
         X = np.empty((len(rows), self.problem.n_var), dtype=rows[0].dtype)
-        for i, x in enumerate(rows):
+        for i, x in enumerate(rows):  # row by row: of objects, numpy.stack would look into each
             X[i] = x
         return X
 

@@ -62,7 +62,7 @@ def evaluate_batch(problem: CompressionProblem, X: np.ndarray, *, seconds: float
         UsageError: A process of its own cannot be had.
     """
     if not len(X):
-        return np.empty((0, problem.n_obj)), np.empty((0, problem.n_ieq_constr)) if problem.n_ieq_constr else None, {}
+        return np.empty((0, problem.n_obj)), _constraints(problem, 0), {}
     try:
         F, G = _evaluate(problem, X) if seconds is None else _evaluate_apart(problem, X, seconds=seconds)
         reasons: dict[int, str] = {}
@@ -72,20 +72,32 @@ def evaluate_batch(problem: CompressionProblem, X: np.ndarray, *, seconds: float
     except Exception as error:  # a user's evaluate may raise anything: the reason is recorded
         if len(X) == 1:
             F = np.full((1, problem.n_obj), np.nan)
-            G = np.full((1, problem.n_ieq_constr), np.nan) if problem.n_ieq_constr else None
-            return F, G, {0: str(error) if isinstance(error, ApartError) else reason_of(error)}
-        parts = [evaluate_batch(problem, X[i : i + 1], seconds=seconds) for i in range(len(X))]
-        F = np.concatenate([p[0] for p in parts])
-        G = None if parts[0][1] is None else np.concatenate([p[1] for p in parts if p[1] is not None])
-        reasons = {i: p[2][0] for i, p in enumerate(parts) if p[2]}
+            return F, _constraints(problem, 1), {0: str(error) if isinstance(error, ApartError) else reason_of(error)}
+        F, G, reasons = _one_by_one(problem, X, seconds=seconds)
+    _mark_not_finite(problem, F, G, reasons)
+    return F, G, reasons
+
+
+def _constraints(problem: CompressionProblem, n: int) -> np.ndarray | None:
+    """(n, n_ieq_constr) NaN; None without constraints."""
+    return np.full((n, problem.n_ieq_constr), np.nan) if problem.n_ieq_constr else None
+
+
+def _one_by_one(problem: CompressionProblem, X: np.ndarray, *, seconds: float | None) -> Values:
+    parts = [evaluate_batch(problem, X[i : i + 1], seconds=seconds) for i in range(len(X))]
+    F = np.concatenate([p[0] for p in parts])
+    G = None if parts[0][1] is None else np.concatenate([p[1] for p in parts if p[1] is not None])
+    return F, G, {i: p[2][0] for i, p in enumerate(parts) if p[2]}
+
+
+def _mark_not_finite(problem: CompressionProblem, F: np.ndarray, G: np.ndarray | None, reasons: dict[int, str]) -> None:
+    """Make rows of F that are not finite, or whose constraints are not, NaN; note why."""
     finite = np.isfinite(F).all(axis=1)
     if G is not None:
         finite &= np.isfinite(G).all(axis=1)
-    if not finite.all():
-        for i in np.flatnonzero(~finite):
-            reasons.setdefault(int(i), _not_finite(problem, F[i]))
-            F[i] = np.nan
-    return F, G, reasons
+    for i in np.flatnonzero(~finite):
+        reasons.setdefault(int(i), _not_finite(problem, F[i]))
+        F[i] = np.nan
 
 
 def _evaluate(problem: CompressionProblem, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -184,53 +196,54 @@ class Evaluator:
         Returns:
             The values of the (possibly cut) batch.
         """
-        n = len(X)
-        digest = blake2b(digest_size=8)
         digests = [_digest(key) for key in keys]
-        known = self._known
-        first: dict[bytes, int] = {}
-        new: list[int] = []
-        for i, key in enumerate(digests):
-            if key not in known and key not in first:
-                if limit is not None and len(new) == limit:
-                    n = i
-                    break
-                first[key] = i
-                new.append(i)
-            digest.update(key)
-        index = np.array(new, dtype=np.int64)
-        n_obj, n_constr = self.problem.n_obj, self.problem.n_ieq_constr
-        F = np.empty((n, n_obj))
+        n, first = self._distinct(digests, limit)
+        new = np.fromiter(first.values(), dtype=np.int64, count=len(first))
+        n_constr = self.problem.n_ieq_constr
+        F = np.empty((n, self.problem.n_obj))
         G = np.empty((n, n_constr)) if n_constr else None
         failures: dict[int, str] = {}
-        if new:
-            new_F, new_G, reasons = compute(X[index])
-            failures = {new[i]: reason for i, reason in reasons.items()}
+        if len(new):
+            new_F, new_G, reasons = compute(X[new])
+            failures = {int(new[i]): reason for i, reason in reasons.items()}
             if failures and self.fail_fast:
                 i, reason = next(iter(failures.items()))
                 raise EvaluationFailed(f"candidate {i} of the batch failed: {reason}")
-            F[index] = new_F
+            F[new] = new_F
             if G is not None:
-                G[index] = new_G
+                G[new] = new_G
         if len(new) < n:
-            for i in range(n):
-                key = digests[i]
-                if first.get(key) == i:
-                    continue
-                source = first.get(key)
-                if source is not None:
-                    F[i] = F[source]
-                    if G is not None:
-                        G[i] = G[source]
-                else:
-                    F[i], stored_G = known[key]
-                    if G is not None:
-                        G[i] = stored_G
-        for i in new:
-            known[digests[i]] = (F[i].copy(), None if G is None else G[i].copy())
-        while len(known) > self.cache_size:
-            known.popitem(last=False)
-        return Batch(F, G, index, failures, digest.hexdigest())
+            self._fill(F, G, digests, first)
+        for key, i in first.items():
+            self._known[key] = (F[i].copy(), None if G is None else G[i].copy())
+        while len(self._known) > self.cache_size:
+            self._known.popitem(last=False)
+        whole = blake2b(b"".join(digests[:n]), digest_size=8)
+        return Batch(F, G, new, failures, whole.hexdigest())
+
+    def _distinct(self, digests: list[bytes], limit: int | None) -> tuple[int, dict[bytes, int]]:
+        """How many of a batch's candidates are taken, and the place of each new one by its digest, in order."""
+        known = self._known
+        first: dict[bytes, int] = {}
+        for i, key in enumerate(digests):
+            if key not in known and key not in first:
+                if len(first) == limit:
+                    return i, first
+                first[key] = i
+        return len(digests), first
+
+    def _fill(self, F: np.ndarray, G: np.ndarray | None, digests: list[bytes], first: dict[bytes, int]) -> None:
+        """Values of the candidates that are not new: from the new one equal to them, or as remembered."""
+        for i in range(len(F)):
+            source = first.get(digests[i])
+            if source == i:
+                continue
+            if source is not None:
+                F[i], row = F[source], None if G is None else G[source]
+            else:
+                F[i], row = self._known[digests[i]]
+            if G is not None:
+                G[i] = row
 
 
 def _digest(key: bytes) -> bytes:

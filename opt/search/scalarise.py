@@ -50,30 +50,19 @@ class Scalariser:
             UsageError: Wrong kind, wrong lengths, all weights zero, "asf" without a reference point, or
                 "problem" for a problem without a scalar value of its own.
         """
-        names = ",".join(o.name for o in objectives)
-        if kind not in ("sum", "asf", "problem"):
-            raise UsageError(f"--scalarise must be sum, asf or problem, got {kind!r}")
-        if kind == "problem" and own is None:
-            raise UsageError("--scalarise problem needs a problem that overrides scalarise(F); use sum or asf")
-        if kind == "problem" and weights is not None:
-            raise UsageError("--weights are for --scalarise sum and asf; leave them out, or --scalarise problem")
+        _check_kind(kind, objectives, weights=weights, ref=ref, has_own=own is not None)
         for flag, values in (("--weights", weights), ("--ref", ref)):
-            if values is not None and len(values) != len(objectives):
-                raise UsageError(f"{flag} needs {len(objectives)} values ({names}), got {len(values)}")
-            if values is not None and not np.isfinite(values).all():
-                raise UsageError(f"{flag} needs finite numbers, got {','.join(map(str, values))}")
-        if kind == "asf" and ref is None:
-            raise UsageError(f"--scalarise asf needs a reference point: --ref with one value each of {names}")
-        if kind != "asf" and ref is not None:
-            raise UsageError("--ref is the reference point of --scalarise asf; add that, or leave --ref out")
-        used = [o.weight for o in objectives] if weights is None else list(weights)
-        if kind == "asf" and weights is None:
-            used = [1.0] * len(objectives)
+            if values is not None:
+                _check_values(flag, values, objectives)
+        if weights is not None:
+            used = list(weights)
+        else:  # the reference point already says what matters how much
+            used = [1.0] * len(objectives) if kind == "asf" else [o.weight for o in objectives]
         if any(w < 0 for w in used) or not any(used):
             raise UsageError(f"--weights must be 0 or more and not all 0, got {','.join(map(str, used))}")
         point = None if ref is None else tuple(o.sign * v for o, v in zip(objectives, ref, strict=True))
-        chosen = own if kind == "problem" else None
-        return cls(kind, tuple(float(w) for w in used), point, chosen)  # type: ignore[arg-type]
+        function = own if kind == "problem" else None
+        return cls(kind, tuple(float(w) for w in used), point, function)  # type: ignore[arg-type]
 
     def __call__(self, F: np.ndarray) -> np.ndarray:
         """(n, n_obj) minimised objectives to (n, 1) scalar values."""
@@ -91,3 +80,27 @@ class Scalariser:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the manifest."""
         return {"kind": self.kind, "weights": list(self.weights), "ref": None if self.ref is None else list(self.ref)}
+
+
+def _check_kind(kind: str, objectives: Sequence[Objective], *, weights: Any, ref: Any, has_own: bool) -> None:
+    """Refuse a kind that is none, or that lacks or does not take what is given beside it."""
+    names = ",".join(o.name for o in objectives)
+    if kind not in ("sum", "asf", "problem"):
+        raise UsageError(f"--scalarise must be sum, asf or problem, got {kind!r}")
+    if kind == "problem" and not has_own:
+        raise UsageError("--scalarise problem needs a problem that overrides scalarise(F); use sum or asf")
+    if kind == "problem" and weights is not None:
+        raise UsageError("--weights are for --scalarise sum and asf; leave them out, or --scalarise problem")
+    if kind == "asf" and ref is None:
+        raise UsageError(f"--scalarise asf needs a reference point: --ref with one value each of {names}")
+    if kind != "asf" and ref is not None:
+        raise UsageError("--ref is the reference point of --scalarise asf; add that, or leave --ref out")
+
+
+def _check_values(flag: str, values: Sequence[float], objectives: Sequence[Objective]) -> None:
+    """Refuse values that are not one finite number an objective."""
+    if len(values) != len(objectives):
+        names = ",".join(o.name for o in objectives)
+        raise UsageError(f"{flag} needs {len(objectives)} values ({names}), got {len(values)}")
+    if not np.isfinite(values).all():
+        raise UsageError(f"{flag} needs finite numbers, got {','.join(map(str, values))}")

@@ -1,9 +1,9 @@
-"""What a search tells and is told: where it stands, where it writes, what an algorithm may be asked besides."""
+"""What a search tells: where it stands, where it writes, what an algorithm sees of the problem."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from pymoo.core.problem import Problem
@@ -47,22 +47,6 @@ class State:
     replaying: bool = False
     stop_reason: str = ""
     failures: dict[str, int] = field(default_factory=dict)
-
-
-@runtime_checkable
-class JournalKeeping(Protocol):
-    """An algorithm whose generations run inside a library: too many to replay, so it keeps entries in the journal.
-
-    One `ask` may stand for thousands of generations. What it offers is recorded with it, as plain data, and now
-    and then its whole state; on resume `ask` answers from the records, and goes on from the last state. It ends by
-    its own limits: that it offers nothing new for long ends no search.
-    """
-
-    def journal_entry(self) -> dict[str, Any]:
-        """What the last `ask` did, as plain data; `n_eval` counts the candidates judged inside."""
-
-    def replay(self, entry: dict[str, Any]) -> None:
-        """The next `ask` answers from this entry."""
 
 
 class View(Problem):

@@ -1,1 +1,1 @@
-"""What the search for circuits that compute weights is made of: its data, its energy model, its strategy in C."""
+"""Circuits that compute weights: tasks, options, energy model, variation, the strategy in C."""

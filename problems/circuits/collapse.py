@@ -1,4 +1,4 @@
-"""Equal weights share one output: 2,550 weights are at most 256 different values."""
+"""Deduplication of outputs: equal weights share one; 2,550 weights are at most 256 different values."""
 
 from __future__ import annotations
 

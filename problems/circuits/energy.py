@@ -1,4 +1,4 @@
-"""What it costs to read weights from memory, and whether a circuit that computes them saves energy."""
+"""Energy model: reading weights from SRAM or DRAM, against computing them by a circuit."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def memory_pj_per_byte(memory: str) -> float:
     text = memory.strip().lower()
     if text in ("dram", "dram-high"):
         return DRAM_PJ_64_BITS[text == "dram-high"] / _BYTES
-    if found := re.fullmatch(r"sram-(\d+)([km])", text):
-        size = int(found[1]) * _UNITS[found[2]]
+    if match := re.fullmatch(r"sram-(\d+)([km])", text):
+        size = int(match[1]) * _UNITS[match[2]]
         if 0 < size <= _LARGEST_SRAM:
             return sram_pj_per_byte(size)
     try:

@@ -1,4 +1,4 @@
-"""Grid, gate functions and cost table as a user asks for them, in the library's form; mistakes are told in one line."""
+"""Parsing of grid, gate functions and cost table into the library's form; mistakes are told in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Circuits that compute a whole layer's weights, evolved once and kept."""
+"""Cache of evolved circuits, each of which computes a whole layer's weights."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ class LayerCircuits:
     ) -> LayerCircuit:  # fmt: skip
         scores = circuits.evaluate(genome)
         (data,) = task.data
-        (given,) = collapsed.expand(circuits.outputs(genome, [collapsed.data[0].inputs])[0])
-        (codes,) = data.codes(given, {data.places[0].layer: weight}).values()
+        (outputs,) = collapsed.expand(circuits.outputs(genome, [collapsed.data[0].inputs])[0])
+        (codes,) = data.codes(outputs, {data.places[0].layer: weight}).values()
         n_loaded = weight.codes.size - data.n_replaced
         return LayerCircuit(threshold, genome, codes, float(scores.energy_pj[0]), int(scores.n_gates[0]), n_loaded)
 

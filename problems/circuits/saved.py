@@ -1,4 +1,4 @@
-"""Circuits in the files of a run: written so that they can be read without their network."""
+"""Serialisation of circuits in a run's files, so that they can be read without their network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cgp-es`: the (1 + lambda) strategy for circuits, all of it in C, as one more algorithm of the problem."""
+"""Evolution strategy `cgp-es`: (1 + lambda) on circuits, all of it in C, as one more algorithm of the problem."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymoo.core.population import Population
 
 from native.cgp import Strategy
 from operators.circuits import GridLayout
-from opt.algorithms import AlgorithmSpec
+from opt.algorithms import AlgorithmSpec, SearchAlgorithm
 from opt.console.errors import UsageError
 from opt.console.ranges import Range
 
@@ -41,7 +41,7 @@ class CircuitProblem(Protocol):
         """(n_genes,) the circuit of wires alone, or None where there is none."""
 
 
-class CircuitStrategy(Algorithm):
+class CircuitStrategy(SearchAlgorithm):
     """A strategy whose generations run in C, a chunk of them for each generation of the framework.
 
     Each `ask` goes on by a chunk and offers the best circuit. Its journal entry holds the circuit where it is new and,
@@ -49,13 +49,14 @@ class CircuitStrategy(Algorithm):
     again; behind the last of them the strategy goes on from the last state, and computes anew only what lies between.
     """
 
+    keeps_journal = True
+
     def __init__(self, problem: CircuitProblem, *, chunk: int, generations: int | None, **settings: Any) -> None:
         super().__init__()
         self.circuit_problem = problem
         self.chunk = chunk
         self.generations = generations
         self.settings = settings
-        self.end_reason = ""
         self._strategy: Strategy | None = None
         self._entry: dict[str, Any] = {}
         self._recorded: dict[str, Any] | None = None
@@ -171,7 +172,7 @@ def _plain(state: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.array(held["values"], dtype=held["dtype"]).reshape(held["shape"]) for name, held in state.items()}
+    return {name: np.array(part["values"], dtype=part["dtype"]).reshape(part["shape"]) for name, part in state.items()}
 
 
 def circuit_strategy(

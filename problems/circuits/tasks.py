@@ -1,4 +1,4 @@
-"""Which weights a circuit computes from which others: the published data sets, for any int8 network."""
+"""Tasks: which weights a circuit computes from which, the published data sets on any int8 network."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ class WeightData:
 
     def codes(self, outputs: np.ndarray, weights: Mapping[str, Int8Weight]) -> dict[str, np.ndarray]:
         """The layers' codes with these outputs, (n_outputs,) int8, in their places; the rest as trained."""
-        found, start = {}, 0
+        codes, start = {}, 0
         for place in self.places:
             flat = weights[place.layer].codes.ravel().copy()
             flat[place.index] = outputs[start : start + len(place.index)]
-            found[place.layer] = flat.reshape(weights[place.layer].codes.shape)
+            codes[place.layer] = flat.reshape(weights[place.layer].codes.shape)
             start += len(place.index)
-        return found
+        return codes
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ def build_task(
     """
     if name not in TASKS:
         raise UsageError(f"task must be one of {', '.join(TASKS)}, got {name!r}{nearest(name, TASKS)}")
-    for given in (layer, source):
-        if given is not None and given not in weights:
+    for own in (layer, source):
+        if own is not None and own not in weights:
             raise UsageError(
-                f"the network has no convolution or linear layer {given!r}{nearest(given, weights)}; "
+                f"the network has no convolution or linear layer {own!r}{nearest(own, weights)}; "
                 f"it has {', '.join(weights)}"
             )
     build, rows, cols, threshold = TASKS[name]
@@ -149,13 +149,13 @@ class _Choice:
 
     def with_rim(self) -> list[str]:
         """The layer asked for, or every convolution, that has an outer part around its central 3 x 3."""
-        found = [n for n in ([self.layer] if self.layer else self.weights) if _has_rim(self.weights[n].codes)]
-        if not found:
+        names = [n for n in ([self.layer] if self.layer else self.weights) if _has_rim(self.weights[n].codes)]
+        if not names:
             where = (
                 f"layer {self.layer!r} has shape {self._shape(self.layer)}" if self.layer else "this network has none"
             )
             raise UsageError(f"task {self.task} needs 2-D kernels of 5 x 5 or more, odd; {where}; choose another layer")
-        return found
+        return names
 
     def _shape(self, name: str) -> str:
         return " x ".join(str(n) for n in self.weights[name].codes.shape)

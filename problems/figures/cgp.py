@@ -16,13 +16,13 @@ from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
-from opt.files import atomic
 from opt.plots.series import PALETTE
 from opt.runs.front_files import EXACT_FRONT
 from opt.runs.run import Run, load_run
 from problems.circuits.energy import DRAM_PJ_64_BITS, READ_PJ_64_BITS, sram_pj_per_byte
 from problems.circuits.grid import PUBLISHED
 from problems.circuits.saved import saved_genome
+from problems.figures.files import write_files
 
 DPI = 150
 BLUE, ORANGE, GREEN = PALETTE[:3]
@@ -163,14 +163,7 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
         figures["circuit.png"] = circuit_figure(single[0])
     if layered:
         figures["front.png"] = front_figure(layered[0])
-    for name, figure in figures.items():
-        picture = rendered(figure, dpi=DPI)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, picture)
-        except OSError as error:
-            raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
-    return [out / name for name in figures]
+    return write_files(out, {name: rendered(figure, dpi=DPI) for name, figure in figures.items()})
 
 
 def main(argv: Sequence[str]) -> int:

@@ -22,8 +22,9 @@ from opt.files import csv_table
 from opt.plots.axes_layout import legend_below
 from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
+from problems.figures.files import write_files
 from problems.figures.mask_runs import NamedMask, masks_of
-from problems.figures.masks import DPI, write_files
+from problems.figures.masks import DPI
 from problems.masking.criterion_masks import named_criteria
 from problems.masking.mask_training import Kept, train_mask
 from problems.masking.masked_sgd import Dropped

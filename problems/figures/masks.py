@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from opt.console.command import execute
-from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered, without_formulas
 from opt.console.terminal import tell
-from opt.files import atomic, csv_table
+from opt.files import csv_table
 from opt.plots.series import PALETTE
 from opt.runs.run import Run, load_run
+from problems.figures.files import write_files
 from problems.figures.mask_runs import NamedMask, masks_of
 from problems.masking.criterion_masks import named_criteria
 from problems.masking.mask_overlap import (
@@ -163,21 +163,6 @@ def write_analyses(runs: Sequence[Run], criteria: Sequence[str], out: Path, *, t
         "structure.png": rendered(structure_figure(structure), dpi=DPI),
     }
     return write_files(out, files)
-
-
-def write_files(out: Path, files: dict[str, bytes]) -> list[Path]:
-    """Write files into a folder, each whole or not at all.
-
-    Raises:
-        UsageError: The folder cannot be written.
-    """
-    for name, data in files.items():
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, data)
-        except OSError as error:
-            raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
-    return [out / name for name in files]
 
 
 def main(argv: Sequence[str]) -> int:

@@ -17,12 +17,13 @@ from opt.console.errors import UsageError
 from opt.console.options import OptionParser
 from opt.console.picture import rendered
 from opt.console.terminal import tell
-from opt.files import atomic
 from opt.plots.series import GREY, PALETTE
 from opt.runs.front_files import EXACT_FRONT, spread
 from opt.runs.run import Run
 from opt.runs.run_listing import find_runs
-from problems.threshold import UNPRUNED, published_fitness
+from problems.figures.files import write_files
+from problems.threshold import UNPRUNED
+from problems.thresholds.fitness import published_fitness
 
 DPI = 150
 LABELS = 16
@@ -143,14 +144,7 @@ def write_plots(runs: Sequence[Run], out: Path) -> list[Path]:
     figures = {"pareto.png": pareto_figure(runs[0])}
     if len(runs) > 1:
         figures["models.png"] = models_figure(runs)
-    for name, figure in figures.items():
-        picture = rendered(figure, dpi=DPI)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(out / name, picture)
-        except OSError as error:
-            raise UsageError(f"cannot write {out / name}: {error.strerror}; give another --out DIR") from None
-    return [out / name for name in figures]
+    return write_files(out, {name: rendered(figure, dpi=DPI) for name, figure in figures.items()})
 
 
 def _point(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sample_problems as samples
-from refusals import refusals
+from refusals import refused
 
 import opt
 from opt.runs.journal import HEADER, encode
@@ -144,36 +144,18 @@ def test_real_variables_without_bounds(tmp_path, refuse):
     refuse(file, "--algo", "de", "--out", tmp_path / "runs", part="these fit: ")
 
 
-BUDGETS_OF_NOTHING = """
-    --n-gen 0      -> --n-gen must be at least 1, got 0
-    --n-eval 0     -> --n-eval must be at least 1, got 0
-    --n-eval -5    -> --n-eval must be at least 1
-    --time 0       -> --time must be longer than 0
-    --time soon    -> --time must be like 90s
-    --patience 0   -> --patience must be at least 1
-    --tolerance -1 -> --tolerance must be at least 0
-"""
-
-
-@pytest.mark.parametrize(("options", "part"), refusals(BUDGETS_OF_NOTHING))
+@pytest.mark.parametrize(
+    ("options", "part"),
+    refused("bad_input", "budget_of_nothing"),
+)
 def test_budget_of_nothing(options, part, good, tmp_path, refuse):
     refuse(good, *options, "--out", tmp_path / "runs", part=part)
 
 
-BAD_WEIGHTS = """
-    --weights 1              -> --weights needs 2 values (a,b), got 1
-    --weights 1,2,3          -> --weights needs 2 values (a,b), got 3
-    --weights 1,two          -> --weights needs numbers separated by commas
-    --weights ''             -> --weights needs numbers
-    --weights 0,0            -> not all 0
-    --weights 1,nan          -> finite
-    --scalarise asf          -> --ref
-    --scalarise asf --ref 1  -> --ref needs 2 values
-    --scalarise max          -> sum, asf or problem
-"""
-
-
-@pytest.mark.parametrize(("options", "part"), refusals(BAD_WEIGHTS))
+@pytest.mark.parametrize(
+    ("options", "part"),
+    refused("bad_input", "weights_that_do_not_fit"),
+)
 def test_weights_that_do_not_fit(options, part, good, tmp_path, refuse):
     refuse(good, "--algo", "ga", *options, "--out", tmp_path / "runs", part=part)
 

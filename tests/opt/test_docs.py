@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from opt.flags.command_line import scan
+from opt.plots.trace import trace_figure
+from opt.runs.run_check import check_run
 from opt.runs.run_listing import list_runs
 from opt.studies.sweep import parsed, settings_of_command, settings_of_study
 
@@ -76,3 +78,17 @@ def test_own_problem_of_the_documents_runs(tmp_path, solve, no_plots):
     assert {"error", "size", "test_accuracy", "bits_1", "bits_3"} <= set(run.front.columns)
     assert run.front["error"].between(0, 1).all()
     assert run.front["size"].between(2, 8).all()
+
+
+def test_own_algorithm_of_the_documents_runs(tmp_path, solve, no_plots):
+    small = ("--problem.hidden", "8", "--problem.parent_epochs", "1", "--problem.n_search", "100")
+    options = ("--algo", "late-acceptance", "--algo.n_climbers", "4", "--algo.patience", "3", "--n-eval", "60")
+    answer = solve(ROOT / "docs/own_algorithm.py", *options, *small, "--quiet", "--out", tmp_path)
+    assert answer.code == 0, answer.err
+    (run,) = list_runs(tmp_path)
+    assert {"current", "late", "accepted"} <= set(run.trace.columns) and len(run.trace) >= run.manifest["n_gen"] - 1
+    assert run.manifest["stop_reason"] in ("60 evaluations done", "no climber went up for 3 generations")
+    assert trace_figure(run).axes
+    assert "wrong" not in {finding.verdict for finding in check_run(run.path)}
+    answer = solve(ROOT / "docs/own_algorithm.py", "--list")
+    assert "late-acceptance" in answer.out

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from refusals import refused
 
 import opt
 from native.cgp import CostTable, Genome
@@ -325,31 +326,7 @@ def cost_file(tmp_path, change):
 
 @pytest.mark.parametrize(
     ("options", "part"),
-    [
-        (("--problem.rows", "0"), "rows must be at least 1, got 0"),
-        (("--problem.cols", "-2"), "cols must be at least 1"),
-        (("--problem.levels_back", "0"), "levels_back must be at least 1"),
-        (("--problem.task", "single_filtr"), "--problem.task must be one of single_filter"),
-        (("--problem.layer", "conv9"), "no convolution or linear layer 'conv9'; did you mean 'conv"),
-        (("--problem.kernel", "6"), "kernel must lie in 0 .. 5"),
-        (("--problem.functions", "add,subb"), "did you mean 'sub'"),
-        (("--problem.functions", "add,-sub"), "functions must be int8"),
-        (("--problem.functions", ","), "functions must be int8"),
-        (("--problem.objectives", "error,power"), "objectives must be of error, energy"),
-        (("--problem.objectives", "error,error"), "objectives must be different"),
-        (("--problem.memory", "tape"), "memory must be sram-8k"),
-        (("--problem.costs", "nowhere.csv"), "costs: cost table nowhere.csv cannot be read"),
-        (("--problem.threshold", "-1"), "threshold must be at least 0"),
-        (("--problem.rate", "0"), "rate must be above 0"),
-        (("--problem.width", "0"), "width must be above 0"),
-        (("--problem.epochs", "0"), "epochs must be at least 1"),
-        (("--problem.model", "nowhere"), "model must be package.module:function"),
-        (("--algo", "cgp-es", "--algo.chunk", "0"), "--algo.chunk must be at least 1"),
-        (("--algo", "cgp-es", "--algo.rate", "2"), "--algo.rate must be above 0"),
-        (("--algo", "cgp-es", "--algo.n_offsprings", "0"), "n_offsprings must be at least 1"),
-        (("--algo", "cgp-es", "--algo.start", "wires", "--problem.levels_back", "1"), "--algo.start wires needs"),
-        (("--algo", "cgp_es"), "did you mean 'cgp-es'"),
-    ],
+    refused("cgp", "wrong_option_is_one_line_with_exit_code_2"),
 )
 def test_wrong_option_is_one_line_with_exit_code_2(solve, tmp_path, options, part):
     answer = solve(FILE, "--problem.epochs", "2", *options, "--out", tmp_path / "runs")

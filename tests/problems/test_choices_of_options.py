@@ -12,7 +12,7 @@ import pytest
 from opt.console.errors import UsageError, check_choice
 from opt.console.parameters import parameters_of
 from opt.problem.loading import load_problem_class
-from problems.circuits import variation
+from problems.circuits import variation as circuit_variation
 from problems.data.data import DATASETS, load_dataset
 from problems.lowrank import spectra
 from problems.lowrank.retraining import pipeline
@@ -21,7 +21,8 @@ from problems.masking import criterion_masks, logit_losses, mask_training, selec
 from problems.networks.architectures import initial_weights, lottery_networks
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.similarity import batch, objectives, pruning
-from problems.thresholds import scores
+from problems.thresholds import scores, threshold_options
+from problems.thresholds import variation as threshold_variation
 from problems.workloads.reference_networks import NETWORKS, SCHEDULES, NetworkName
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +44,11 @@ def options_of(task):
         (selection.MaskScope, selection.SCOPES),
         (pipeline.Spacing, pipeline.SPACINGS),
         (NetworkName, NETWORKS),
-        (variation.MutationName, variation.MUTATIONS),
-        (variation.CrossoverName, variation.CROSSOVERS),
+        (circuit_variation.MutationName, circuit_variation.MUTATIONS),
+        (circuit_variation.CrossoverName, circuit_variation.CROSSOVERS),
+        (threshold_options.Initial, threshold_variation.SAMPLINGS),
+        (threshold_options.Crossover, threshold_variation.CROSSOVERS),
+        (threshold_options.Mutation, threshold_variation.MUTATIONS),
     ],
 )
 def test_type_of_an_option_names_every_factory(literal, factories):

@@ -17,14 +17,7 @@ from problems.similarity.batch import greedy_rankings
 from problems.similarity.objectives import GaussianSimilarity
 from problems.similarity.refit import SequentialRefit
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small are slower on two threads, the more so on busy cores."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

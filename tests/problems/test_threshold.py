@@ -19,15 +19,10 @@ from problems.figures import threshold as figures
 from problems.networks.layers.prunable import run_layer
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.training import evaluate
-from problems.threshold import UNPRUNED, Threshold, published_fitness
+from problems.threshold import UNPRUNED, Threshold
+from problems.thresholds.fitness import published_fitness
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

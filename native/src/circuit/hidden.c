@@ -1,4 +1,4 @@
-/* Late redraws of genes of inactive gates. */
+/* Lazy mutation: genes of inactive gates are redrawn when the gate becomes active, or when the child is chosen. */
 #include <math.h>
 
 #include "circuit/circuit.h"

@@ -1,4 +1,5 @@
-/* int8 values under change: only what lies downstream of a change is computed again, and no further than values differ. */
+/* Incremental evaluation of int8 values: only what lies downstream of a change is computed again, and no further than
+ * values differ. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 
 from opt.algorithms.annealing.acceptance import Rule
 from opt.algorithms.annealing.calibration import affordable_trials, calibrated_temperature
 from opt.algorithms.annealing.moves import MoveMixture
 from opt.algorithms.interface.pymoo_operators import repaired
+from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.problem import Operators
 
 AHEAD = 0.5
@@ -26,7 +26,7 @@ Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 NAN = float("nan")
 
 
-class Chains(Algorithm):
+class Chains(SearchAlgorithm):
     """Chains that each propose neighbours of their current candidate, one or several a generation.
 
     Several proposals of a chain are judged one after the other until one is accepted, and the rest, which

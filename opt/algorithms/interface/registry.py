@@ -38,6 +38,7 @@ class AlgorithmSpec:
         needs: Which of the problem's operators it uses, of "crossover", "mutation" and "moves"; a mutation is a move.
         handles_constraints: Whether it takes G <= 0 into account.
         min_var: Fewest variables that it can search.
+        rounds: Whether it moves through the box as reals: the candidates that an integer problem sees are rounded.
         is_foreign: Whether it is a user's own pymoo object, whose draws from global generators are then isolated.
     """
 
@@ -48,6 +49,7 @@ class AlgorithmSpec:
     needs: tuple[str, ...] = ()
     handles_constraints: bool = True
     min_var: int = 1
+    rounds: bool = False
     is_foreign: bool = False
 
     @property
@@ -110,15 +112,32 @@ _REGISTRY: dict[str, AlgorithmSpec] = {}
 
 
 def algorithm(name: str, *, objectives: ObjectiveCount, **requirements: Any) -> Callable[[Builder], Builder]:
-    """Decorator that enters a builder into the registry under `name`."""
+    """Decorator that enters a builder into the registry under `name`.
+
+    A user's file may register its own; loaded again, as for each run of a study, it replaces what it entered before.
+
+    Args:
+        name: The name on the command line.
+        objectives: As of `AlgorithmSpec`.
+        **requirements: Further fields of it.
+
+    Raises:
+        ValueError: Another builder has the name.
+    """
 
     def enter(build: Builder) -> Builder:
-        if name in _REGISTRY:
+        if name in _REGISTRY and _place(_REGISTRY[name].build) != _place(build):
             raise ValueError(f"an algorithm named {name!r} is registered already.")
         _REGISTRY[name] = AlgorithmSpec(name, build, objectives, **requirements)
         return build
 
     return enter
+
+
+def _place(build: Builder) -> tuple[Any, ...]:
+    """The file and the name of a builder's definition."""
+    code = getattr(inspect.unwrap(build), "__code__", None)
+    return getattr(code, "co_filename", None), getattr(build, "__qualname__", None)
 
 
 def algorithms(problem: Problem | type[Problem] | None = None) -> dict[str, AlgorithmSpec]:

@@ -12,7 +12,7 @@ from pymoo.core.population import Population
 
 import opt
 from opt import CompressionProblem, Objective
-from opt.algorithms import AlgorithmSpec, algorithms, find_algorithm
+from opt.algorithms import AlgorithmSpec, SearchAlgorithm, algorithms, find_algorithm
 from opt.comparison.validity import validity_warnings
 from opt.console.errors import UsageError
 from opt.runs.run_check import check_run
@@ -20,9 +20,10 @@ from opt.runs.run_check import check_run
 pytestmark = pytest.mark.usefixtures("no_plots")
 
 
-class Walk(Algorithm):
+class Walk(SearchAlgorithm):
     """A random walk downhill, `chunk` steps an ask; counts the steps that are really made."""
 
+    keeps_journal = True
     steps_made = 0
 
     def __init__(self, problem, chunk):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+from refusals import refused
 
 from opt import load_run
 from opt.flags.command_line import scan
@@ -148,32 +149,7 @@ def test_config_file_in_either_form(task, out, solve, no_plots, tmp_path, text):
 
 @pytest.mark.parametrize(
     ("arguments", "part"),
-    [
-        (("--problem.n_vars", "3"), "unknown option --problem.n_vars; did you mean '--problem.n_var'"),
-        (("--algo.pop_sise", "7"), "unknown option --algo.pop_sise; did you mean '--algo.pop_size'"),
-        (("--n-gens", "3"), "did you mean '--n-gen'"),
-        (("--problem_n_var", "3"), "unknown option --problem_n_var"),
-        (("--n_gen", "3"), "did you mean '--n-gen'"),
-        (("--problem.n_var", "x"), "--problem.n_var must be a whole number, got x"),
-        (("--problem.n_var", "2.5"), "--problem.n_var must be a whole number, got 2.5"),
-        (("--problem.kind", "even"), "--problem.kind must be one of plain, odd, got even"),
-        (("--problem.scale", "big"), "--problem.scale must be a number or null, got big"),
-        (("--problem.flip", "maybe"), "--problem.flip must be true or false, got maybe"),
-        (("--algo.crossover_prob", "1.5"), "--algo.crossover_prob must lie between 0 and 1"),
-        (("--n-gen", "2.5"), "--n-gen must be a whole number"),
-        (("--seed", "one"), "--seed must be a whole number"),
-        (("--seed", "-1"), "--seed must be at least 0, got -1"),
-        (("--n-gen",), "option --n-gen needs a value"),
-        (("--n-gen", "--quiet"), "option --n-gen needs a value"),
-        (("--runs", "0"), "--runs must be at least 1"),
-        (("--jobs", "0"), "--jobs must be at least 1"),
-        (("--threads", "0"), "--threads must be at least 1"),
-        (("--cache-size", "0"), "--cache-size must be at least 1"),
-        (("--keep", "-1"), "--keep must be at least 0"),
-        (("--quiet=perhaps",), "--quiet"),
-        (("--algo", "nsgaii"), "unknown algorithm 'nsgaii'; did you mean 'nsga"),
-        (("other.py",), "expected one problem file, got 2"),
-    ],
+    refused("parser", "wrong_argument_is_one_line_that_says_what_to_do"),
 )
 def test_wrong_argument_is_one_line_that_says_what_to_do(task, out, solve, arguments, part):
     answer = solve(task, *arguments, "--out", out)

@@ -300,7 +300,7 @@ def test_search_without_new_candidates_ends_after_so_many_generations():
 
 def test_end_of_an_algorithm_is_told_in_its_own_words_where_it_has_some():
     for end_reason, told in (("", "the algorithm ended by itself"), ("enough is enough", "enough is enough")):
-        search = searching(samples.Slope())
+        search = searching(samples.Slope(), "random")
         original = search.algorithm.has_next
         search.algorithm.has_next = lambda original=original, search=search: original() and search.state.n_gen < 2
         search.algorithm.end_reason = end_reason

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from refusals import refusals
+from refusals import refused
 
 from opt import find_runs, load_run
 
@@ -289,26 +289,10 @@ def test_text_that_a_problem_prints_does_not_spoil_a_task_s_outcome(task, tmp_pa
     assert (answer.code, answer.err) == (0, "")
 
 
-BAD_SWEEPS = """
-    --jobs 0                                  -> --jobs must be at least 1
-    --task-time 0s                            -> --task-time must be longer than 0
-    --task-time soon                          -> --task-time must be like 90s
-    --task-memory much                        -> --task-memory must be an amount of memory
-    --eval-time soon                          -> --eval-time must be like 90s
-    --name a/b                                -> --name must be a folder's name
-    --backend dask                            -> --scheduler tcp://
-    --scheduler tcp://127.0.0.1:1 --cluster slurm -> give one of them
-    --cluster slurm --cluster.walltime 36000  -> --cluster.walltime must be hours:minutes:seconds
-    --cluster slurn                           -> --cluster must be
-    --cluster.walltimes 3                     -> did you mean '--cluster.walltime'
-    --print-job                               -> give --cluster slurm or pbs
-    --algo nsga2,gaa                          -> did you mean 'ga'
-    --algo nsga2,sa --print-config            -> 2 settings
-    --study none.yaml                         -> leave out
-"""
-
-
-@pytest.mark.parametrize(("options", "what"), refusals(BAD_SWEEPS))
+@pytest.mark.parametrize(
+    ("options", "what"),
+    refused("study", "bad_sweep_is_one_line"),
+)
 def test_bad_sweep_is_one_line(options, what, tmp_path, solve, sample):
     answer = solve(sample("Slope"), "--runs", 2, *options, "--out", tmp_path / "runs")
     assert answer.code == 2 and what in answer.err and answer.err.count("\n") == 1
