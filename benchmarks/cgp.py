@@ -14,7 +14,6 @@ and are not run here.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -27,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from rows_file import finish
 
 from native.cgp import CostTable, DataSet, FunctionSet, Grid, Strategy, deduplicate, evaluate, random_genomes
 from native.circuits.reference import cost, interpret
@@ -63,14 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             f"{row['active_fraction']:>7.1%} {row['required']:>10.3g} {row['ratio']:>7.1f}"
         )
     print(f"load {os.getloadavg()[0]:.2f}, {rows[0]['cpu']}, NumPy {np.__version__}")
-    if options.json:
-        unfinished = options.json.with_suffix(".partial")
-        unfinished.write_text(json.dumps(rows, indent=2) + "\n")
-        unfinished.replace(options.json)
-    if not all(row["equal"] for row in rows):
-        print("scores differ from the plain interpreter's", file=sys.stderr)
-        return 1
-    return 0
+    return finish(rows, options.json, complaint="scores differ from the plain interpreter's")
 
 
 def tasks() -> list[Task]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import platform
 import statistics
@@ -33,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import sklearn
 import torch
+from rows_file import finish
 from scipy.spatial.distance import pdist, squareform
 from sklearn.manifold._t_sne import _joint_probabilities
 from threadpoolctl import threadpool_limits
@@ -62,14 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             f"   {row['largest_relative_difference']:.1e}"
         )
     print(f"load {os.getloadavg()[0]:.2f}, {rows[0]['cpu']}")
-    if options.json:
-        unfinished = options.json.with_suffix(".partial")
-        unfinished.write_text(json.dumps(rows, indent=2) + "\n")
-        unfinished.replace(options.json)
-    if not all(row["equal"] for row in rows):
-        print("results differ by more than 1e-4", file=sys.stderr)
-        return 1
-    return 0
+    return finish(rows, options.json, complaint="results differ by more than 1e-4")
 
 
 def benchmark(repeats: int) -> list[dict[str, Any]]:

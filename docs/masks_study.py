@@ -134,7 +134,7 @@ def search_accuracy(problem: Masks, mask: np.ndarray) -> float:
     from operators.masks import MaskGenome
     from problems.masking.logit_losses import error_rate
 
-    problem._show(problem._pool(problem._images_from).subset(slice(0, problem.n_images)))
+    problem._show(problem._first_images())
     (logits,) = problem._network_on.logits([MaskGenome.from_mask(mask)])
     return 1 - error_rate(logits, problem._labels)
 

@@ -219,34 +219,57 @@ class DriftingSteps(Drifting):
         return super().evaluate(X / 30)
 
 
-class Flaky(CompressionProblem):
-    """Two objectives on reals; some candidates raise, some are NaN or infinite."""
+class Acting(CompressionProblem):
+    """Candidates of more than .5 do something before they are evaluated.
+
+    Args:
+        action: Called without arguments.
+    """
+
+    objectives = (Objective("a"),)
+
+    def __init__(self, action) -> None:
+        super().__init__(n_var=1, xl=0, xu=1)
+        self.action = action
+
+    def evaluate(self, X):
+        if (X > 0.5).any():
+            self.action()
+        return X
+
+
+class _Corners(CompressionProblem):
+    """Two objectives on reals: the way from one corner of the box, and that to the other."""
 
     objectives = (Objective("a"), Objective("b"))
+    n_constraints = 0
 
     def __init__(self) -> None:
-        super().__init__(n_var=3, xl=0.0, xu=1.0)
+        super().__init__(n_var=3, xl=0.0, xu=1.0, n_ieq_constr=self.n_constraints)
+
+    def evaluate(self, X):
+        return np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+
+
+class Flaky(_Corners):
+    """Two objectives on reals; some candidates raise, some are NaN or infinite."""
 
     def evaluate(self, X):
         if (X[:, 1] > 0.9).any():
             raise ArithmeticError("second variable above 0.9")
-        F = np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+        F = super().evaluate(X)
         F[X[:, 2] > 0.9, 0] = np.nan
         F[X[:, 2] < 0.1, 1] = np.inf
         return F
 
 
-class Flagged(CompressionProblem):
+class Flagged(_Corners):
     """Two objectives on reals and a constraint that says only yes or no: most violations are equal."""
 
-    objectives = (Objective("a"), Objective("b"))
-
-    def __init__(self) -> None:
-        super().__init__(n_var=3, xl=0.0, xu=1.0, n_ieq_constr=2)
+    n_constraints = 2
 
     def evaluate(self, X):
-        F = np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
-        return F, np.column_stack([X[:, 0] > 0.4, X[:, 1] < 0.5]).astype(float)
+        return super().evaluate(X), np.column_stack([X[:, 0] > 0.4, X[:, 1] < 0.5]).astype(float)
 
 
 class Level(CompressionProblem):
@@ -261,32 +284,24 @@ class Level(CompressionProblem):
         return np.ones((len(X), 2))
 
 
-class Halved(CompressionProblem):
+class Halved(_Corners):
     """Two objectives on reals, of which half of the box cannot be evaluated, with a constraint."""
 
-    objectives = (Objective("a"), Objective("b"))
-
-    def __init__(self) -> None:
-        super().__init__(n_var=3, xl=0.0, xu=1.0, n_ieq_constr=1)
+    n_constraints = 1
 
     def evaluate(self, X):
-        F = np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+        F = super().evaluate(X)
         F[X[:, 0] > 0.5] = np.nan
         return F, (X[:, 1:2] > 0.6).astype(float)
 
 
-class HalvedFree(CompressionProblem):
+class HalvedFree(_Corners):
     """The same without a constraint, and failing by an exception."""
-
-    objectives = (Objective("a"), Objective("b"))
-
-    def __init__(self) -> None:
-        super().__init__(n_var=3, xl=0.0, xu=1.0)
 
     def evaluate(self, X):
         if (X[:, 0] > 0.5).any():
             raise ArithmeticError("first variable above 0.5")
-        return np.column_stack([X.sum(axis=1), ((1 - X) ** 2).sum(axis=1)])
+        return super().evaluate(X)
 
 
 class Parts(ElementwiseProblem):

@@ -168,16 +168,7 @@ def measure_runs(problem: str, runs: Sequence[Run], groups: Sequence[str]) -> Co
                 trace=traces[k],
             )
         )
-    return Comparison(
-        problem=problem,
-        objectives=objectives,
-        scale=scale,
-        reference=reference,
-        exact=exact,
-        joint=joint,
-        runs=measured,
-        targets=targets,
-    )
+    return Comparison(problem, objectives, scale, reference, exact, joint, measured, targets)
 
 
 def joint_front(fronts: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Making good what is damaged of a finished run: its pictures from its tables, all else by replaying its journal."""
+"""Repair of a finished run: its pictures drawn from its tables, all else made anew by replaying its journal."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def mend(run: Run, replay: Callable[[], Run]) -> list[str]:
         notes: list[str] = []
         draw_again(run, notes.append)
         return notes or [f"{name} {reason}: drawn again" for name, reason in reasons.items()]
+    # tables and solutions are written by the end of a search, so that the search is gone through again
     again = replay()
     lines = [f"{name} {reason}: made anew" for name, reason in reasons.items()]
     # an altered file that is now as it was is mended for certain; another may hold times that nobody knows any more
@@ -74,6 +75,7 @@ def draw_again(run: Run, say: Callable[[str], None]) -> Run:
     Raises:
         UsageError: They cannot be written, or another process works on the run.
     """
+    # who holds the journal holds the run: nobody else may write its manifest meanwhile
     lock = journal.Journal(run.path / "journal.jsonl")
     try:
         manifests.write(run.path, run.manifest | {"plots": draw(run, say)}, run.files)

@@ -42,11 +42,11 @@ def first_manifest(
         origin: The problem's `name`, `file`, `class` and `parameters`.
         command: The command line, or None.
     """
-    given = {"algo": request.parameters, "problem": origin["parameters"] or {}}
-    made_by = provenance(problem, given)
+    named = {"algo": request.parameters, "problem": origin["parameters"] or {}}
+    made_by = provenance(problem, named)
     parameters = {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
     file = None if origin["file"] is None else Path(origin["file"])
-    functions = function_digests([Code(file=file, parameters=tuple(given.values()))])
+    functions = function_digests([Code(file=file, parameters=tuple(named.values()))])
     made_by |= {"functions": functions} if functions else {}
     manifest = {
         "command": command,

@@ -1,4 +1,4 @@
-"""Starts from what is saved: candidates of another run's front, and a run's own start when it goes on."""
+"""Warm starts from what is saved: candidates of another run's front, and a run's own start when it goes on."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ def _from_run(run: Run, problem: CompressionProblem, *, trust: bool) -> Start:
     # other tensors than the default ones may hold something else under the same name
     is_plain = problem.representation in _PLAIN
     has_vectors = is_plain and type(problem).tensors in (CompressionProblem.tensors, PlainProblem.tensors)
-    found = _from_solutions(run, problem) if has_vectors else None
-    if found is None:
-        found = _replayed(run, problem, trust=trust)
-    if not len(found.X):
+    start = _from_solutions(run, problem) if has_vectors else None
+    if start is None:
+        start = _replayed(run, problem, trust=trust)
+    if not len(start.X):
         raise UsageError(f"{run.path} has no solution to start from")
-    return found
+    return start
 
 
 def _from_solutions(run: Run, problem: CompressionProblem) -> Start | None:
@@ -170,25 +170,28 @@ class _Recorded:
 
 
 def _replayed(run: Run, problem: CompressionProblem, *, trust: bool) -> Start:
-    """The archive of a run's journal, found again by the run's algorithm with recorded values."""
+    """The archive of a run's journal, found again by the run's algorithm with recorded values.
+
+    A journal holds no genomes: from the run's seed the algorithm draws the same ones again, and is told the values.
+    """
     records = run.journal()
     if not records:
         return Start(np.empty((0, problem.n_var), dtype=object))
-    asked = run.manifest["request"]
-    check_code(run.path, [Code(parameters=(asked["parameters"],))], recorded_by(run, ""), trust=trust)
+    request = run.manifest["request"]
+    check_code(run.path, [Code(parameters=(request["parameters"],))], recorded_by(run, ""), trust=trust)
     try:
         own = scalarise_of(problem)
         search = Search(
             problem,
-            find_algorithm(asked["algo"], problem),
-            dict(asked["parameters"]),
-            seed=asked["seed"],
-            budget=Budget(**asked["budget"]),
+            find_algorithm(request["algo"], problem),
+            dict(request["parameters"]),
+            seed=request["seed"],
+            budget=Budget(**request["budget"]),
             scalariser=Scalariser.of(
-                problem.objectives, kind=asked["scalarise"], weights=asked["weights"], ref=asked["ref"], own=own
+                problem.objectives, kind=request["scalarise"], weights=request["weights"], ref=request["ref"], own=own
             ),
             recorder=_Recorded(records),
-            cache_size=asked["cache_size"],
+            cache_size=request["cache_size"],
             start=saved_start(run, problem, trust=trust),
         )
 

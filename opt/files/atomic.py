@@ -1,4 +1,4 @@
-"""Writing whole files: to a temporary name beside the target, then renamed onto it."""
+"""Atomic writing of whole files: to a temporary name beside the target, then renamed onto it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as CSV files that no spreadsheet takes for formulas, read back as they were.
+"""CSV tables safe from formula injection: no spreadsheet computes a cell, and they are read back as they were.
 
 A spreadsheet computes a cell that begins with =, +, - or @, also behind a tab or a carriage return;
 `=cmd|...` starts a program. Names of columns and text in cells get an apostrophe before them, as

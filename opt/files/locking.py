@@ -1,4 +1,4 @@
-"""Files that one process at a time writes to: locked, with a note of who does."""
+"""File locks (flock): files that one process at a time writes to, with a note of who does."""
 
 from __future__ import annotations
 
@@ -105,6 +105,7 @@ def this_process() -> dict[str, Any]:
 
 
 def _lock(descriptor: int, kind: int, folder: Path, noted: Mapping[str, Any] | None) -> None:
+    # asked again and again: a wait within flock itself could not be limited
     end = time.monotonic() + WAIT_SECONDS
     while True:
         try:

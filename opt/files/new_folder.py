@@ -1,4 +1,4 @@
-"""Making a folder that has its first files from the moment it has its name, whenever its process may be killed."""
+"""Atomic creation of a folder: it has its first files from the moment it has its name, whoever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def new_folder(parent: Path, names: Iterable[str], fill: Callable[[Path], None])
         fill(waiting)
         for name in names:
             try:
+                # a rename takes the name only where it is free or an empty folder's: two processes never share one
                 return waiting.rename(parent / name)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):

@@ -1,7 +1,8 @@
-"""Reading whole files that may be anything: a pipe that never ends, a folder, or far too long."""
+"""Safe reading of files that may be anything: a pipe that never ends, a folder, or far too long."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import stat
@@ -62,11 +63,17 @@ def read_json(path: Path) -> Any:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file of that name; not where the name is none that a system takes."""
-    try:
+    """Whether there is a file; a path that the system refuses, as one too long, is none."""
+    with contextlib.suppress(OSError):
         return path.is_file()
-    except OSError:
-        return False
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a path that the system refuses is none."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def resolved(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A table on disk that grows by one row a generation and can be gone on with after a kill."""
+"""An append-only CSV table that grows by one row a generation and can be gone on with after a kill."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class RowFile:
         self._header = ",".join(columns)
         self._measured = columns.index(measured) if measured else None
         self.kept = _whole_rows(path, self._header, at_most=at_most)
+        # a row that is damaged is computed anew by the replay: until then the file stays as it is
         self._is_stale = "" in self.kept
         if not self._is_stale:
             self._write()
@@ -50,6 +51,7 @@ class RowFile:
         cells = [v if isinstance(v, str) else f"{v:.10g}" for v in row]
         number = int(float(row[0]))
         if number <= len(self.kept):
+            # a generation that is replayed: what an earlier part wrote of it is compared and, where it differs, mended
             before = self.kept[number - 1].split(",")
             if self._measured is not None and len(before) == len(cells) and _is_time(before[self._measured]):
                 cells[self._measured] = before[self._measured]

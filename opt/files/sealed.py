@@ -1,4 +1,4 @@
-"""JSON files that end with a digest of their own bytes, so that one altered byte is noticed.
+"""Sealed JSON: files that end with a digest of their own bytes, so that one altered byte is noticed.
 
 The last two lines of a sealed file are `"sealed"`, the digest's method, and `"digest"`, of every byte
 before them. How a file stands that was read:

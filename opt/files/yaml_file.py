@@ -1,4 +1,4 @@
-"""YAML files of options, read so that no file of a stranger can cost more than a moment.
+"""Safe YAML: files of options, read so that none can cost more than a moment.
 
 A file is refused before anything is made of it when it is long, nested deep, or grows beyond
 reason by its aliases ("billion laughs"), when a name in it is a list or stands twice, or when it

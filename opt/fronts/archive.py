@@ -1,4 +1,4 @@
-"""The nondominated archive, and indicators on fronts (computed by moocore)."""
+"""The Pareto archive (nondominated set), and quality indicators of fronts (computed by moocore)."""
 
 from __future__ import annotations
 
@@ -113,13 +113,13 @@ def farthest_first(F: np.ndarray, n: int) -> np.ndarray:
     if len(F) <= n or n == 0:
         return np.arange(min(len(F), n))
     unit = normalised(F, F.min(axis=0), F.max(axis=0))
-    chosen = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
-    distance = np.min([np.linalg.norm(unit - unit[i], axis=1) for i in chosen], axis=0)
-    while len(chosen) < n:
+    rows = list(dict.fromkeys(int(i) for i in unit.argmin(axis=0)))[:n]
+    distance = np.min([np.linalg.norm(unit - unit[i], axis=1) for i in rows], axis=0)
+    while len(rows) < n:
         i = int(distance.argmax())
-        chosen.append(i)
+        rows.append(i)
         distance = np.minimum(distance, np.linalg.norm(unit - unit[i], axis=1))
-    return np.array(chosen)
+    return np.array(rows)
 
 
 def reference_point(F: np.ndarray, worst: Sequence[float | None]) -> np.ndarray:
@@ -195,9 +195,10 @@ class Archive:
         for k, i in enumerate(fresh, start=n_old):
             # a copy: a view of one row would keep its whole batch in memory
             candidates[k] = np.array(X[int(i)])
-        kept = np.flatnonzero(keep)
-        kept = kept[np.argsort(merged[kept, 0], kind="stable")]
-        self.F = merged[kept]
-        self.ids = np.concatenate([self.ids, ids[fresh]])[kept]
-        self.X = candidates[kept]
+        # by the first objective, which the look-up above relies on
+        members = np.flatnonzero(keep)
+        members = members[np.argsort(merged[members, 0], kind="stable")]
+        self.F = merged[members]
+        self.ids = np.concatenate([self.ids, ids[fresh]])[members]
+        self.X = candidates[members]
         return True

@@ -133,7 +133,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
             raise UsageError(f"{first.path} is of problem {a!r} and {run.path} of {b!r}; plot them apart")
         ours, theirs = ([(o.name, o.sense, o.unit) for o in r.objectives] for r in (first, run))
         if ours != theirs:
-            a, b = (", ".join(_short(o) for o in r.objectives) for r in (first, run))
+            a, b = (", ".join(_in_words(o) for o in r.objectives) for r in (first, run))
             raise UsageError(f"{first.path} has the objectives {a} and {run.path} has {b}; plot them apart")
 
 
@@ -215,7 +215,7 @@ def _plain(value: Any) -> str:
     return text if len(text) <= 24 else text[:10] + "…" + text[-12:]
 
 
-def _short(objective: Objective) -> str:
+def _in_words(objective: Objective) -> str:
     return f"{objective.label} ({objective.sense})"
 
 

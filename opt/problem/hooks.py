@@ -12,11 +12,12 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from opt.console.errors import UsageError
+from opt.console.wording import excerpt
 from opt.problem import CompressionProblem, Reference
 from opt.problem.user_code import guarded
 from opt.problem.user_code import reason_of as plain_reason_of
@@ -24,6 +25,9 @@ from opt.processes.stop_signals import is_interruption
 
 _OWN = Path(__file__).resolve().parents[1]
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+T = TypeVar("T")
 
 
 class HookError(UsageError):
@@ -198,54 +202,70 @@ def _numbers(row: Any) -> dict[str, float]:
     try:
         return {str(name): float(value) for name, value in row.items()}
     except (TypeError, ValueError):
-        raise TypeError(f"must return a mapping of names to numbers, got {_short(row)}") from None
+        raise TypeError(f"must return a mapping of names to numbers, got {excerpt(row)}") from None
+
+
+def _added(
+    problem: CompressionProblem, hook: str, complaints: Complaints, loss: str, ask: Callable[[], T], none: T
+) -> T:
+    """What `ask` gets from a hook that only adds to a finished front; `none`, and a complaint, where it fails.
+
+    Args:
+        problem: Whose hook it is.
+        hook: Its name.
+        complaints: Where a failure is noted.
+        loss: What is lost by it, in words.
+        ask: Calls the hook and checks what it returns.
+        none: What there is without it.
+    """
+    try:
+        with user_code(hook_name(problem, hook)):
+            return ask()
+    except HookError as error:
+        complaints.add(f"{error}; {loss}")
+        return none
 
 
 def description_of(problem: CompressionProblem, x: np.ndarray, complaints: Complaints) -> dict[str, Any]:
     """Readable parameters of x, (n_var,); none where `describe` fails."""
-    name = hook_name(problem, "describe")
-    try:
-        with user_code(name):
-            row = problem.describe(x)
-            if not isinstance(row, Mapping):
-                raise TypeError(f"must return a mapping of names to values, got {type(row).__name__}")
-            return {str(key): value for key, value in row.items()}
-    except HookError as error:
-        complaints.add(f"{error}; its columns are left out")
-        return {}
+
+    def ask() -> dict[str, Any]:
+        row = problem.describe(x)
+        if not isinstance(row, Mapping):
+            raise TypeError(f"must return a mapping of names to values, got {type(row).__name__}")
+        return {str(key): value for key, value in row.items()}
+
+    return _added(problem, "describe", complaints, "its columns are left out", ask, {})
 
 
 def tensors_of(problem: CompressionProblem, x: np.ndarray, complaints: Complaints) -> dict[str, np.ndarray]:
     """Arrays of the decoded x, (n_var,); none where `tensors` fails."""
-    name = hook_name(problem, "tensors")
-    try:
-        with user_code(name):
-            arrays = problem.tensors(x)
-            if not isinstance(arrays, Mapping):
-                raise TypeError(f"must return a mapping of names to arrays, got {type(arrays).__name__}")
-            found = {str(key): np.ascontiguousarray(value) for key, value in arrays.items()}
-            odd = [key for key, value in found.items() if value.dtype.kind not in "biuf"]
-            if odd:
-                raise TypeError(f"must return arrays of numbers, and {odd[0]!r} holds {found[odd[0]].dtype}")
-            return found
-    except HookError as error:
-        complaints.add(f"{error}; its solutions are not saved as safetensors")
-        return {}
+
+    def ask() -> dict[str, np.ndarray]:
+        tensors = problem.tensors(x)
+        if not isinstance(tensors, Mapping):
+            raise TypeError(f"must return a mapping of names to arrays, got {type(tensors).__name__}")
+        arrays = {str(key): np.ascontiguousarray(value) for key, value in tensors.items()}
+        odd = [key for key, value in arrays.items() if value.dtype.kind not in "biuf"]
+        if odd:
+            raise TypeError(f"must return arrays of numbers, and {odd[0]!r} holds {arrays[odd[0]].dtype}")
+        return arrays
+
+    return _added(problem, "tensors", complaints, "its solutions are not saved as safetensors", ask, {})
 
 
 def references_of(problem: CompressionProblem, complaints: Complaints) -> list[Reference]:
     """The known solutions; none where `references` fails, and without those that do not fit the problem."""
-    name = hook_name(problem, "references")
-    try:
-        with user_code(name):
-            references = list(problem.references())
-    except HookError as error:
-        complaints.add(f"{error}; no references are saved")
-        return []
+
+    def ask() -> list[Reference]:
+        return list(problem.references())
+
+    no_references: list[Reference] = []
+    references = _added(problem, "references", complaints, "no references are saved", ask, no_references)
     fitting = []
     for reference in references:
-        if problem_of := _misfit(problem, reference):
-            complaints.add(f"{name}: {problem_of}; it is left out")
+        if misfit := _misfit(problem, reference):
+            complaints.add(f"{hook_name(problem, 'references')}: {misfit}; it is left out")
         else:
             fitting.append(reference)
     return fitting
@@ -255,14 +275,14 @@ def _misfit(problem: CompressionProblem, reference: Any) -> str:
     """Why a reference cannot stand beside the problem's front; "" where it can."""
     if not isinstance(reference, Reference):
         return f"must return Reference objects, got {type(reference).__name__}"
-    values, wanted = (reference.F, problem.n_obj) if reference.X is None else (reference.X, problem.n_var)
+    values, n_columns = (reference.F, problem.n_obj) if reference.X is None else (reference.X, problem.n_var)
     letter = "F" if reference.X is None else "X"
     try:
         shape = np.atleast_2d(np.asarray(values, dtype=float if letter == "F" else None)).shape
     except (TypeError, ValueError):
-        return f"{letter} of {reference.name!r} must hold numbers, got {_short(values)}"
-    if len(shape) != 2 or shape[1] != wanted:
-        return f"{letter} of {reference.name!r} must have shape (n, {wanted}), got {shape}"
+        return f"{letter} of {reference.name!r} must hold numbers, got {excerpt(values)}"
+    if len(shape) != 2 or shape[1] != n_columns:
+        return f"{letter} of {reference.name!r} must have shape (n, {n_columns}), got {shape}"
     for rows in (reference.test, reference.parameters):
         if rows is not None and (len(rows) != shape[0] or not all(isinstance(row, Mapping) for row in rows)):
             return f"test and parameters of {reference.name!r} must be {shape[0]} mappings, one a solution"
@@ -271,21 +291,14 @@ def _misfit(problem: CompressionProblem, reference: Any) -> str:
 
 def exact_front_of(problem: CompressionProblem, complaints: Complaints) -> np.ndarray | None:
     """The known Pareto front, (m, n_obj) minimised; None where there is none or it fails."""
-    name = hook_name(problem, "pareto_front")
-    try:
-        with user_code(name):
-            front = problem.pareto_front()
-            if front is None:
-                return None
-            F = np.atleast_2d(np.asarray(front, dtype=np.float64))
-            if F.ndim != 2 or F.shape[1] != problem.n_obj:
-                raise ValueError(f"must have shape (m, {problem.n_obj}), got {F.shape}")
-            return F
-    except HookError as error:
-        complaints.add(f"{error}; no exact front is saved")
-        return None
 
+    def ask() -> np.ndarray | None:
+        front = problem.pareto_front()
+        if front is None:
+            return None
+        F = np.atleast_2d(np.asarray(front, dtype=np.float64))
+        if F.ndim != 2 or F.shape[1] != problem.n_obj:
+            raise ValueError(f"must have shape (m, {problem.n_obj}), got {F.shape}")
+        return F
 
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return _added(problem, "pareto_front", complaints, "no exact front is saved", ask, None)

@@ -279,11 +279,11 @@ def check_unchanged(
 
 def told(different: Mapping[str, Any]) -> str:
     """Changes in words: each with its two values, digests shortened."""
-    parts = [f"{what} ({_short(both['was'])}, now {_short(both['now'])})" for what, both in different.items()]
+    parts = [f"{what} ({_in_words(both['was'])}, now {_in_words(both['now'])})" for what, both in different.items()]
     return some(parts, at_most=MOST_NAMED)
 
 
-def _short(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return "none" if value is None else str(value)[:12]
 
 

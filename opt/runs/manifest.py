@@ -11,6 +11,7 @@ from typing import Any
 
 from opt.console.command import spelled
 from opt.console.errors import UsageError
+from opt.console.wording import excerpt
 from opt.files import atomic, sealed
 from opt.files.plain_file import check_regular
 
@@ -239,15 +240,7 @@ def _fault_of(fields: dict[str, Any], shape: dict[str, Any], prefix: str) -> str
         value = fields[key]
         is_right, expected = inner[""] if isinstance(inner, dict) else inner
         if not is_right(value):
-            return f"{prefix}{key} must be {expected}, got {_short(value)}"
+            return f"{prefix}{key} must be {expected}, got {excerpt(value)}"
         if isinstance(inner, dict) and (reason := _fault_of(value, inner, f"{prefix}{key}.")):
             return reason
     return ""
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of more digits than Python writes
-        return "a number of thousands of digits"
-    return text if len(text) <= 60 else f"{text[:57]}..."

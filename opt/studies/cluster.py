@@ -15,6 +15,8 @@ from opt.studies.outcome import Outcome
 
 EXTRA = "pip install 'opt-compress[dask]'"
 CONNECT_SECONDS = 10.0
+_SAME_NAME = ("cores", "memory", "walltime", "queue", "account", "interface")
+"""Options of a job that dask-jobqueue has by the same names."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +126,11 @@ def _cluster(kind: ClusterKind, settings: JobOptions) -> Iterator[Any]:
     make: Any = {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}[kind]
     try:
         cluster = make(
-            cores=settings.cores,
+            **{name: getattr(settings, name) for name in _SAME_NAME},
             processes=settings.cores,
-            memory=settings.memory,
-            walltime=settings.walltime,
-            queue=settings.queue,
-            account=settings.account,
             local_directory=settings.scratch,
             job_script_prologue=_lines(settings.environment),
             job_extra_directives=_lines(settings.directives),
-            interface=settings.interface,
             log_directory=settings.logs,
             # a worker that has no work yet, or whose scheduler is gone, gives its node back
             death_timeout=120,

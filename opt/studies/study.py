@@ -287,15 +287,15 @@ def _noted(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _free_name(planned: PlannedRun, varying: dict[str, str], taken: set[str]) -> str:
-    """A name for a run directory: what it is in short, and a number where that is one of the `taken`."""
+def _free_name(planned: PlannedRun, varying: dict[str, str], others: set[str]) -> str:
+    """A name for a run directory: what it is in short, and a number where that is one of the others'."""
     settings = "-".join(f"{key.split('.')[-1]}={value}" for key, value in varying.items())
     stem = "-".join(filter(None, (planned.problem_name, planned.request.algo, settings)))
     plain = "".join(c if c.isalnum() or c in "+,._=-" else "-" for c in stem.lower()).lstrip(".")
     if len(plain.encode()) > 80:
         plain = f"{plain.encode()[:70].decode(errors='ignore')}-{planned.setting_digest[:6]}"
     name, number = f"{plain}-s{planned.request.seed}", 1
-    while name in taken:
+    while name in others:
         number += 1
         name = f"{plain}-s{planned.request.seed}-{number}"
     return name

@@ -1,4 +1,4 @@
-"""Verifying the records of a study: is its index what its runs give?"""
+"""The consistency check of a study: is its index what its runs give?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One display for all runs of a study: how many are done, how far those under way are, the time left."""
+"""The progress display of a study: how many runs are done, how far those under way are, the time left."""
 
 from __future__ import annotations
 

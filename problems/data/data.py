@@ -16,9 +16,10 @@ from torch import Tensor
 
 from opt.console.errors import UsageError, check_choice
 from opt.console.ranges import SEED
+from opt.files.plain_file import is_folder
 from problems.data import cifar
 from problems.data.idx import read_idx
-from problems.data.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home, is_folder
+from problems.data.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home
 
 # File names accepted in a user's own folder, each plain or gzipped.
 _FOLDER_FILES = (

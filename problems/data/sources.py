@@ -12,6 +12,7 @@ import pooch
 import requests
 
 from opt.console.errors import UsageError
+from opt.files.plain_file import is_file, is_folder
 from problems.data import cifar
 
 DATA_DIR_VARIABLE = "OPT_DATA_DIR"
@@ -121,10 +122,10 @@ def cifar_files(*, data_dir: Path | None, download: bool) -> list[Path]:
     places = _places(name, data_dir, (cifar.FOLDER,))
     places += [place / cifar.FOLDER for place in places if place.name != cifar.FOLDER]
     for place in places:
-        if all(_is_file(place / file) for file in wanted):
+        if all(is_file(place / file) for file in wanted):
             return [place / file for file in wanted]
     target = _target(name, data_dir)
-    archive = next((p / CIFAR_ARCHIVE[0] for p in places if _is_file(p / CIFAR_ARCHIVE[0])), None)
+    archive = next((p / CIFAR_ARCHIVE[0] for p in places if is_file(p / CIFAR_ARCHIVE[0])), None)
     if archive is None:
         if not download:
             raise _not_found(name, places, target, wanted, "was not to be downloaded")
@@ -138,24 +139,9 @@ def find_plain_or_gzipped(folder: Path, file: str) -> Path | None:
     """The file in `folder`, by its name, the name with .gz, or either with a dot before `idx`."""
     for name in (file, file.replace("-idx", ".idx")):
         for path in (folder / name, folder / f"{name}.gz"):
-            if _is_file(path):
+            if is_file(path):
                 return path
     return None
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder; a path that the system refuses, as one too long, is none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _places(name: str, data_dir: Path | None, folders: Sequence[str]) -> list[Path]:

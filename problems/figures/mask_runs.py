@@ -72,7 +72,7 @@ def best_mask(run: Run, problem: Masks) -> NamedMask:
         if file.exists():
             bits = run.solution(name)[MASK_BITS]
             mask = np.unpackbits(bits, count=problem.layout.n).astype(bool)
-            start = "" if problem.start == "random" else f" from {problem.start}"
+            start = "" if problem.moves.start == "random" else f" from {problem.moves.start}"
             return NamedMask(f"{run.manifest['algo']['name']} seed {run.manifest['seed']}{start}", mask, True)
     raise UsageError(f"{run.path} holds no saved solution; search with --keep 1 or more")
 

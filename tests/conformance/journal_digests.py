@@ -40,19 +40,15 @@ TOTALS = (
     *("ref_point", "igd_plus", "n_solutions", "stationary"),
 )
 
+KINDS = (
+    *(samples.Bowl, samples.Slope, samples.Steps, samples.Switches, samples.Tour, samples.Parts, samples.Words),
+    *(samples.Drifting, samples.Flaky),
+)
 SAMPLES: dict[str, Callable[[], Any]] = {
     "zdt1": lambda: get_problem("zdt1", n_var=4),
     "dtlz2": lambda: get_problem("dtlz2", n_var=5, n_obj=3),
     "bnh": lambda: get_problem("bnh"),
-    "bowl": samples.Bowl,
-    "slope": samples.Slope,
-    "steps": samples.Steps,
-    "switches": samples.Switches,
-    "tour": samples.Tour,
-    "parts": samples.Parts,
-    "words": samples.Words,
-    "drifting": samples.Drifting,
-    "flaky": samples.Flaky,
+    **{kind.__name__.lower(): kind for kind in KINDS},
 }
 """Problems of every representation; with constraints, with values that change their meaning, with failures."""
 

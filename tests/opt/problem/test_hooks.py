@@ -12,6 +12,7 @@ from pymoo.core.variable import Choice, Integer, Real
 
 import opt
 from opt import CompressionProblem, Move, Objective, Operators, Reference
+from opt.algorithms import algorithms
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -191,7 +192,7 @@ def test_moves_that_fail_are_told(tmp_path):
         opt.minimize(with_hook(samples.Slope, "operators", lambda self: own)(), "sa", n_gen=4, out=tmp_path)
 
 
-@pytest.mark.parametrize("algo", list(opt.algorithms.algorithms()))
+@pytest.mark.parametrize("algo", list(algorithms()))
 def test_short_sampling_serves_every_algorithm(algo, tmp_path):
     """Two different candidates a call: asked again, and where there are no more, repeated."""
 

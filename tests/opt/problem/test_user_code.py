@@ -13,28 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sample_problems import Acting
 
-from opt import CompressionProblem, Objective, load_run
+from opt import load_run
 from opt.problem.user_code import EndAttemptedError, guarded, reason_of
 from opt.processes.stop_signals import GivenUpError, on_stop_signals
 from opt.search.evaluation import evaluate_batch
 
 ROOT = Path(__file__).parents[3]
-
-
-class Ending(CompressionProblem):
-    """Candidates of more than .5 call `end`."""
-
-    objectives = (Objective("a"),)
-
-    def __init__(self, end):
-        super().__init__(n_var=1, xl=0, xu=1)
-        self.end = end
-
-    def evaluate(self, X):
-        if (X > 0.5).any():
-            self.end()
-        return X
 
 
 def raising(error):
@@ -62,13 +48,13 @@ ENDINGS = {
 def test_code_that_tries_to_end_the_process_is_a_failed_candidate(reason, seconds):
     X = np.array([[0.1], [0.9], [0.2]])
     with on_stop_signals(lambda reason: None):
-        F, _, reasons = evaluate_batch(Ending(ENDINGS[reason]), X, seconds=seconds)
+        F, _, reasons = evaluate_batch(Acting(ENDINGS[reason]), X, seconds=seconds)
     assert reasons == {1: reason}
     assert F[[0, 2], 0].tolist() == [0.1, 0.2] and np.isnan(F[1, 0])
 
 
 def test_interruption_by_a_signal_passes(interruptible):
-    problem = Ending(lambda: signal.raise_signal(signal.SIGINT))
+    problem = Acting(lambda: signal.raise_signal(signal.SIGINT))
 
     def give_up(reason):
         assert reason == "stopped by SIGINT"
@@ -78,7 +64,7 @@ def test_interruption_by_a_signal_passes(interruptible):
         evaluate_batch(problem, np.full((2, 1), 0.9))
     # under Python's own handler nobody can say who raised it: it counts as the signal's
     with pytest.raises(KeyboardInterrupt):
-        evaluate_batch(Ending(raising(KeyboardInterrupt())), np.full((2, 1), 0.9))
+        evaluate_batch(Acting(raising(KeyboardInterrupt())), np.full((2, 1), 0.9))
 
 
 def test_functions_that_end_a_process_work_elsewhere(tmp_path):

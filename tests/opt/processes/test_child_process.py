@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from running_processes import is_alive, wait_until_gone
 
 from opt.processes import child_process
 from opt.processes.child_process import how_it_ended
@@ -31,14 +31,6 @@ time.sleep(60)
 """
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc, which tells what became of a process")
 @pytest.mark.parametrize("by", ["kernel", "thread"])
 def test_process_ends_with_the_one_that_started_it(by):
@@ -47,10 +39,7 @@ def test_process_ends_with_the_one_that_started_it(by):
     assert is_alive(child)
     parent.kill()
     parent.communicate()
-    end = time.monotonic() + 10
-    while is_alive(child):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until_gone(child)
 
 
 @pytest.mark.parametrize("by", ["kernel", "thread"])

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_problems import Bowl, Fenced, Flaky, Words
+from running_processes import wait_until_gone
+from sample_problems import Acting, Bowl, Fenced, Flaky, Words
 from threadpoolctl import threadpool_limits
 
-from opt import CompressionProblem, Objective, UsageError
+from opt import UsageError
 from opt.search.evaluation import evaluate_batch
 from opt.search.evaluation_process import ApartError, EvaluationTimeoutError, check_apart, run_apart
 
@@ -49,25 +50,10 @@ def segfault():
     ctypes.string_at(0)
 
 
-class Stuck(CompressionProblem):
-    """Candidates of more than .5 do what they are told."""
-
-    objectives = (Objective("a"),)
-
-    def __init__(self, action):
-        super().__init__(n_var=1, xl=0, xu=1)
-        self.action = action
-
-    def evaluate(self, X):
-        if (X > 0.5).any():
-            self.action()
-        return X
-
-
 @pytest.mark.parametrize("action", [swallow, deaf, compiled])
 def test_limit_of_time_ends_whatever_does_not_want_to_end(action):
     began = time.monotonic()
-    F, _, reasons = evaluate_batch(Stuck(action), np.array([[0.1], [0.9], [0.2]]), seconds=0.4)
+    F, _, reasons = evaluate_batch(Acting(action), np.array([[0.1], [0.9], [0.2]]), seconds=0.4)
     assert time.monotonic() - began < 10
     assert reasons == {1: "EvaluationTimeoutError: took longer than 0.4 s"}
     assert F[[0, 2], 0].tolist() == [0.1, 0.2] and np.isnan(F[1, 0])
@@ -83,7 +69,7 @@ def test_limit_of_time_ends_whatever_does_not_want_to_end(action):
     ],
 )
 def test_death_of_its_process_is_a_failed_candidate(action, reason):
-    F, _, reasons = evaluate_batch(Stuck(action), np.array([[0.1], [0.9]]), seconds=20)
+    F, _, reasons = evaluate_batch(Acting(action), np.array([[0.1], [0.9]]), seconds=20)
     assert list(reasons) == [1] and reasons[1].startswith(reason)
     assert F[0, 0] == 0.1
 
@@ -148,18 +134,7 @@ def test_what_the_work_starts_ends_with_it(tmp_path):
         return b""
 
     assert run_apart(work, seconds=20) == b""
-    end = time.monotonic() + 10
-    while _is_alive(int(file.read_text())):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_until_gone(int(file.read_text()))
 
 
 def test_pipe_that_another_process_holds_open_is_not_waited_for():
@@ -257,21 +232,12 @@ def start(task, out, *, nap):
     return process, int(process.stdout.readline().split()[-1])
 
 
-def ended_within(seconds, pid):
-    end = time.monotonic() + seconds
-    while _is_alive(pid):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def test_evaluation_ends_with_a_command_that_is_killed(task, tmp_path, solve, no_plots):
     process, worker = start(task, tmp_path / "runs", nap=50)
     assert worker != process.pid
     process.kill()
     process.communicate()
-    assert ended_within(5, worker)
+    wait_until_gone(worker, seconds=5)
 
 
 @pytest.mark.parametrize("n_signals", [1, 2])
@@ -284,7 +250,7 @@ def test_signals_mean_with_the_limit_what_they_mean_without(n_signals, task, tmp
         time.sleep(0.3)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "Traceback" not in errors
-    assert ended_within(5, worker)
+    wait_until_gone(worker, seconds=5)
     (run,) = (tmp_path / "runs").iterdir()
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["status"] == "interrupted" and manifest["n_failed"] == 0

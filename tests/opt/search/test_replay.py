@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import numpy as np
 import pytest
 import sample_problems as samples
+from searches import Memory, searching
 
 from opt import UsageError
-from opt.algorithms import find_algorithm
 from opt.problem.hooks import HookError
-from opt.runs.journal import decode, encode
-from opt.search.budget import Budget
-from opt.search.engine import HOPELESS_FAILURES, Search
+from opt.search.engine import HOPELESS_FAILURES
 from opt.search.evaluation import EvaluationFailed
-from opt.search.scalarise import Scalariser
-
-
-class Memory:
-    """A recorder that holds a journal in memory."""
-
-    def __init__(self, records=(), seconds=None):
-        self.records = copy.deepcopy(list(records))
-        self.seconds = seconds or {}
-        self.appended, self.rows, self.traces = [], [], []
-
-    def append(self, record):
-        self.appended.append(decode(encode(record)))
-
-    def history(self, row):
-        self.rows.append(row)
-
-    def trace(self, row):
-        self.traces.append(row)
 
 
 def counting(kind):
@@ -48,19 +26,6 @@ def counting(kind):
     problem = Counting()
     problem.evaluated = []
     return problem
-
-
-def searching(problem, memory, *, algo="nsga2", seed=1, parameters=None, scalariser=None, budget=None, **more):
-    return Search(
-        problem,
-        find_algorithm(algo),
-        {"pop_size": 6} if parameters is None else parameters,
-        seed=seed,
-        budget=Budget.of(**(budget or {"n_gen": 5})),
-        scalariser=scalariser or Scalariser.of(problem.objectives),
-        recorder=memory,
-        **more,
-    )
 
 
 def without_seconds(rows):

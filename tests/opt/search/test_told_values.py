@@ -7,14 +7,15 @@ import time
 import numpy as np
 import pytest
 import sample_problems as samples
+import searches
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
+from searches import Memory
 
 from opt import CompressionProblem, Objective
 from opt.algorithms import find_algorithm
 from opt.algorithms.interface.warm_start import Start
 from opt.problem.hooks import HookError
-from opt.runs.journal import decode, encode
 from opt.search.budget import Budget
 from opt.search.engine import STALLED_GENERATIONS, Search
 from opt.search.evaluation import EvaluationFailed
@@ -43,34 +44,11 @@ class Moving(samples.Drifting):
         return F, self.offset - X[:, :1]
 
 
-class Recorder:
-    """A journal in memory."""
-
-    seconds: dict = {}
-
-    def __init__(self, records=()):
-        self.records, self.appended, self.rows, self.traces = list(records), [], [], []
-
-    def append(self, record):
-        self.appended.append(decode(encode(record)))
-
-    def history(self, row):
-        self.rows.append(row)
-
-    def trace(self, row):
-        self.traces.append(row)
-
-
 def searching(problem, algo="nsga2", recorder=None, *, n_gen=4, parameters=None, **more):
-    return Search(
-        problem,
-        find_algorithm(algo),
-        {"pop_size": 8} if parameters is None else parameters,
-        seed=3,
-        budget=Budget.of(n_gen=n_gen),
-        scalariser=Scalariser.of(problem.objectives),
-        recorder=recorder or Recorder(),
-        **more,
+    parameters = {"pop_size": 8} if parameters is None else parameters
+    memory = recorder or Memory()
+    return searches.searching(
+        problem, memory, algo=algo, seed=3, parameters=parameters, budget={"n_gen": n_gen}, **more
     )
 
 
@@ -129,7 +107,7 @@ def test_failed_candidates_of_a_constrained_problem_violate_more_than_any_other(
 @pytest.mark.parametrize("n_records", [2, 4])
 def test_changed_meanings_with_constraints_and_failures_are_journalled_and_replayed(n_records):
     given = {"n_gen": 4, "parameters": {"pop_size": 30}}
-    recorder = Recorder()
+    recorder = Memory()
     search = searching(Moving(), recorder=recorder, **given)
     state = search.run()
     assert not search.is_stationary
@@ -145,7 +123,7 @@ def test_changed_meanings_with_constraints_and_failures_are_journalled_and_repla
     F, G = search.problem.evaluate(X)
     np.testing.assert_array_equal(search.archive.F, F)
     assert (G <= 0).all() and len(F) and (search.archive.ids < 0).all()
-    again = Recorder(recorder.appended[:n_records])
+    again = Memory(recorder.appended[:n_records])
     replayed = searching(Moving(), recorder=again, **given)
     after = replayed.run()
     assert again.appended == recorder.appended[n_records:]
@@ -181,7 +159,7 @@ def test_callback_without_a_name_is_called_by_its_class():
 
 
 def test_one_batch_more_than_the_budget_is_cut_and_not_told():
-    recorder = Recorder()
+    recorder = Memory()
     search = Search(
         samples.Slope(),
         find_algorithm("nsga2"),
@@ -225,7 +203,7 @@ def test_one_objective_is_told_as_it_is_whatever_its_weight():
         seed=3,
         budget=Budget.of(n_gen=2),
         scalariser=Scalariser.of(problem.objectives, weights=[7.0]),
-        recorder=Recorder(),
+        recorder=Memory(),
     )
     search.run()
     population = search.algorithm.pop
@@ -282,7 +260,7 @@ def test_algorithm_is_set_up_for_what_it_sees_and_left_without_ends_and_displays
             seed=1,
             budget=Budget.of(**limits),
             scalariser=Scalariser.of(samples.Slope().objectives),
-            recorder=Recorder(),
+            recorder=Memory(),
         )
     nothing = {"n_gen": None, "n_eval": None, "seconds": None}
     assert planned == [nothing | {"n_gen": 7}, nothing | {"n_eval": 50}, nothing | {"seconds": 9.0}]
@@ -336,7 +314,7 @@ def test_end_of_an_algorithm_is_told_in_its_own_words_where_it_has_some():
 
 
 def test_traces_name_their_generation_and_evaluations():
-    recorder = Recorder()
+    recorder = Memory()
     searching(samples.Slope(), "sa", recorder, parameters={"n_chains": 2}, n_gen=3).run()
     assert [(row["n_gen"], row["n_eval"]) for row in recorder.traces] == [
         (row[0], row[1]) for row in recorder.rows[: len(recorder.traces)]
@@ -368,11 +346,11 @@ def test_share_of_time_that_is_spent_is_journalled_and_replayed():
         search.algorithm.spend = lambda share: (spent.append(share), original(share))
         search.run()
 
-    first, recorder = [], Recorder()
+    first, recorder = [], Memory()
     timed(recorder, first)
     assert [record["spent"] for record in recorder.appended] == first == [0.0, 0.25, 0.5, 0.75]
     for record, share in zip(recorder.appended, (0.0, 0.3, 0.55, 0.8), strict=True):
         record["spent"] = share
     again = []
-    timed(Recorder(recorder.appended), again)
+    timed(Memory(recorder.appended), again)
     assert again == [0.0, 0.3, 0.55, 0.8], "a replay hears what the search heard, whatever the clock says"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from running_processes import is_alive
 
 from opt import find_runs
 from opt.files import locking
@@ -80,17 +81,6 @@ def workers_of(pid: int) -> list[int]:
     return found + [grandchild for child in found for grandchild in workers_of(child)]
 
 
-def alive(pids: list[int]) -> list[int]:
-    """Those that run; one that nobody has waited for does not."""
-    states = {}
-    for pid in pids:
-        try:
-            states[pid] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-    return [pid for pid, state in states.items() if state != "Z"]
-
-
 TASK = """
 import time
 from pathlib import Path
@@ -137,7 +127,7 @@ def test_workers_end_with_a_command_that_is_killed_and_its_runs_go_on_at_once(mo
     # what is asked next is answered at once, though the workers were at an evaluation of five minutes
     answer = solve("--resume", study, "--trust", "--quiet")
     assert (answer.code, answer.err) == (0, "")
-    assert not alive(workers)
+    assert not any(map(is_alive, workers))
     rows = pd.read_csv(study / "index.csv")
     assert set(rows["status"]) == {"finished"} and rows["reason"].isna().all()
     assert journals(out) == journals(tmp_path / "whole")

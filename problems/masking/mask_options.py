@@ -1,0 +1,219 @@
+"""The mask search's options: the network, its places, what judges a mask, how masks begin and change, criteria."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from torch import Tensor, nn
+
+from operators.masks import MaskLayout
+from opt.console.errors import UsageError
+from opt.console.option_groups import option_group
+from opt.console.ranges import COUNT, EPOCHS, Count, Epochs, Range
+from problems.data.data import Dataset, Split
+from problems.masking.channels import ChannelSpace
+from problems.masking.criterion_masks import check_criterion, named_criteria
+from problems.masking.logit_losses import Loss
+from problems.masking.selection import MaskScope
+from problems.masking.space import MaskSpace, WeightSpace
+from problems.networks.architectures.lottery_networks import Init, build_architecture
+from problems.networks.layers.prunable import select_layers
+from problems.networks.storage.checkpoints import load_weights
+from problems.workloads.network_options import NetworkOptions
+from problems.workloads.own_network import build_own_model
+
+Level = Literal["weights", "filters"]
+Size = Literal["kept", "parameters", "macs"]
+
+_LEAST_FILTERS = 1
+_FREE_LEAST = 0.02
+
+
+@option_group
+class MaskedNetworkOptions(NetworkOptions):
+    """The network that is masked, and its initial weights.
+
+    Args:
+        model: lenet-300-100, lenet-5, conv-2, conv-4, conv-6, strided-cnn (the published CNN), or a network of your
+            own as package.module:function without arguments.
+        checkpoint: Its initial weights, a safetensors file; by default they are drawn.
+        width: Factor on the number of neurons and filters of the named networks.
+        bias: Whether their layers have biases, which are never masked singly; by default only convolutional ones do.
+        init: Initial weights of the named networks: torch's uniform distribution, or Glorot's normal one.
+        model_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
+    """
+
+    model: str = "lenet-300-100"
+    width: Annotated[float, Range(0.0, 32.0, is_above=True)] = 1.0
+    bias: bool | None = None
+    init: Init = "uniform"
+
+    def load(self, dataset: Dataset) -> nn.Module:
+        """The network at its initial weights, in evaluation mode.
+
+        Raises:
+            UsageError: No such network, or the checkpoint is not its.
+        """
+        if ":" in self.model:
+            network = build_own_model(self.model, seed=self.model_seed)
+        else:
+            network = build_architecture(
+                self.model,
+                dataset.input_shape,
+                dataset.n_classes,
+                seed=self.model_seed,
+                width=self.width,
+                bias=self.bias,
+                init=self.init,
+            )
+        if self.checkpoint is not None:
+            load_weights(network, self.checkpoint)
+        return network.requires_grad_(False).eval()
+
+
+@option_group
+class PlacesOptions:
+    """What the places of a mask stand for, and how many are kept.
+
+    Args:
+        level: Masks of single weights, or of filters and neurons with all that hangs on them.
+        layers: Layers to mask, shell patterns of names separated by commas; by default all of them.
+        sparsity: Share of places that is dropped, or free (null): then the size is an objective.
+        per_layer: Whether each layer keeps the same share; otherwise only the sum is fixed.
+        size: Size objective where sparsity is free: weights or filters kept, parameters, or multiply-adds.
+    """
+
+    level: Level = "weights"
+    layers: str | None = None
+    sparsity: Annotated[float, Range(0.0, 1.0, is_above=True, is_below=True)] | None = 0.8
+    per_layer: bool = False
+    size: Size = "kept"
+
+    def space(self, model: nn.Module, example: Tensor) -> MaskSpace:
+        """The places of a network; `example` images, (n, c, h, w), are run to find them.
+
+        Raises:
+            UsageError: No layer is as the patterns say, or its channels cannot go.
+        """
+        if self.level == "filters":
+            return ChannelSpace(model, self.layers, example)
+        return WeightSpace(model, select_layers(model, self.layers or "*", example=example), example)
+
+    def layout(self, space: MaskSpace) -> MaskLayout:
+        """The places by layer, and how few of each must stay."""
+        return MaskLayout(space.sizes, _LEAST_FILTERS if self.level == "filters" else 0, self.per_layer)
+
+    def n_kept(self, layout: MaskLayout) -> int | None:
+        """How many places every mask keeps; None where that is free.
+
+        Raises:
+            UsageError: Fewer than must stay.
+        """
+        n_kept = None if self.sparsity is None else layout.n - int(layout.n * self.sparsity)
+        least = _least(layout)
+        if (layout.n if n_kept is None else n_kept) < least:
+            raise UsageError(
+                f"sparsity {self.sparsity} leaves {n_kept} of {layout.n} {self.level}; at least {least} must stay."
+            )
+        return n_kept
+
+    def bounds(self, layout: MaskLayout) -> tuple[int, int]:
+        """Fewest and most places of a mask."""
+        n_kept = self.n_kept(layout)
+        return (n_kept, n_kept) if n_kept else (max(_least(layout), round(_FREE_LEAST * layout.n)), layout.n)
+
+
+def _least(layout: MaskLayout) -> int:
+    return max(len(layout.sizes) * layout.least, 1)
+
+
+@option_group
+class JudgingOptions:
+    """What masks are judged by: which weights they are put on, after which training, on which images.
+
+    Args:
+        epochs: Epochs of training behind the weights that masks are judged on; 0 judges the initial ones.
+        weights: Judge the weights as they are (given), or their sign times the layer's standard deviation (signed).
+        loss: What is minimised: cross-entropy of scaled logits (scaled), of raw ones (cross-entropy), or the error.
+        train_steps: Steps of training of each masked network before it is judged; 0 for none.
+        n_images: Images of it that masks are judged on, the first so many.
+        resample: Generations after which others are drawn, from the search split; 0 for never. The last population is
+            then judged once more on the whole split.
+        images_from: Draw them from the search split, or from the training images (train).
+    """
+
+    epochs: Annotated[int, Range(0, EPOCHS.high)] = 0
+    weights: Literal["given", "signed"] = "given"
+    loss: Loss = "scaled"
+    train_steps: Annotated[int, Range(0, 1_000_000)] = 0
+    n_images: Count = 2000
+    resample: Annotated[int, Range(0, COUNT.high)] = 0
+    images_from: Literal["search", "train"] = "search"
+
+    def pool(self, dataset: Dataset) -> Split:
+        """The images that those of a mask are drawn from."""
+        return dataset.train if self.images_from == "train" else dataset.search
+
+
+@option_group
+class MoveOptions:
+    """How masks begin and change.
+
+    Args:
+        start: First masks: random, or those of a criterion and its surroundings: random, magnitude, magsign, lth, snip,
+            grasp, synflow, or any other that `references` takes.
+        largest_move: Places that a full step exchanges, as a share of those kept; annealing's
+            steps are shares of that. By default 0.02 of the weights and 0.2 of the filters; the thesis begins with 1.
+        guided: Whether swaps guided by the objective's slope are among the moves.
+        slope_images: Images that a slope is taken on, others for each mask, from where `images_from` says; 0 for those
+            that masks are judged on.
+        renew: Accepted moves between two slopes.
+        pressure: Most candidates that a guided move draws for each place that it takes.
+        momentum: Share of the old slope that a new one keeps.
+    """
+
+    start: str = "random"
+    largest_move: Annotated[float, Range(0.0, 1.0, is_above=True)] | None = None
+    guided: bool = True
+    slope_images: Annotated[int, Range(0, COUNT.high)] = 1000
+    renew: Count = 1
+    pressure: Annotated[float, Range(1.0, 1e9)] = 64.0
+    momentum: Annotated[float, Range(0.0, 1.0, is_below=True)] = 0.9
+
+    def __post_init__(self) -> None:
+        check_criterion(self.start)
+
+    def largest(self, level: Level, layout: MaskLayout, n_kept: int | None) -> int:
+        """Places that a full step exchanges; where masks keep `n_kept`, no more than there are on either side."""
+        share = self.largest_move or (0.02 if level == "weights" else 0.2)
+        most = layout.n if n_kept is None else min(n_kept, layout.n - n_kept)
+        return max(1, round(share * most))
+
+
+@option_group
+class CriteriaOptions:
+    """Masks of known criteria, beside the search's and at its start.
+
+    Args:
+        references: Criteria whose masks stand beside the result, separated by commas; all, or none.
+        scope: How criteria compare layers: all scores together, the same share of each layer, or scores divided by
+            their layer's mean.
+        final_epochs: Epochs of the training to the final weights that criteria look at.
+        lottery_epochs: Epochs of each round of the criterion lth.
+    """
+
+    references: str = "random,magnitude,magsign,snip,grasp,synflow"
+    scope: MaskScope = "global"
+    final_epochs: Epochs = 10
+    lottery_epochs: Epochs = 3
+
+    def __post_init__(self) -> None:
+        self.names()
+
+    def names(self) -> list[str]:
+        """The criteria of `references`.
+
+        Raises:
+            UsageError: One that is none.
+        """
+        return named_criteria(self.references)
