@@ -24,8 +24,8 @@ LARGEST_CHAIN = 20_000
 class PrunedQuality:
     """What is measured of pruned networks, by numbers of removed weights.
 
-    Where right classes are counted, that is done by cumulative updates if one threshold prunes the last layer alone, else
-    in stages that candidates share. Any other measure takes the whole network for each candidate.
+    Where right classes are counted, that is done by cumulative updates if one threshold prunes the last layer alone,
+    and else in stages that candidates share. Any other measure takes the whole network for each candidate.
 
     Args:
         workload: What is pruned and how it is judged.

@@ -110,6 +110,7 @@ class Workload:
         self.loss_function = loss_named(self.loss)
         self.metrics = metrics_named(self.metrics, loss=self.loss)
         self.metric: Metric | None = self.metrics[0] if self.metrics else None
+        self._as_float32()
         self._check_network()
         self._check_targets()
         self._judged_once()
@@ -249,6 +250,19 @@ class Workload:
 
     # -- checks -------------------------------------------------------------------------------
 
+    def _as_float32(self) -> None:
+        """Take half precision up to float32 where the examples are float32, as the processor computes anyway."""
+        kinds = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
+        halves = {torch.float16, torch.bfloat16}
+        if not kinds & halves or any(tensor.dtype in halves for _, tensor in self.search.parts()):
+            return
+        try:
+            with torch.no_grad():
+                call(self.network, mapped(self.example, Tensor.clone))
+        except RuntimeError:  # it does not take float32 as it is
+            self.network = self.network.float()
+            self.notes.append("half-precision weights were converted to float32")
+
     def _check_network(self) -> None:
         self.changes_inputs = False
         self.gives_tensor = False
@@ -354,10 +368,27 @@ def _plain_network(network: Any, notes: list[str]) -> nn.Module:
         raise UsageError("a scripted network cannot be made smaller; give the module that it was made from")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
         raise UsageError("the network has lazy layers that have not run yet; run it once on an example first")
-    plain = copy.deepcopy(network).eval()
+    plain = _copied(network).eval()
     if baked := bake(plain):
         notes.append(f"computed weights became parameters: {', '.join(baked)}")
     return plain.requires_grad_(False)
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """A copy of a network, also of one that holds the results of a computation, as torch's pruning leaves them."""
+    computed = [
+        (module, name, value)
+        for module in network.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    try:
+        for module, name, value in computed:
+            vars(module)[name] = value.detach()
+        return copy.deepcopy(network)
+    finally:
+        for module, name, value in computed:
+            vars(module)[name] = value
 
 
 def _equal(a: Inputs, b: Inputs) -> bool:

@@ -229,21 +229,42 @@ class _Plan:
         # what lies before a stage and is used in it or behind it
         self._needed = [{used for node in nodes[start:] for used in node.all_input_nodes} for start in starts]
         self._needed.append({self.result})
+        # what is shared or remembered must not be changed by a later stage: it then works on copies
+        self._is_inplace = any(_changes_values(node, traced) for node in nodes)
 
     def begin(self, images: Tensor) -> Env:
         """What the first pruned layer and those behind it need of the images."""
-        return self._run(self._prelude, {self._image: images}, needed=self._needed[0])
+        return self._run(self._prelude, self._own({self._image: images}), needed=self._needed[0])
 
     def go_on(self, stage: int, env: Env, output: Tensor) -> Env:
         """What the next stage needs (after the last one: the result), given the output of this stage's layer."""
         layer, *rest = self.stages[stage]
-        return self._run(rest, {**env, layer: output}, needed=self._needed[stage + 1])
+        return self._run(rest, {**self._own(env), layer: output}, needed=self._needed[stage + 1])
+
+    def _own(self, env: Env) -> Env:
+        if not self._is_inplace:
+            return env
+        return {node: value.clone() if isinstance(value, Tensor) else value for node, value in env.items()}
 
     def _run(self, nodes: Sequence[fx.Node], env: Env, *, needed: set[fx.Node]) -> Env:
         self._interpreter.env = env
         for node in nodes:
             env[node] = self._interpreter.run_node(node)
         return {node: value for node, value in env.items() if node in needed}
+
+
+def _changes_values(node: fx.Node, traced: fx.GraphModule) -> bool:
+    """Whether a node changes a tensor in place: `x.add_()`, `x += y`, `relu(x, inplace=True)` or such a module."""
+    if node.op == "call_module":
+        return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_method":
+        return str(node.target).endswith("_")
+    if node.op == "call_function":
+        name = getattr(node.target, "__name__", "")
+        is_operator = getattr(node.target, "__module__", "") == "_operator"
+        is_augmented = is_operator and name in ("iadd", "isub", "imul", "itruediv", "ipow", "setitem")
+        return bool(node.kwargs.get("inplace")) or name.endswith("_") or is_augmented
+    return False
 
 
 def _planned(model: nn.Module, names: Sequence[str]) -> _Plan | None:
