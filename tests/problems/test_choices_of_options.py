@@ -13,7 +13,7 @@ from opt.console.errors import UsageError, check_choice
 from opt.console.parameters import parameters_of
 from opt.problem.loading import load_problem_class
 from problems.data.data import DATASETS, load_dataset
-from problems.lowrank import spectra
+from problems.lowrank import choices, goals, spectra
 from problems.lowrank.retraining import pipeline
 from problems.lowrank.retraining.prune_retrain import PruneRetrainOptions
 from problems.masking import criterion_masks, logit_losses, mask_training, selection
@@ -42,6 +42,8 @@ def options_of(task):
         (selection.MaskScope, selection.SCOPES),
         (pipeline.Spacing, pipeline.SPACINGS),
         (NetworkName, NETWORKS),
+        (goals.Goal, goals.GOALS),
+        (choices.Size, goals.SIZE_OBJECTIVES),
         (threshold_options.Initial, variation.SAMPLINGS),
         (threshold_options.Crossover, variation.CROSSOVERS),
         (threshold_options.Mutation, variation.MUTATIONS),
