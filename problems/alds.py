@@ -16,18 +16,18 @@ from opt.problem import CompressionProblem, Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split
 from problems.data.data_options import SearchDataOptions
-from problems.lowrank.alds_options import (
+from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
+from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
+from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
+from problems.lowrank.goals import objectives_of
+from problems.lowrank.ladder import Aggregate, Ladder
+from problems.lowrank.options.alds_options import (
     DecomposedNetworkOptions,
     DecompositionOptions,
     JudgingOptions,
     RetrainingOptions,
     RivalOptions,
 )
-from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
-from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
-from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
-from problems.lowrank.goals import objectives_of
-from problems.lowrank.ladder import Aggregate, Ladder
 from problems.lowrank.retraining.retraining import Retrained
 from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
 from problems.lowrank.rivals.rivals import Rival, rival_curves
