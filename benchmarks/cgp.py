@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> int:
             f"{row['work']:<52} {row['phase']:<7} {row['candidates_per_s']:>13.3g} {row['node_evals_per_s']:>13.3g} "
             f"{row['active_fraction']:>7.1%} {row['required']:>10.3g} {row['ratio']:>7.1f}"
         )
-    print(f"load {os.getloadavg()[0]:.2f}, {rows[0]['cpu']}, NumPy {np.__version__}")
     return finish(rows, options.json, complaint="scores differ from the plain interpreter's")
 
 

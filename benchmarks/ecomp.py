@@ -61,7 +61,6 @@ def main(argv: list[str] | None = None) -> int:
             f"{row['work']:<62} {row['ours_cpu_s']:>12.4f} {row['reference_cpu_s']:>18.4f} {row['ratio']:>7.1f}"
             f"   {row['largest_relative_difference']:.1e}"
         )
-    print(f"load {os.getloadavg()[0]:.2f}, {rows[0]['cpu']}")
     return finish(rows, options.json, complaint="results differ by more than 1e-4")
 
 

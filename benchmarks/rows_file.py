@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def finish(rows: Sequence[dict[str, Any]], file: Path | None, *, complaint: str) -> int:
-    """Write the rows where a file was asked for; exit code 1, and a complaint, where a row's results differ."""
+    """Tell the load, and write the rows where a file was asked for; 1, and a complaint, where results differ."""
+    print(f"load {os.getloadavg()[0]:.2f}, {rows[0]['cpu']}, NumPy {np.__version__}")
     if file is not None:
         unfinished = file.with_suffix(".partial")
         unfinished.write_text(json.dumps(rows, indent=2) + "\n")

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from operators.ranks import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
 from opt.console.errors import UsageError
-from opt.console.ranges import COUNT, EPOCHS, SEED, Range, check_ranges
-from opt.problem import CompressionProblem, Objective, Operators, Reference, minimise
+from opt.console.option_groups import flat_options
+from opt.problem import CompressionProblem, Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data import Dataset, Split, load_dataset
+from problems.data.data import Dataset, Split
+from problems.data.data_options import SearchDataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
-from problems.lowrank.calibration import Compensation
-from problems.lowrank.choices import SIZES, Choice, ChoiceTable, Size
+from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
+from problems.lowrank.goals import objectives_of
 from problems.lowrank.ladder import Aggregate, Ladder
-from problems.lowrank.layer_matrices import Scheme
-from problems.lowrank.retraining.retraining import OWN_SCHEDULE, Retrained, Retraining
+from problems.lowrank.options.alds_options import (
+    DecomposedNetworkOptions,
+    DecompositionOptions,
+    JudgingOptions,
+    RetrainingOptions,
+    RivalOptions,
+)
+from problems.lowrank.retraining.retraining import Retrained
 from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
 from problems.lowrank.rivals.rivals import Rival, rival_curves
-from problems.lowrank.spectra import Measure
-from problems.networks.storage.checkpoints import load_weights
-from problems.networks.training.descent import Precision
 from problems.networks.training.training import evaluate
-from problems.workloads.own_network import check_answers, network_of_choice
-from problems.workloads.reference_networks import build_network, default_schedule, trained_network
-
-Goal = Literal["bound", "accuracy", "loss", "both"]
+from problems.workloads.own_network import check_answers
 
 UNCOMPRESSED = "uncompressed network"
 
@@ -49,127 +49,57 @@ class ALDS(CompressionProblem):
     search. `--algo alds` is the published heuristic, `--algo alds-exact` that optimum.
 
     Args:
-        data: Data set: digits, fashion-mnist, mnist, qmnist, kmnist, cifar10, or a folder of IDX files.
-        data_dir: Folder with the data set's files; by default the usual places, then a download.
-        network: Network to compress: lenet5, resnet20 or vgg, trained once for each seed and then kept.
-        model: A network of your own instead, as package.module:function without arguments.
-        checkpoint: Weights of the network, a safetensors file; by default it is trained.
-        model_seed: Seed of the network's weights and training; same-as-run makes each run compress another network.
-        epochs: Epochs of training a network of your own.
-        split_seed: Seed of the split of the training images into those for training and those for search.
-        n_search: Images in the search split; by default 10,000 or a fifth of the training images.
-        n_test: Test images to measure on, the first of them; by default all.
-        layers: Layers to decompose, shell patterns of names separated by commas; by default all that can be.
-        goal: What a search sees beside the size: the largest relative error of a layer (bound), the decomposed
-            network's share of wrong answers on the search split (accuracy), its cross-entropy there (loss; of few
-            images it tells networks apart where shares of wrong answers tie or differ by chance), or bound and
-            accuracy (both).
-        measure: Error of a layer: the paper's (spectral), times sqrt(k), the true residual's, Frobenius, nuclear, or
-            that of its outputs on calibration images (data); the last also chooses the factors.
-        schemes: How a kernel is shared between the factors: wholly in the first (spatial, as in the paper), or any
-            of the four ways (all).
-        size: Second objective: parameters, multiply-adds (macs) or bytes kept, or parameters and multiply-adds (both).
-        budget: Largest size, as a fraction of the network (the first of two sizes); by default none.
-        compensation: What the calibration images, without labels, give back to a decomposed network: nothing, its
-            batch-norm statistics, or these and each decoder's least-squares fit to the original's outputs (refit).
-        n_calibration: Training images for what is measured on data.
-        retrain: Epochs that every network is trained further before it is judged, the end of its training schedule;
-            0 for none. Rival methods are retrained alike.
-        n_retrain: Training images for it, the first of them; by default all.
-        precision: Of trainings: float32, or bfloat16, which takes half the time where the processor has it.
-        rivals: Whether rival methods stand beside the front: uniform SVD, one energy for all layers, PCA, L-Rank; and,
-            where accuracy is searched, filters by norm (FT), PFP and weights by magnitude.
-        rival_budgets: Points of each rival's curve.
+        data: The data set, `SearchDataOptions`.
+        network: The network to compress, `DecomposedNetworkOptions`.
+        decomposition: How layers are decomposed, `DecompositionOptions`.
+        judging: What a search sees, `JudgingOptions`.
+        retraining: How every network is trained further, `RetrainingOptions`.
+        comparison: Which known methods stand beside it, `RivalOptions`.
     """
 
     own_algorithms = OWN_ALGORITHMS
 
-    objectives: Sequence[Objective] = (
-        Objective("bound", minimise, unit="largest relative error of a layer", weight=1.0, worst=1.0),
-        Objective("parameters", minimise, unit="fraction of parameters", weight=0.5, worst=1.0),
-    )
+    objectives: Sequence[Objective] = objectives_of("bound", ("parameters",))
 
+    @flat_options
     def __init__(
         self,
         *,
-        data: str = "digits",
-        data_dir: str | None = None,
-        network: Literal["lenet5", "resnet20", "vgg"] = "lenet5",
-        model: str | None = None,
-        checkpoint: str | None = None,
-        model_seed: int = 0,
-        epochs: int = 5,
-        split_seed: int = 0,
-        n_search: int | None = None,
-        n_test: int | None = None,
-        layers: str | None = None,
-        goal: Goal = "bound",
-        measure: Measure = "spectral",
-        schemes: Literal["spatial", "all"] = "spatial",
-        size: Literal["parameters", "macs", "bytes", "both"] = "parameters",
-        budget: float | None = None,
-        compensation: Compensation = "none",
-        n_calibration: int = 512,
-        retrain: float = 0.0,
-        n_retrain: int | None = None,
-        precision: Precision = "float32",
-        rivals: bool = True,
-        rival_budgets: int = 8,
+        data: SearchDataOptions,
+        network: DecomposedNetworkOptions,
+        decomposition: DecompositionOptions,
+        judging: JudgingOptions,
+        retraining: RetrainingOptions,
+        comparison: RivalOptions,
     ) -> None:
-        check_ranges(
-            epochs=(epochs, EPOCHS),
-            n_calibration=(n_calibration, Range(2, 10**9)),
-            model_seed=(model_seed, SEED),
-            n_test=(n_test, COUNT),
-            n_retrain=(n_retrain, COUNT),
-            rival_budgets=(rival_budgets, Range(1, 1000)),
-            retrain=(retrain, Range(0.0)),
-            budget=(budget, Range(0.0, is_above=True)),
-        )
-        if measure == "data" and schemes == "all":
-            raise UsageError("measure data knows the spatial scheme only; leave schemes at spatial, or take frobenius")
-        if retrain and goal == "bound":
+        if retraining.retrain and judging.goal == "bound":
             raise UsageError("retrain is for the goals accuracy, loss and both; a bound needs no network")
-        self.dataset: Dataset = load_dataset(data, data_dir=data_dir, split_seed=split_seed, n_search=n_search)
-        self.model = _network(self.dataset, network, model, checkpoint, model_seed, epochs, precision)
-        self.model.requires_grad_(False)
-        calibration = self.dataset.train.subset(slice(0, n_calibration)).images
+        self.dataset: Dataset = data.load()
+        self.model = network.load(self.dataset)
+        calibration = self.dataset.train.subset(slice(0, decomposition.n_calibration)).images
         check_answers(self.model, calibration[:2], self.dataset.n_classes)
-        self.goal, self.measure, self.compensation = goal, measure, compensation
-        self._retraining: Retraining | None = None
-        if retrain:
-            schedule = OWN_SCHEDULE if model is not None else default_schedule(network, self.dataset)
-            if not 0 < retrain <= schedule.epochs:
-                raise UsageError(
-                    f"retrain must lie between 0 and the schedule's {schedule.epochs} epochs, got {retrain}"
-                )
-            images = self.dataset.train if n_retrain is None else self.dataset.train.subset(slice(0, n_retrain))
-            start = schedule.epochs - retrain
-            self._retraining = Retraining(self.model, images, schedule, start, model_seed, precision=precision)
-        self.lowrank = DecomposableNetwork(self.model, calibration, patterns=layers)
-        used: tuple[Scheme, ...] = (0, 1, 2, 3) if schemes == "all" else (0,)
-        self.table = self.lowrank.table(measure, used)
+        self.goal, self.decomposition = judging.goal, decomposition
+        self._retraining = retraining.of(network, self.model, self.dataset)
+        self.lowrank = DecomposableNetwork(self.model, calibration, patterns=decomposition.layers)
+        self.table = self.lowrank.table(decomposition.measure, decomposition.numbers)
         if not self.table.n_layers:
             raise UsageError("no layer is smaller when decomposed; choose others with --problem.layers")
-        self.sizes: tuple[Size, ...] = ("parameters", "macs") if size == "both" else (size,)
-        self.budget_size: Size = self.sizes[0]
+        self.sizes, self.budget_size = judging.sizes, judging.sizes[0]
         self.ladder = Ladder(self.table, self.budget_size)
-        self.budget = None if budget is None else self._checked_budget(budget)
-        self.objectives = _objectives(goal, self.sizes)
-        self._search = _channels_last(self.dataset.search)
-        test = self.dataset.test if n_test is None else self.dataset.test.subset(slice(0, n_test))
-        self._test = _channels_last(test)
-        self._n_rivals = rival_budgets if rivals else 0
+        self.budget = None if judging.budget is None else self._checked_budget(judging.budget)
+        self.objectives = objectives_of(judging.goal, self.sizes)
+        test = self.dataset.test if judging.n_test is None else self.dataset.test.subset(slice(0, judging.n_test))
+        self._search, self._test = self.dataset.search.channels_last(), test.channels_last()
+        self._n_rivals = comparison.n
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}
         self._n_recent = max(1, _RECENT_BYTES // (12 * self.lowrank.whole.parameters))
         n_options = np.array([len(options) for options in self.table.options])
-        xu = np.column_stack([n_options - 1, self.table.top.max(axis=1)]).reshape(-1)
         super().__init__(
             n_var=2 * self.table.n_layers,
             representation="integer",
             xl=np.tile([0, 1], self.table.n_layers),
-            xu=xu,
+            xu=np.column_stack([n_options - 1, self.table.top.max(axis=1)]).reshape(-1),
             n_ieq_constr=0 if self.budget is None else 1,
         )
 
@@ -247,7 +177,9 @@ class ALDS(CompressionProblem):
     def _made(self, choices: Mapping[str, Choice | None]) -> Decomposition | Retrained:
         if not any(choices.values()):
             return self.lowrank.compress({})  # nothing is decomposed: the original, neither compensated nor retrained
-        made = self.lowrank.compress(choices, on_data=self.measure == "data", compensation=self.compensation)
+        made = self.lowrank.compress(
+            choices, on_data=self.decomposition.measure == "data", compensation=self.decomposition.compensation
+        )
         return made if self._retraining is None else self._retraining.decomposed(made)
 
     # -- solutions ----------------------------------------------------------------------------------
@@ -267,7 +199,7 @@ class ALDS(CompressionProblem):
         if self.goal in ("accuracy", "loss"):
             row["bound"] = float(self.table.errors(X).max())
         row["decomposed"] = int((~self.table.is_whole(self.table.canonical(X))).sum())
-        return row | {f"ranks_{name}": _text(c) for name, c in self.table.choices(x).items()}
+        return row | {f"ranks_{name}": in_words(c) for name, c in self.table.choices(x).items()}
 
     def decode(self, x: np.ndarray) -> nn.Module:
         """The decomposed network: ordinary layers, two in place of one."""
@@ -347,55 +279,12 @@ class ALDS(CompressionProblem):
 
     def _bound(self, rival: Rival) -> float:
         """The largest error of a layer by the problem's measure; of other factors than the table's, by the paper's."""
-        if self.measure == "data":
+        if self.decomposition.measure == "data":
             return float(max(output_errors(self.lowrank, rival.model).values()))
         if rival.choices is not None and not rival.on_data:
             return float(self.table.errors(self.table.row(rival.choices)[None]).max())
         return float(max(layer_errors(self.lowrank, rival.model).values()))
 
 
-def _network(
-    dataset: Dataset,
-    name: str,
-    model: str | None,
-    checkpoint: str | None,
-    seed: int,
-    epochs: int,
-    precision: Precision,
-) -> nn.Module:
-    if model is not None:
-        return network_of_choice(dataset, model=model, checkpoint=checkpoint, seed=seed, epochs=epochs)
-    if checkpoint is None:
-        return trained_network(dataset, name, seed=seed, precision=precision)[0].eval()
-    network = build_network(name, dataset)
-    load_weights(network, checkpoint)
-    return network.eval()
-
-
-def _objectives(goal: Goal, sizes: Sequence[Size]) -> tuple[Objective, ...]:
-    bound, parameters = ALDS.objectives
-    error = Objective("error", minimise, unit="fraction", weight=1.0, worst=1.0)
-    macs = Objective("macs", minimise, unit="fraction of multiply-adds", weight=0.5, worst=1.0)
-    size_bytes = Objective("bytes", minimise, unit="fraction of bytes", weight=0.5, worst=1.0)
-    loss = Objective("loss", minimise, unit="nats", weight=1.0)
-    first = {"bound": (bound,), "accuracy": (error,), "loss": (loss,), "both": (error, bound)}[goal]
-    by_name: Mapping[Size, Objective] = {"parameters": parameters, "macs": macs, "bytes": size_bytes}
-    return (*first, *(by_name[s] for s in sizes))
-
-
-def _channels_last(split: Split) -> Split:
-    """The split with its images in the layout in which convolutions are fastest."""
-    images = split.images.contiguous(memory_format=torch.channels_last)
-    fast = Split(split.pixels, split.labels, split.white)
-    fast.__dict__["images"] = images
-    return fast
-
-
 def _measured(model: nn.Module, split: Split) -> tuple[float, float]:
     return evaluate(model, split.images, split.labels, batch_size=100)
-
-
-def _text(choice: Choice | None) -> str:
-    if choice is None:
-        return "whole"
-    return f"{choice.k} x {choice.j}" + (f" scheme {choice.scheme}" if choice.scheme else "")

@@ -21,6 +21,7 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.genetic_options import GeneticOptions, VariationOptions
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.random_state import IsolatedGlobalRandom
 from opt.algorithms.interface.search_algorithm import SearchAlgorithm
@@ -148,44 +149,41 @@ class DeapAlgorithm(SearchAlgorithm):
         self.opt = self.pop
 
 
-def nsga2(problem: CompressionProblem, *, pop_size: int, crossover_prob: float, mutation_prob: float) -> DeapAlgorithm:
+def nsga2(problem: CompressionProblem, options: GeneticOptions) -> DeapAlgorithm:
     """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2."""
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
         parents = tools.selTournamentDCD(population, n)
-        return deap_algorithms.varAnd(parents, toolbox, crossover_prob, mutation_prob)
+        return deap_algorithms.varAnd(parents, toolbox, options.crossover_prob, options.mutation_prob)
 
     def select(parents: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return tools.selNSGA2(parents + offspring, mu)
 
-    return DeapAlgorithm(problem, pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+    return DeapAlgorithm(problem, pop_size=options.pop_size, n_offsprings=options.pop_size, vary=vary, select=select)
 
 
-def simple(
-    problem: CompressionProblem, *, pop_size: int, tournament_size: int, crossover_prob: float, mutation_prob: float
-) -> DeapAlgorithm:
+def simple(problem: CompressionProblem, options: GeneticOptions, *, tournament_size: int) -> DeapAlgorithm:
     """DEAP's eaSimple: tournaments, varAnd, full replacement."""
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
         parents = tools.selTournament(population, n, tournsize=tournament_size)
-        return deap_algorithms.varAnd(parents, toolbox, crossover_prob, mutation_prob)
+        return deap_algorithms.varAnd(parents, toolbox, options.crossover_prob, options.mutation_prob)
 
     def select(_: list[Member], offspring: list[Member], mu: int) -> list[Member]:
         return offspring
 
-    return DeapAlgorithm(problem, pop_size=pop_size, n_offsprings=pop_size, vary=vary, select=select)
+    return DeapAlgorithm(problem, pop_size=options.pop_size, n_offsprings=options.pop_size, vary=vary, select=select)
 
 
 def mu_lambda(
-    problem: CompressionProblem, *, mu: int, lambda_: int, crossover_prob: float, mutation_prob: float, plus: bool
+    problem: CompressionProblem, options: VariationOptions, *, mu: int, lambda_: int, is_plus: bool
 ) -> DeapAlgorithm:
-    """DEAP's eaMuPlusLambda (`plus`) or eaMuCommaLambda: varOr, the best mu."""
+    """DEAP's eaMuPlusLambda (`is_plus`) or eaMuCommaLambda: varOr, the best mu."""
 
     def vary(population: list[Member], toolbox: base.Toolbox, n: int) -> list[Member]:
-        return deap_algorithms.varOr(population, toolbox, n, crossover_prob, mutation_prob)
+        return deap_algorithms.varOr(population, toolbox, n, options.crossover_prob, options.mutation_prob)
 
     def select(parents: list[Member], offspring: list[Member], keep: int) -> list[Member]:
-        pool = parents + offspring if plus else offspring
-        return tools.selBest(pool, keep)
+        return tools.selBest(parents + offspring if is_plus else offspring, keep)
 
     return DeapAlgorithm(problem, pop_size=mu, n_offsprings=lambda_, vary=vary, select=select)

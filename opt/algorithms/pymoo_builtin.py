@@ -12,6 +12,7 @@ import numpy as np
 from pymoo.core.algorithm import Algorithm
 
 from opt.algorithms.interface.checked_operators import operators_of
+from opt.algorithms.interface.genetic_options import GeneticOptions, SteadyOptions, VariationOptions
 from opt.algorithms.interface.limits import (
     MOST_CANDIDATES,
     AtLeastTwo,
@@ -30,6 +31,7 @@ from opt.algorithms.interface.pymoo_operators import (
 )
 from opt.algorithms.interface.registry import algorithm
 from opt.algorithms.interface.warm_start import first_of_start, started
+from opt.console.option_groups import flat_options, option_group
 from opt.console.ranges import Finite, Range
 from opt.problem import CompressionProblem
 from opt.problem.default_operators import real_operators
@@ -38,21 +40,24 @@ VARIATION = ("crossover", "mutation")
 NUMERIC = ("real", "integer")
 
 
-def _genetic(
-    problem: CompressionProblem, *, pop_size: int, crossover_prob: float, mutation_prob: float, duplicates: bool = True
-) -> dict[str, Any]:
+def _genetic(problem: CompressionProblem, options: GeneticOptions) -> dict[str, Any]:
     """Keyword arguments that every pymoo GeneticAlgorithm takes, from the problem's operators."""
+    return {
+        **_operators(problem, options),
+        "pop_size": options.pop_size,
+        "eliminate_duplicates": FingerprintDuplicates(problem),
+    }
+
+
+def _operators(problem: CompressionProblem, options: VariationOptions) -> dict[str, Any]:
     operators = operators_of(problem)
     assert operators.crossover is not None and operators.mutation is not None
-    arguments: dict[str, Any] = {
+    return {
         "sampling": FunctionSampling(operators.sampling),
-        "crossover": FunctionCrossover(operators.crossover, prob=crossover_prob),
-        "mutation": FunctionMutation(operators.mutation, prob=mutation_prob),
+        "crossover": FunctionCrossover(operators.crossover, prob=options.crossover_prob),
+        "mutation": FunctionMutation(operators.mutation, prob=options.mutation_prob),
         "repair": FunctionRepair(operators.repair) if operators.repair else None,
     }
-    if duplicates:
-        arguments |= {"pop_size": pop_size, "eliminate_duplicates": FingerprintDuplicates(problem)}
-    return arguments
 
 
 def _filled(algorithm: Any) -> Algorithm:
@@ -81,26 +86,17 @@ def _das_dennis_size(n_obj: int, partitions: int) -> int:
 
 
 @algorithm("nsga2", objectives="several", needs=VARIATION)
-def nsga2(
-    problem: CompressionProblem,
-    *,
-    pop_size: PopulationSize = 100,
-    n_offsprings: PopulationSize | None = None,
-    crossover_prob: Probability = 0.9,
-    mutation_prob: Probability = 0.9,
-) -> Algorithm:
+@flat_options
+def nsga2(problem: CompressionProblem, *, options: SteadyOptions) -> Algorithm:
     """NSGA-II: ranks by nondomination, then by crowding (Deb et al. 2002, doi:10.1109/4235.996017).
 
     Args:
-        pop_size: Number of survivors kept each generation.
-        n_offsprings: Number of new candidates a generation; the population size when not given.
-        crossover_prob: Probability that a pair of parents is crossed.
-        mutation_prob: Probability that a child is mutated.
+        options: `SteadyOptions`.
     """
     from pymoo.algorithms.moo.nsga2 import NSGA2
 
-    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    return _filled(NSGA2(n_offsprings=n_offsprings, **arguments))
+    arguments = _genetic(problem, options)
+    return _filled(NSGA2(n_offsprings=options.n_offsprings, **arguments))
 
 
 def seeded_tournament(pop: Any, pairs: np.ndarray, *, random_state: np.random.Generator, **others: Any) -> np.ndarray:
@@ -127,128 +123,110 @@ def seeded_tournament(pop: Any, pairs: np.ndarray, *, random_state: np.random.Ge
     return winners
 
 
-@algorithm("nsga3", objectives="several", needs=VARIATION)
-def nsga3(
-    problem: CompressionProblem,
-    *,
-    pop_size: PopulationSize = 100,
-    crossover_prob: Probability = 0.9,
-    mutation_prob: Probability = 0.9,
-) -> Algorithm:
-    """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535).
+@option_group
+class DirectionOptions(GeneticOptions):
+    """Options of NSGA-III.
 
     Args:
         pop_size: Number of survivors; as many reference directions, or the nearest fewer, are laid out.
-        crossover_prob: Probability that a pair of parents is crossed.
-        mutation_prob: Probability that a child is mutated.
+    """
+
+
+@algorithm("nsga3", objectives="several", needs=VARIATION)
+@flat_options
+def nsga3(problem: CompressionProblem, *, options: DirectionOptions) -> Algorithm:
+    """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535).
+
+    Args:
+        options: `DirectionOptions`.
     """
     from pymoo.algorithms.moo.nsga3 import NSGA3
     from pymoo.operators.selection.tournament import TournamentSelection
 
-    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    directions = reference_directions(problem.n_obj, pop_size)
-    arguments["pop_size"] = max(pop_size, len(directions))
+    arguments = _genetic(problem, options)
+    directions = reference_directions(problem.n_obj, options.pop_size)
+    arguments["pop_size"] = max(options.pop_size, len(directions))
     tournament = TournamentSelection(func_comp=seeded_tournament)
     return _filled(NSGA3(ref_dirs=directions, selection=tournament, **arguments))
 
 
 @algorithm("spea2", objectives="several", needs=VARIATION)
-def spea2(
-    problem: CompressionProblem,
-    *,
-    pop_size: PopulationSize = 100,
-    crossover_prob: Probability = 0.9,
-    mutation_prob: Probability = 0.9,
-) -> Algorithm:
+@flat_options
+def spea2(problem: CompressionProblem, *, options: GeneticOptions) -> Algorithm:
     """SPEA2: strength and nearest-neighbour density (Zitzler et al. 2001, TIK report 103).
 
     Args:
-        pop_size: Number of survivors kept each generation.
-        crossover_prob: Probability that a pair of parents is crossed.
-        mutation_prob: Probability that a child is mutated.
+        options: `GeneticOptions`.
     """
     from pymoo.algorithms.moo.spea2 import SPEA2
 
     from opt.algorithms.pymoo_variants import SeparateSPEA2Survival
 
-    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
+    arguments = _genetic(problem, options)
     # pymoo's default survival is one object for all of its SPEA2s, and it remembers the last run's bounds
     return _filled(SPEA2(survival=SeparateSPEA2Survival(normalize=True), **arguments))
 
 
-@algorithm("moead", objectives="several", needs=VARIATION, handles_constraints=False)
-def moead(
-    problem: CompressionProblem,
-    *,
-    pop_size: AtLeastTwo = 100,
-    n_neighbors: PopulationSize = 20,
-    prob_neighbor_mating: Probability = 0.9,
-    crossover_prob: Probability = 1.0,
-    mutation_prob: Probability = 0.9,
-) -> Algorithm:
-    """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759).
+@option_group
+class NeighborOptions(VariationOptions):
+    """Options of MOEA/D.
 
     Args:
         pop_size: Number of directions, or the nearest fewer that the layout allows.
         n_neighbors: Number of neighbouring directions that mate and are replaced.
         prob_neighbor_mating: Probability that parents are drawn from the neighbourhood.
-        crossover_prob: Probability that a pair of parents is crossed.
-        mutation_prob: Probability that a child is mutated.
+    """
+
+    crossover_prob: Probability = 1.0
+    pop_size: AtLeastTwo = 100
+    n_neighbors: PopulationSize = 20
+    prob_neighbor_mating: Probability = 0.9
+
+
+@algorithm("moead", objectives="several", needs=VARIATION, handles_constraints=False)
+@flat_options
+def moead(problem: CompressionProblem, *, options: NeighborOptions) -> Algorithm:
+    """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759).
+
+    Args:
+        options: `NeighborOptions`.
     """
     from pymoo.algorithms.moo.moead import ParallelMOEAD
 
-    arguments = _genetic(
-        problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob, duplicates=False
+    arguments = _operators(problem, options)
+    directions = reference_directions(problem.n_obj, options.pop_size)
+    neighbors = max(2, min(options.n_neighbors, len(directions)))
+    return ParallelMOEAD(
+        directions, n_neighbors=neighbors, prob_neighbor_mating=options.prob_neighbor_mating, **arguments
     )
-    directions = reference_directions(problem.n_obj, pop_size)
-    neighbors = max(2, min(n_neighbors, len(directions)))
-    return ParallelMOEAD(directions, n_neighbors=neighbors, prob_neighbor_mating=prob_neighbor_mating, **arguments)
 
 
 @algorithm("sms-emoa", objectives="several", needs=VARIATION)
-def sms_emoa(
-    problem: CompressionProblem,
-    *,
-    pop_size: PopulationSize = 100,
-    n_offsprings: PopulationSize | None = None,
-    crossover_prob: Probability = 0.9,
-    mutation_prob: Probability = 0.9,
-) -> Algorithm:
+@flat_options
+def sms_emoa(problem: CompressionProblem, *, options: SteadyOptions) -> Algorithm:
     """SMS-EMOA: keeps what contributes most hypervolume (Beume et al. 2007, doi:10.1016/j.ejor.2006.08.008).
 
     Args:
-        pop_size: Number of survivors kept each generation.
-        n_offsprings: Number of new candidates a generation; the population size when not given.
-        crossover_prob: Probability that a pair of parents is crossed.
-        mutation_prob: Probability that a child is mutated.
+        options: `SteadyOptions`.
     """
     from pymoo.algorithms.moo.sms import SMSEMOA
 
-    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    return _filled(SMSEMOA(n_offsprings=n_offsprings, **arguments))
+    arguments = _genetic(problem, options)
+    return _filled(SMSEMOA(n_offsprings=options.n_offsprings, **arguments))
 
 
 @algorithm("ga", objectives="one", needs=VARIATION)
-def ga(
-    problem: CompressionProblem,
-    *,
-    pop_size: PopulationSize = 100,
-    n_offsprings: PopulationSize | None = None,
-    crossover_prob: Probability = 0.9,
-    mutation_prob: Probability = 0.9,
-) -> Algorithm:
+@flat_options
+def ga(problem: CompressionProblem, *, options: SteadyOptions) -> Algorithm:
     """Elitist genetic algorithm with binary tournaments on one scalarised objective.
 
     Args:
-        pop_size: Number of survivors kept each generation.
-        n_offsprings: Number of new candidates a generation; the population size when not given.
-        crossover_prob: Probability that a pair of parents is crossed.
-        mutation_prob: Probability that a child is mutated.
+        options: `SteadyOptions`.
     """
     from pymoo.algorithms.soo.nonconvex.ga import GA
 
-    arguments = _genetic(problem, pop_size=pop_size, crossover_prob=crossover_prob, mutation_prob=mutation_prob)
-    return _filled(GA(n_offsprings=n_offsprings, **arguments))
+    arguments = _genetic(problem, options)
+    return _filled(GA(n_offsprings=options.n_offsprings, **arguments))
 
 
 def _box(problem: CompressionProblem) -> FunctionSampling:

@@ -26,6 +26,7 @@ import inspect
 import re
 import textwrap
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
@@ -72,69 +73,73 @@ def flat_options(function: Callable[..., R]) -> Callable[..., R]:
         TypeError: At once, where two options have one name; when called, where a name is unknown, or a group
             is given beside one of its options.
     """
-    signature = evaluated_signature(function)
+    signature, called = evaluated_signature(function), f"{function.__qualname__.removesuffix('.__init__')}()"
     groups = {p.name: p.annotation for p in signature.parameters.values() if is_option_group(p.annotation)}
-    parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        if parameter.name in groups:
-            fields = inspect.signature(groups[parameter.name].__init__).parameters.values()
-            parameters += [field for field in fields if field.name != "self"]
-        else:
-            parameters.append(parameter)
+    parameters = _flat(signature, groups, called=called)
     names = [p.name for p in parameters]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise TypeError(f"{function.__qualname__} has several options of the name {twice[0]}")
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
-        given = _grouped(groups, kwargs, called=_called(function))
+        given = _grouped(groups, kwargs, called=called)
         if not takes_any and (unknown := [name for name in given if name not in names and name not in groups]):
             hint = nearest(unknown[0], names)
-            raise TypeError(f"{_called(function)} got an unexpected keyword argument {unknown[0]!r}{hint}")
+            raise TypeError(f"{called} got an unexpected keyword argument {unknown[0]!r}{hint}")
         return function(*args, **given)
 
-    # catch-alls last, as Python has them
-    parameters.sort(key=lambda p: p.kind)
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__doc__ = with_options_of(groups, function.__doc__)
     setattr(call, GROUPS, groups)
     return call
 
 
-def with_options_of(groups: Mapping[str, type], doc: str | None) -> str | None:
-    """A docstring in whose `Args:` each group is replaced by its options."""
-    for name, group in groups.items():
-        found = re.search(rf"^( +){name}: .*\n(?:\1 +.*\n)*", doc or "", re.MULTILINE)
-        if doc is None or found is None:
-            continue
-        indent = found[1]
-        lines = [f"{option}: {p.help}" for option, p in parameters_of(group).items()]
-        filled = [textwrap.fill(line, 120, initial_indent=indent, subsequent_indent=f"{indent}    ") for line in lines]
-        doc = doc[: found.start()] + "\n".join(filled) + "\n" + doc[found.end() :]
-    return doc
-
-
-def _called(function: Callable[..., Any]) -> str:
-    return f"{function.__qualname__.removesuffix('.__init__')}()"
+def _flat(signature: inspect.Signature, groups: Mapping[str, type], *, called: str) -> list[inspect.Parameter]:
+    """The parameters of a signature with those of each group in its place; catch-alls last, as Python has them."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.name in groups:
+            parameters += inspect.signature(groups[parameter.name]).parameters.values()
+        else:
+            parameters.append(parameter)
+    counts = Counter(p.name for p in parameters)
+    if twice := [name for name, n in counts.items() if n > 1]:
+        raise TypeError(f"{called} has several options of the name {twice[0]}")
+    return sorted(parameters, key=lambda p: p.kind)
 
 
 def _grouped(groups: Mapping[str, type], kwargs: Mapping[str, Any], *, called: str) -> dict[str, Any]:
     """Keyword arguments with each group made of its fields; a group that is given stays as it is."""
-    given = dict(kwargs)
+    # an option may have the name of a group
+    whole = {name: kwargs[name] for name in groups if is_option_group(type(kwargs.get(name)))}
+    given = {name: value for name, value in kwargs.items() if name not in whole}
+    made: dict[str, Any] = {}
     for name, group in groups.items():
         fields = [field.name for field in dataclasses.fields(group)]
-        # an option may have its group's name
-        whole = (
-            given.pop(name) if name in given and (name not in fields or is_option_group(type(given[name]))) else None
-        )
         own = {field: given.pop(field) for field in fields if field in given}
-        if whole is not None and own:
+        if name in whole and own:
             raise TypeError(f"{called} takes {next(iter(own))} by itself or in {name}, not both")
-        if whole is not None and not isinstance(whole, group):
-            raise TypeError(f"{called} takes {name} as {group.__name__}, got {type(whole).__name__}")
-        given[name] = group(**own) if whole is None else whole
-    return given
+        if name in whole and not isinstance(whole[name], group):
+            raise TypeError(f"{called} takes {name} as {group.__name__}, got {type(whole[name]).__name__}")
+        made[name] = whole[name] if name in whole else group(**own)
+    for name in groups:
+        if name in given:
+            raise TypeError(f"{called} takes {name} as {groups[name].__name__}, got {type(given[name]).__name__}")
+    return given | made
+
+
+def with_options_of(groups: Mapping[str, type], doc: str | None) -> str | None:
+    """A docstring in whose `Args:` each group is replaced by its options."""
+    if not groups or doc is None:
+        return doc
+
+    def options(found: re.Match[str]) -> str:
+        indent = found[1]
+        lines = [f"{name}: {p.help}" for name, p in parameters_of(groups[found[2]]).items()]
+        filled = [textwrap.fill(line, 120, initial_indent=indent, subsequent_indent=f"{indent}    ") for line in lines]
+        return "\n".join(filled) + "\n"
+
+    names = "|".join(map(re.escape, groups))
+    return re.sub(rf"^( +)({names}): .*\n(?:\1 +.*\n)*", options, doc, flags=re.MULTILINE)
 
 
 def groups_of(function: Callable[..., Any]) -> Mapping[str, type]:

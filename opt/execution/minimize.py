@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -16,7 +16,7 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec, find_algorithm
 from opt.algorithms.pymoo_object import budget_of, is_budget, name_of_algorithm, spec_of
 from opt.console.errors import UsageError, nearest
-from opt.console.option_groups import flat_options
+from opt.console.option_groups import flat_options, option_group
 from opt.console.parameters import checked
 from opt.console.ranges import Seed
 from opt.execution.mending import mend
@@ -54,6 +54,23 @@ _REFUSED = {
 """Habits from pymoo that are not taken, each with what to do instead."""
 
 
+@option_group
+class ResumeOptions:
+    """Going on with a run from Python.
+
+    Args:
+        resume: An unfinished run of the same problem and request to go on with; the rest of the arguments then come
+            from that run. An algorithm object, and objects given as `sampling`, are given again.
+        force: Go on with it though the problem's code, data, parameters or versions have changed.
+        trust: Resume although an algorithm's parameter in the run's manifest names a function, such as annealing's
+            `schedule`, that is not under the present folder or not on record as what it was.
+    """
+
+    resume: Run | str | Path | None = None
+    force: bool = False
+    trust: bool = False
+
+
 @checked
 @flat_options
 def minimize(
@@ -65,9 +82,7 @@ def minimize(
     options: SearchOptions,
     sampling: Any = None,
     callback: Callable[[Any], Any] | None = None,
-    resume: Run | str | Path | None = None,
-    force: bool = False,
-    trust: bool = False,
+    earlier: ResumeOptions,
     copy_algorithm: bool = True,
     verbose: bool = False,
     **parameters: Any,
@@ -84,11 +99,7 @@ def minimize(
             a saved run (the run or its path). As many as the first generation holds, the best or best spread
             first; the problem's own sampling gives the rest.
         callback: pymoo's: called with the algorithm after each generation, the replayed ones of a resumed run too.
-        resume: An unfinished run of the same problem and request to go on with; the rest of the
-            arguments then come from that run. An algorithm object, and objects given as `sampling`, are given again.
-        force: Go on with it though the problem's code, data, parameters or versions have changed.
-        trust: Resume although an algorithm's parameter in the run's manifest names a function, such as annealing's
-            `schedule`, that is not under the present folder or not on record as what it was.
+        earlier: Each by its own name, or as one `ResumeOptions`.
         copy_algorithm: As in pymoo; only True, since a run must not depend on what an object did before.
         verbose: Show progress.
         **parameters: The algorithm's own parameters, such as `pop_size=40`; each name is checked. A function,
@@ -101,6 +112,26 @@ def minimize(
         UsageError: As `run_search`.
     """
     task = as_compression_problem(problem)
+    _check_habits(task, algo, parameters, callback, copy_algorithm=copy_algorithm)
+    is_scalarised = options.weights is not None or options.ref is not None or options.scalarise != "sum"
+    spec = _spec(algo, parameters, is_scalarised=is_scalarised)
+    common: dict[str, Any] = {
+        "origin": _origin(problem, task),
+        "out": Path(options.out),
+        "silent": not verbose,
+        "start": None if sampling is None else start_from(sampling, task, trust=earlier.trust),
+        "callback": callback,
+    }
+    if earlier.resume is not None:
+        return _gone_on(earlier, task, spec, **common)
+    request = _request(algo, parameters, seed, termination, options)
+    return Run.of(run_search(task, request, spec=spec, **common))
+
+
+def _check_habits(
+    task: CompressionProblem, algo: Any, parameters: Mapping[str, Any], callback: Any, *, copy_algorithm: bool
+) -> None:
+    """Refuse what pymoo's `minimize` takes and this one does not."""
     own = find_algorithm(algo, task).parameters if isinstance(algo, str) else {}
     for name in parameters:
         if name in _REFUSED and name not in own:
@@ -109,19 +140,13 @@ def minimize(
         raise UsageError("copy_algorithm=False is not taken: a run must not depend on what the object did before")
     if callback is not None and not callable(callback):
         raise UsageError(f"callback must be callable, as pymoo's Callback is, got {type(callback).__name__}")
-    is_scalarised = options.weights is not None or options.ref is not None or options.scalarise != "sum"
-    spec = _spec(algo, parameters, is_scalarised=is_scalarised)
-    common: dict[str, Any] = {
-        "origin": _origin(problem, task),
-        "out": Path(options.out),
-        "silent": not verbose,
-        "start": None if sampling is None else start_from(sampling, task, trust=trust),
-        "callback": callback,
-    }
-    if resume is not None:
-        path = resume.path if isinstance(resume, Run) else resume
-        return _gone_on(path, task, spec, trust=trust, is_forced=force, **common)
-    request = SearchRequest(
+
+
+def _request(
+    algo: str | Algorithm, parameters: Mapping[str, Any], seed: int | None, termination: Any, options: SearchOptions
+) -> SearchRequest:
+    """What is asked, as plain data: NumPy's numbers are Python's, functions go by their names."""
+    return SearchRequest(
         algo=algo if isinstance(algo, str) else name_of_algorithm(algo),
         parameters={k: name_of(v, k) if callable(v) else _plain(v) for k, v in parameters.items()},
         seed=int(_seed(seed, algo)),
@@ -136,23 +161,20 @@ def minimize(
         eval_seconds=_seconds("eval_time", options.eval_time),
         no_verify=bool(options.no_verify),
     )
-    return Run.of(run_search(task, request, spec=spec, **common))
 
 
-def _gone_on(
-    path: str | Path, task: CompressionProblem, spec: AlgorithmSpec | None, *, trust: bool, is_forced: bool, **more: Any
-) -> Run:
+def _gone_on(earlier: ResumeOptions, task: CompressionProblem, spec: AlgorithmSpec | None, **more: Any) -> Run:
     """A run that is resumed, or where it is finished, mended."""
+    assert earlier.resume is not None
+    path = earlier.resume.path if isinstance(earlier.resume, Run) else earlier.resume
+    how: dict[str, Any] = {"trust": earlier.trust, "is_forced": earlier.force}
     run = load_run(path)
     asked = SearchRequest.from_manifest(run.manifest)
     codes = [Code(parameters=(asked.parameters,))]
-    check_code(run.path, codes, recorded_by(run, ""), trust=trust, is_forced=is_forced)
+    check_code(run.path, codes, recorded_by(run, ""), **how)
 
     def go_on() -> Run:
-        ended = run_search(
-            task, asked, resume=run, is_forced=is_forced, trust=trust, spec=_resumed(run, spec, task), **more
-        )
-        return Run.of(ended)
+        return Run.of(run_search(task, asked, resume=run, spec=_resumed(run, spec, task), **how, **more))
 
     if run.status != "finished":
         return go_on()

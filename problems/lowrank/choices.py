@@ -30,6 +30,13 @@ class Choice:
     j: int
 
 
+def in_words(choice: Choice | None) -> str:
+    """Slices and ranks, `k x j`, with the scheme where it is another than the paper's; `whole` for None."""
+    if choice is None:
+        return "whole"
+    return f"{choice.k} x {choice.j}" + (f" scheme {choice.scheme}" if choice.scheme else "")
+
+
 class ChoiceTable:
     """Errors and sizes of all choices of all layers.
 

@@ -14,7 +14,7 @@ from opt.console.parameters import parameters_of
 from opt.problem.loading import load_problem_class
 from problems.circuits import variation as circuit_variation
 from problems.data.data import DATASETS, load_dataset
-from problems.lowrank import spectra
+from problems.lowrank import choices, goals, spectra
 from problems.lowrank.retraining import pipeline
 from problems.lowrank.retraining.prune_retrain import PruneRetrainOptions
 from problems.masking import criterion_masks, logit_losses, mask_training, selection
@@ -49,6 +49,8 @@ def options_of(task):
         (threshold_options.Initial, threshold_variation.SAMPLINGS),
         (threshold_options.Crossover, threshold_variation.CROSSOVERS),
         (threshold_options.Mutation, threshold_variation.MUTATIONS),
+        (goals.Goal, goals.GOALS),
+        (choices.Size, goals.SIZE_OBJECTIVES),
     ],
 )
 def test_type_of_an_option_names_every_factory(literal, factories):

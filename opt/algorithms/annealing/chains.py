@@ -11,6 +11,7 @@ from pymoo.core.population import Population
 from opt.algorithms.annealing.acceptance import Rule
 from opt.algorithms.annealing.calibration import affordable_trials, calibrated_temperature
 from opt.algorithms.annealing.moves import MoveMixture
+from opt.algorithms.annealing.options import TemperatureOptions
 from opt.algorithms.interface.pymoo_operators import repaired
 from opt.algorithms.interface.search_algorithm import SearchAlgorithm
 from opt.problem import Operators
@@ -48,9 +49,7 @@ class Chains(SearchAlgorithm):
         n_proposals: Most proposals of each chain that are evaluated together.
         mixture: Moves.
         rule: Which proposals are accepted.
-        start_temperature: In units of the scalarised objective; None calibrates it.
-        acceptance: Of uphill moves at the calibrated temperature.
-        trials: Proposals spent on calibration; 0 measures the first step.
+        temperature: The start temperature, or how it is calibrated.
     """
 
     opt: Any
@@ -65,9 +64,7 @@ class Chains(SearchAlgorithm):
         n_proposals: int = 1,
         mixture: MoveMixture,
         rule: Rule,
-        start_temperature: float | None,
-        acceptance: float,
-        trials: int,
+        temperature: TemperatureOptions,
     ) -> None:
         super().__init__()
         self.operators = operators
@@ -76,15 +73,15 @@ class Chains(SearchAlgorithm):
         self.n_proposals = n_proposals
         self.mixture = mixture
         self.rule = rule
-        self.start_temperature = start_temperature
-        self.acceptance = acceptance
+        self.start_temperature = temperature.start_temperature
+        self.acceptance = temperature.acceptance
         self.phase = "start"
         self.spent: float | None = 0.0
         self.level = 0
         self.bests: Any = None
         self._best: Any = None
         self.trace: dict[str, float | str] = {}
-        self._trials = trials if start_temperature is None else 0
+        self._trials = temperature.calibration if self.start_temperature is None else 0
         self._group = np.zeros(n_chains, dtype=np.int64)
         self._from = np.zeros((0, 0))
         self._steps_done = 0

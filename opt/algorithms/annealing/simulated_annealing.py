@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from opt.algorithms.annealing.chains import Chains
 from opt.algorithms.annealing.cycles import Cycles
+from opt.algorithms.annealing.options import ReheatFrom
 from opt.algorithms.annealing.schedules import Levels, Schedule
-
-ReheatFrom = Literal["best", "current"]
 
 
 class SimulatedAnnealing(Chains):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from opt.algorithms.annealing.chains import NAN, Chains
+from opt.algorithms.annealing.options import LadderOptions
 
 FIRST_ROUND = 20
 """Steps before the ladder is tuned for the first time; each round is twice as long as the one before."""
@@ -69,17 +70,13 @@ class ParallelTempering(Chains):
     Args:
         operators: The problem's.
         distance: The problem's.
-        end_ratio: Coldest temperature as a fraction of the hottest.
-        swap_steps: Steps from one exchange to the next.
-        is_tuned: Whether the ladder is tuned.
+        temperature: The ladder, its exchanges and its tuning.
         **more: As of Chains.
     """
 
-    def __init__(self, *args: Any, end_ratio: float, swap_steps: int, is_tuned: bool, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.end_ratio = end_ratio
-        self.swap_steps = swap_steps
-        self.is_tuned = is_tuned
+    def __init__(self, *args: Any, temperature: LadderOptions, **more: Any) -> None:
+        super().__init__(*args, temperature=temperature, **more)
+        self.options = temperature
         self.ladder: np.ndarray | None = None
         # steps are learnt for each rung: hot chains take larger ones
         self._group = np.arange(self.n_chains)
@@ -95,13 +92,13 @@ class ParallelTempering(Chains):
             if self.start_temperature is None:
                 return np.full(self.n_chains, np.inf)
             hottest = self.start_temperature
-            self.ladder = ladder(hottest, hottest * self.end_ratio, self.n_chains)
+            self.ladder = ladder(hottest, hottest * self.options.end_ratio, self.n_chains)
         return self.ladder
 
     def after_step(self, accepted: np.ndarray, difference: np.ndarray, distance: np.ndarray) -> None:
         """Exchange, measure, and tune the ladder when a round is over."""
         self._swapped = NAN
-        if self.ladder is None or self._steps_done % self.swap_steps:
+        if self.ladder is None or self._steps_done % self.options.swap_steps:
             return
         rng = self.random_state
         assert rng is not None
@@ -116,7 +113,7 @@ class ParallelTempering(Chains):
         for k in taken:
             self.pop[k], self.pop[k + 1] = self.pop[k + 1], self.pop[k]
         self._swapped = len(taken) / len(pairs) if len(pairs) else NAN
-        if self.is_tuned and self._n_measured >= self._round:
+        if self.options.tune and self._n_measured >= self._round:
             self.ladder = tuned_ladder(self.ladder, self._rejection / self._n_measured)
             self._rejection[:] = 0.0
             self._n_measured = 0

@@ -145,6 +145,50 @@ def test_what_a_problem_was_built_with_is_the_same_in_either_form():
     assert arguments_digest(Task(epochs=4)) not in digests
 
 
+@option_group
+class StepOptions:
+    """How far.
+
+    Args:
+        size: How large a step is.
+    """
+
+    size: float = 1.0
+
+
+@option_group
+class SizeOptions:
+    """How many.
+
+    Args:
+        step: How many steps.
+    """
+
+    step: int = 2
+
+
+def test_groups_and_options_may_have_each_others_names():
+    @flat_options
+    def walk(*, size: SizeOptions, step: StepOptions):
+        """Walk.
+
+        Args:
+            size: Of one kind, `SizeOptions`.
+            step: Of another,
+                `StepOptions`.
+        """
+        return size.step, step.size
+
+    assert list(inspect.signature(walk).parameters) == ["step", "size"]
+    assert walk(size=3.0) == (2, 3.0) and walk(step=5) == (5, 1.0)
+    assert walk(size=SizeOptions(step=7), step=StepOptions(size=0.5)) == (7, 0.5)
+    assert "step: How many steps." in walk.__doc__ and "size: How large a step is." in walk.__doc__
+    assert {name: p.help for name, p in parameters_of(walk).items()} == {
+        "step": "How many steps.",
+        "size": "How large a step is.",
+    }
+
+
 def test_group_without_the_decorator_and_names_given_twice_are_refused_at_once():
     with pytest.raises(TypeError, match="takes a group of options, training: add @flat_options"):
 

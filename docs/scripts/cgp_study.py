@@ -1,6 +1,6 @@
 """The tables of docs/cgp.md: the named data sets, each with the strategy in C, on one int8 LeNet-5.
 
-    python docs/cgp_study.py [--only TASK] [--share X] [--data NAME]
+    python docs/scripts/cgp_study.py [--only TASK] [--share X] [--data NAME]
 
 Each row is a data set, a grid and a threshold: error, energy, gates of the runs' circuits, the network's test accuracy
 with the computed weights put back, and CPU seconds of a run. --share scales the generations.

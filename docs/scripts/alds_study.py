@@ -1,10 +1,10 @@
 """The study behind docs/alds.md: every method on every parent, without retraining and with it.
 
-    python docs/alds_study.py one-shot --network resnet20 --out study     every method at every budget
-    python docs/alds_study.py search   --network resnet20 --out study     loss as an objective
-    python docs/alds_study.py retrain  --network lenet5 --epochs 1,2      with a short retraining
-    python docs/alds_study.py report   --out study                        tables and pictures
-    python docs/alds_study.py amounts  --study runs/alds-retraining       those of docs/alds-retraining.yaml
+    python docs/scripts/alds_study.py one-shot --network resnet20 --out study     every method at every budget
+    python docs/scripts/alds_study.py search   --network resnet20 --out study     loss as an objective
+    python docs/scripts/alds_study.py retrain  --network lenet5 --epochs 1,2      with a short retraining
+    python docs/scripts/alds_study.py report   --out study                        tables and pictures
+    python docs/scripts/alds_study.py amounts  --study runs/alds-retraining       those of docs/alds-retraining.yaml
 
 Each of the first three writes a row a network into study/KIND-NETWORK.csv as it goes, and goes on where it was stopped.
 """

@@ -6,8 +6,8 @@ published fitness. A search's front is everything nondominated that it evaluated
 Its hypervolume (reference point: no right answer, nothing removed) is set against the exact front's.
 Means over networks have 95 % t intervals.
 
-    python docs/threshold_study.py [--models N] [--n-eval N] [--json FILE]
-    python docs/threshold_study.py --several-layers [--models N] [--n-eval N]
+    python docs/scripts/threshold_study.py [--models N] [--n-eval N] [--json FILE]
+    python docs/scripts/threshold_study.py --several-layers [--models N] [--n-eval N]
 
 The second form prunes all three weight layers with NSGA-II and sets the front against the exact front of the
 last layer alone, both in fractions of all 1,689 weights.

@@ -1,6 +1,6 @@
 """The tables of docs/ecomp.md from saved runs: the published method's setting, and fronts beside it.
 
-    python docs/ecomp_tables.py RUN...
+    python docs/scripts/ecomp_tables.py RUN...
 
 Runs of `sga` (the published method) give one row per setting of the weights; every other run gives
 its front on held-out data at the published sizes and at those of L1 pruning. Solutions are chosen by

@@ -1,10 +1,10 @@
 """The tables of docs/masks.md, on Fashion-MNIST.
 
-    python docs/masks_study.py search --out DIR [--seeds N] [--only NAME,...]
-    python docs/masks_study.py retrain --out DIR [--seeds N] [--only NAME,...]
-    python docs/masks_study.py filters --out DIR [--seeds N]
-    python docs/masks_study.py size --out DIR [--seeds N]
-    python docs/masks_study.py tables --out DIR
+    python docs/scripts/masks_study.py search --out DIR [--seeds N] [--only NAME,...]
+    python docs/scripts/masks_study.py retrain --out DIR [--seeds N] [--only NAME,...]
+    python docs/scripts/masks_study.py filters --out DIR [--seeds N]
+    python docs/scripts/masks_study.py size --out DIR [--seeds N]
+    python docs/scripts/masks_study.py tables --out DIR
 
 `search`: LeNet-300-100 at its initial weights, 80 % dropped: ways of searching, and criteria.
 `retrain`: its searched masks and those of criteria at 80 and 90 %, trained from the initial weights.

@@ -1,0 +1,1 @@
+"""ALDS' options, and what each makes."""

@@ -1,0 +1,164 @@
+"""ALDS' options: the network, its decomposition, what judges it, its retraining, the rivals beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from torch import nn
+
+from opt.console.errors import UsageError
+from opt.console.option_groups import option_group
+from opt.console.ranges import Count, Epochs, Range
+from problems.data.data import Dataset
+from problems.lowrank.calibration import Compensation
+from problems.lowrank.choices import Size
+from problems.lowrank.goals import Goal
+from problems.lowrank.layer_matrices import Scheme
+from problems.lowrank.retraining.retraining import OWN_SCHEDULE, Retraining
+from problems.lowrank.spectra import Measure
+from problems.networks.storage.checkpoints import load_weights
+from problems.networks.training.descent import Precision
+from problems.workloads.network_options import TrainedNetworkOptions
+from problems.workloads.own_network import network_of_choice
+from problems.workloads.reference_networks import NetworkName, build_network, default_schedule, trained_network
+
+
+@option_group
+class DecomposedNetworkOptions(TrainedNetworkOptions):
+    """The network that is decomposed.
+
+    Args:
+        network: Network to compress: lenet5, resnet20 or vgg, trained once for each seed and then kept.
+        model: A network of your own instead, as package.module:function without arguments.
+        epochs: Epochs of training a network of your own.
+        precision: Of trainings: float32, or bfloat16, which takes half the time where the processor has it.
+    """
+
+    network: NetworkName = "lenet5"
+    epochs: Epochs = 5
+    precision: Precision = "float32"
+
+    def load(self, dataset: Dataset) -> nn.Module:
+        """The network, trained or read, in evaluation mode; its weights are fixed.
+
+        Raises:
+            UsageError: The model or the checkpoint cannot be had.
+        """
+        return self._network(dataset).eval().requires_grad_(False)
+
+    def _network(self, dataset: Dataset) -> nn.Module:
+        if self.model is not None:
+            return network_of_choice(
+                dataset, model=self.model, checkpoint=self.checkpoint, seed=self.model_seed, epochs=self.epochs
+            )
+        if self.checkpoint is None:
+            return trained_network(dataset, self.network, seed=self.model_seed, precision=self.precision)[0]
+        network = build_network(self.network, dataset)
+        load_weights(network, self.checkpoint)
+        return network
+
+
+@option_group
+class DecompositionOptions:
+    """How layers are decomposed, and by what error they are compared.
+
+    Args:
+        layers: Layers to decompose, shell patterns of names separated by commas; by default all that can be.
+        measure: Error of a layer: the paper's (spectral), times sqrt(k), the true residual's, Frobenius, nuclear, or
+            that of its outputs on calibration images (data); the last also chooses the factors.
+        schemes: How a kernel is shared between the factors: wholly in the first (spatial, as in the paper), or any
+            of the four ways (all).
+        compensation: What the calibration images, without labels, give back to a decomposed network: nothing, its
+            batch-norm statistics, or these and each decoder's least-squares fit to the original's outputs (refit).
+        n_calibration: Training images for what is measured on data.
+    """
+
+    layers: str | None = None
+    measure: Measure = "spectral"
+    schemes: Literal["spatial", "all"] = "spatial"
+    compensation: Compensation = "none"
+    n_calibration: Annotated[int, Range(2, 10**9)] = 512
+
+    def __post_init__(self) -> None:
+        if self.measure == "data" and self.schemes == "all":
+            raise UsageError("measure data knows the spatial scheme only; leave schemes at spatial, or take frobenius")
+
+    @property
+    def numbers(self) -> tuple[Scheme, ...]:
+        """The schemes by number."""
+        return (0, 1, 2, 3) if self.schemes == "all" else (0,)
+
+
+@option_group
+class JudgingOptions:
+    """What a search sees of a decomposed network.
+
+    Args:
+        goal: What a search sees beside the size: the largest relative error of a layer (bound), the decomposed
+            network's share of wrong answers on the search split (accuracy), its cross-entropy there (loss; of few
+            images it tells networks apart where shares of wrong answers tie or differ by chance), or bound and
+            accuracy (both).
+        size: Second objective: parameters, multiply-adds (macs) or bytes kept, or parameters and multiply-adds (both).
+        budget: Largest size, as a fraction of the network (the first of two sizes); by default none.
+        n_test: Test images to measure on, the first of them; by default all.
+    """
+
+    goal: Goal = "bound"
+    size: Literal["parameters", "macs", "bytes", "both"] = "parameters"
+    budget: Annotated[float, Range(0.0, is_above=True)] | None = None
+    n_test: Count | None = None
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The sizes that are objectives."""
+        return ("parameters", "macs") if self.size == "both" else (self.size,)
+
+
+@option_group
+class RetrainingOptions:
+    """How every network is trained further before it is judged.
+
+    Args:
+        retrain: Epochs that every network is trained further before it is judged, the end of its training schedule;
+            0 for none. Rival methods are retrained alike.
+        n_retrain: Training images for it, the first of them; by default all.
+    """
+
+    retrain: Annotated[float, Range(0.0)] = 0.0
+    n_retrain: Count | None = None
+
+    def of(self, network: DecomposedNetworkOptions, original: nn.Module, dataset: Dataset) -> Retraining | None:
+        """The retraining of what is made from a network; None where there is none.
+
+        Raises:
+            UsageError: It is longer than the training's schedule.
+        """
+        if not self.retrain:
+            return None
+        schedule = OWN_SCHEDULE if network.model is not None else default_schedule(network.network, dataset)
+        if not 0 < self.retrain <= schedule.epochs:
+            raise UsageError(
+                f"retrain must lie between 0 and the schedule's {schedule.epochs} epochs, got {self.retrain}"
+            )
+        images = dataset.train if self.n_retrain is None else dataset.train.subset(slice(0, self.n_retrain))
+        start = schedule.epochs - self.retrain
+        return Retraining(original, images, schedule, start, network.model_seed, precision=network.precision)
+
+
+@option_group
+class RivalOptions:
+    """Which known methods stand beside the search.
+
+    Args:
+        rivals: Whether rival methods stand beside the front: uniform SVD, one energy for all layers, PCA, L-Rank; and,
+            where accuracy is searched, filters by norm (FT), PFP and weights by magnitude.
+        rival_budgets: Points of each rival's curve.
+    """
+
+    rivals: bool = True
+    rival_budgets: Annotated[int, Range(1, 1000)] = 8
+
+    @property
+    def n(self) -> int:
+        """Points of each rival's curve; 0 for no rivals."""
+        return self.rival_budgets if self.rivals else 0
