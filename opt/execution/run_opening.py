@@ -32,6 +32,7 @@ def first_manifest(
     *,
     origin: dict[str, Any],
     command: str | None,
+    resume: Run | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a new run's manifest says before it begins, and what its values depend on.
 
@@ -41,9 +42,11 @@ def first_manifest(
         spec: The algorithm.
         origin: The problem's `name`, `file`, `class` and `parameters`.
         command: The command line, or None.
+        resume: The run that goes on, or None.
     """
     named = {"algo": request.parameters, "problem": origin["parameters"] or {}}
-    made_by = provenance(problem, named)
+    order = () if resume is None else tuple(resume.manifest["problem"]["parameters"] or ())
+    made_by = provenance(problem, named, order=order)
     parameters = {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
     file = None if origin["file"] is None else Path(origin["file"])
     functions = function_digests([Code(file=file, parameters=tuple(named.values()))])

@@ -75,7 +75,7 @@ def run_search(
     """
     with threadpool_limits(limits=request.threads):
         spec = spec or find_algorithm(request.algo, problem)
-        manifest, made_by = first_manifest(problem, request, spec, origin=origin, command=command)
+        manifest, made_by = first_manifest(problem, request, spec, origin=origin, command=command, resume=resume)
         changed: dict[str, Any] = {}
         if resume is not None:
             changed = check_resumable(resume, manifest, made_by, is_forced=is_forced)

@@ -8,7 +8,7 @@ import inspect
 import platform
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,15 @@ def versions() -> dict[str, str]:
     return versions
 
 
-def provenance(problem: CompressionProblem, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def provenance(
+    problem: CompressionProblem, parameters: Mapping[str, Any] | None = None, *, order: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the values of a problem depend on, as fields of a manifest.
 
     Args:
         problem: The problem.
         parameters: Its parameters, where they are known: functions that they name belong to its code.
+        order: Of `arguments_digest`.
 
     Returns:
         `versions`; `code`, this program's version and commit, digests of the problem's file and of the modules
@@ -71,7 +74,7 @@ def provenance(problem: CompressionProblem, parameters: Mapping[str, Any] | None
         "code": code,
         "sources": sources,
         "data": call(problem, "data_fingerprint"),
-        "arguments": arguments_digest(problem),
+        "arguments": arguments_digest(problem, order=order),
     }
 
 
@@ -144,19 +147,31 @@ def _commit(root: Path) -> str | None:
     return None
 
 
-def arguments_digest(problem: CompressionProblem) -> str | None:
-    """Hex digest of what the problem was built with; None where that is not known."""
+def arguments_digest(problem: CompressionProblem, *, order: Sequence[str] = ()) -> str | None:
+    """Hex digest of what the problem was built with; None where that is not known.
+
+    Args:
+        problem: The problem.
+        order: The parameters in the order that an earlier digest took them in. Those that have come since then, and
+            that are as they are by default, do not count. Empty for all, in the constructor's order.
+    """
     if problem.plain is not None:
         return getattr(problem.plain, _NOTE, None)
     arguments = getattr(problem, "_given", None)
     if arguments is None:
         return None
     try:
-        bound = inspect.signature(type(problem)).bind(*arguments[0], **arguments[1])
+        signature = inspect.signature(type(problem))
+        bound = signature.bind(*arguments[0], **arguments[1])
         bound.apply_defaults()
     except (TypeError, ValueError):
         return None
-    return _digest([(name, _text_of(value) or type(value).__name__) for name, value in bound.arguments.items()])
+    values = {name: _text_of(value) or type(value).__name__ for name, value in bound.arguments.items()}
+    if order:
+        new = [name for name in values if name not in order]
+        changed = [name for name in new if values[name] != _text_of(signature.parameters[name].default)]
+        values = {name: values[name] for name in [*(name for name in order if name in values), *changed]}
+    return _digest(list(values.items()))
 
 
 def note_arguments(plain: Problem) -> None:

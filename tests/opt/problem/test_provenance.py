@@ -291,3 +291,20 @@ def test_resumed_run_serves_recorded_values_and_evaluates_the_rest_only(algo, n_
     resumed = opt.minimize(Counting(), resume=whole.path)
     assert Counting.n_counted == resumed.manifest["n_eval"] - recorded
     assert (whole.path / "journal.jsonl").read_bytes() == b"".join(lines)
+
+
+def test_arguments_are_the_same_in_another_order_and_beside_a_new_default():
+    class Before(samples.Slope):
+        def __init__(self, *, width: int = 3, name: str = "a") -> None:
+            super().__init__()
+
+    class After(samples.Slope):
+        def __init__(self, *, name: str = "a", depth: int = 1, width: int = 3) -> None:
+            super().__init__()
+
+    recorded = arguments_digest(Before(width=5))
+    order = ["width", "name"]
+    assert arguments_digest(After(width=5)) != recorded
+    assert arguments_digest(After(width=5), order=order) == recorded
+    assert arguments_digest(After(width=6), order=order) != recorded
+    assert arguments_digest(After(width=5, depth=2), order=order) != recorded
