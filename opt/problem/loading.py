@@ -174,20 +174,33 @@ def load_object(target: str, what: str) -> Callable[..., Any]:
     Raises:
         UsageError: No such module or name, or it cannot be called.
     """
+    module, name = load_module(target, what)
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UsageError(f"{what} {target}: {module.__name__} has no function {name!r}{nearest(name, names)}")
+    return found
+
+
+def load_module(target: str, what: str) -> tuple[ModuleType, str]:
+    """The module that `package.module:name` names, and the name in it.
+
+    Args:
+        target: Both names.
+        what: What it is for, in messages.
+
+    Raises:
+        UsageError: It is no such text, or the module cannot be imported.
+    """
     path, colon, name = target.partition(":")
     if not colon or not path or not name:
         raise UsageError(f"{what} must be package.module:function, got {target!r}")
     try:
-        module = importlib.import_module(path)
+        return importlib.import_module(path), name
     except ImportError as error:
         raise UsageError(f"{what} {target}: cannot import {path}: {error}; run from its folder or install it") from None
     except (Exception, SystemExit) as error:  # a user's module may fail in any way: the reason is passed on
         raise UsageError(f"{what} {target}: {path} fails to load: {type(error).__name__}: {error}") from None
-    found = getattr(module, name, None)
-    if not callable(found):
-        names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UsageError(f"{what} {target}: {path} has no function {name!r}{nearest(name, names)}")
-    return found
 
 
 def name_of(function: Callable[..., Any], what: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
-from problems.workloads.verifying import Disagreement, candidates_to_verify, verify
+from problems.workloads.verifying import CHANGED, Disagreement, candidates_to_verify, verify
 from problems.workloads.workload import Workload
 
 _SAMPLE = 16
@@ -73,6 +73,8 @@ class NetworkProblem(CompressionProblem):
         found = verify(self, X)
         if not found:
             return notes
+        if (changed := found[-1]).what.startswith(CHANGED):
+            raise UsageError(f"this network cannot be judged truly: {changed.what}")
         self.is_whole = True
         if still := verify(self, X):
             raise UsageError(f"this network cannot be judged truly: {still[0]}; leave layers out with --problem.layers")

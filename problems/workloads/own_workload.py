@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from opt.console.errors import UsageError, nearest
-from opt.problem.loading import load_file, load_object
+from opt.problem.loading import load_file, load_module
 from problems.workloads.workload import Workload
 
 DEFAULT_NAME = "workload"
@@ -55,9 +55,10 @@ def _named(target: str) -> Any:
     path, colon, name = target.rpartition(":")
     if not colon and target.endswith(".py"):
         path, name = target, DEFAULT_NAME
-    if not path.endswith(".py"):
-        return load_object(target, "workload")
-    module = load_file(path, "workload")
+    if path.endswith(".py"):
+        module = load_file(path, "workload")
+    else:
+        module, name = load_module(target, "workload")
     found = getattr(module, name, None)
     if found is None or not (callable(found) or isinstance(found, Workload)):
         names = [

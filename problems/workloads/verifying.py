@@ -17,6 +17,7 @@ from problems.data.examples import Examples
 from problems.workloads.workload import Workload, update_with_network
 
 N_RANDOM = 4
+CHANGED = "evaluation changes the workload's network or examples"
 
 
 class Verifiable(Protocol):
@@ -107,7 +108,7 @@ def verify(problem: Verifiable, X: np.ndarray) -> list[Disagreement]:
         *_differing("saved and loaded again", problem, F, np.array(judged)),
     ]
     if _digest(work) != before:
-        found.append(Disagreement("the workload's network or examples were changed by it", "its digest", 0.0, 1.0))
+        found.append(Disagreement(CHANGED, "its digest", 0.0, 1.0))
     return found
 
 
