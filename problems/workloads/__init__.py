@@ -1,1 +1,1 @@
-"""What is compressed: trained networks by name, the user's own."""
+"""What is compressed and how it is judged: workloads, trained networks by name, the user's own."""
