@@ -21,19 +21,23 @@ from problems.data.examples import Examples
 from problems.networks.layers.compressible import compressible_layers
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
+from problems.networks.storage.checkpoints import as_numpy
 from problems.thresholds.curves import GRID, MOST_STEPS, chains, evenly_spaced, last_layer_alone
 from problems.thresholds.fitness import published_fitness
 from problems.thresholds.masking import ThresholdMasks
 from problems.thresholds.pruned_quality import LARGEST_CHAIN, PrunedQuality
-from problems.thresholds.scores import input_statistics, weight_scores
+from problems.thresholds.scores import InputStatistics, input_statistics, weight_scores
 from problems.thresholds.threshold_options import PrunedNetworkOptions, PruningOptions, VariationOptions
 from problems.thresholds.variation import Space, operators_of
 from problems.workloads.network_problem import NetworkProblem
+from problems.workloads.plain_network import tensors_of, with_tensors
 
 LEAST_THRESHOLD = 1e-6
 """The published lower bound of a threshold: nothing is removed."""
 
 UNPRUNED = "unpruned network"
+_SEEN = 32
+"""Examples that show which layers run."""
 
 
 class Threshold(NetworkProblem):
@@ -67,21 +71,16 @@ class Threshold(NetworkProblem):
         variation: VariationOptions,
     ) -> None:
         self.workload = network.workload_on(data)
-        self.model = self.workload.network
-        self._compressible = compressible_layers(self.model)
-        calibration = self.workload.train.subset(slice(0, pruning.n_calibration)).inputs
-        example = self.workload.example
-        self.names = select_layers(self.model, pruning.layers, example=example, layers=self._compressible.layers)
         self.pruning, self.variation = pruning, variation
+        self._choose_layers()
+        self.model = self.workload.network
         self._layers = [prunable_layers(self.model)[name] for name in self.names]
-        self._inputs = input_statistics(self.model, self.names, calibration)
-        self._weights = [layer.weight.detach().numpy() for layer in self._layers]
-        if pruning.score == "std":
-            self._give_biases()
+        self._inputs = self._statistics()
+        self._weights = [as_numpy(layer.weight) for layer in self._layers]
         scores = [weight_scores(pruning.score, w, x) for w, x in zip(self._weights, self._inputs, strict=True)]
         self.masks = ThresholdMasks(scores, pruning.scope)
         self._n_weights = np.array([w.size for w in self._weights])
-        self._macs = self._n_weights * np.array([x.positions for x in self._inputs])
+        self._macs = self._n_weights * np.array([1.0 if x.unknown else x.positions for x in self._inputs])
         kept = Threshold.objectives[1]
         error = self.workload.error_objective
         macs = Objective("macs", minimise, unit="fraction of multiply-adds", weight=0.5, worst=1.0)
@@ -118,9 +117,45 @@ class Threshold(NetworkProblem):
         mean = self._inputs[0].mean[0] if self.pruning.score == "std" else None
         return PrunedQuality(self.workload, split, self.names, self._layers, self.pruned, self.masks, mean=mean)
 
+    def _choose_layers(self) -> None:
+        """The names of the layers that are pruned, in the order in which they run.
+
+        Raises:
+            UsageError: There are none.
+        """
+        network = self.workload.network
+        example = self.workload.search.subset(slice(0, _SEEN)).inputs
+        with self.workload.undisturbed(network):
+            self._compressible = compressible_layers(network, example)
+            self._compressible.check()
+            layers = self._compressible.layers
+            self.names = select_layers(network, self.pruning.layers, example=example, layers=layers)
+        if self.pruning.score == "std" and any(layers[name].bias is None for name in self.names):
+            self._give_biases()
+
+    def _statistics(self) -> list[InputStatistics]:
+        """Of the layers' inputs.
+
+        Raises:
+            UsageError: They are asked for, and cannot be seen.
+        """
+        calibration = self.workload.train.subset(slice(0, self.pruning.n_calibration)).inputs
+        with self.workload.undisturbed(self.model):
+            statistics = input_statistics(self.model, self.names, calibration)
+        for name, x in zip(self.names, statistics, strict=True):
+            if x.unknown and (self.pruning.score != "magnitude" or self.pruning.size != "weights"):
+                raise UsageError(
+                    f"what layer {name!r} gets cannot be seen ({x.unknown}); give --problem.score magnitude and "
+                    "--problem.size weights, or leave it out with --problem.layers"
+                )
+        return statistics
+
     def _give_biases(self) -> None:
-        """A zero bias where a layer has none: it takes over the mean of removed weights."""
-        for layer in self._layers:
+        """A zero bias where a layer has none takes over the mean of removed weights; the user's workload has none."""
+        self.workload = copy.copy(self.workload)
+        self.workload.network = copy.deepcopy(self.workload.network)
+        layers = prunable_layers(self.workload.network)
+        for layer in (layers[name] for name in self.names):
             if layer.bias is None:
                 zeros = torch.zeros(layer.weight.shape[0], dtype=layer.weight.dtype)
                 layer.bias = nn.Parameter(zeros, requires_grad=False)
@@ -142,7 +177,7 @@ class Threshold(NetworkProblem):
 
     def fast(self, X: np.ndarray) -> np.ndarray:
         """Error and size of (n, n_var) candidates on the search split: (n, n_obj) float64."""
-        return self._objectives(self.counts(X))
+        return self._counted(self.counts(X))
 
     def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
         """(n_obj,) error of a pruned network by a plain loop, and its size by its masks."""
@@ -157,9 +192,12 @@ class Threshold(NetworkProblem):
 
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
         """The network with the saved tensors."""
-        network = copy.deepcopy(self.model)
-        network.load_state_dict(state)
-        return network.eval()
+        return with_tensors(self.model, state)
+
+    def run_whole(self) -> None:
+        """From now on judge decoded networks."""
+        super().run_whole()
+        self._nested = None
 
     def extremes(self) -> np.ndarray:
         """(3, n_var) candidates: nothing removed, half of each group, all of it."""
@@ -194,6 +232,9 @@ class Threshold(NetworkProblem):
         return grid(list(self._values()), np.float64)
 
     def _objectives(self, counts: np.ndarray) -> np.ndarray:
+        return self.evaluate(self.candidates(counts)) if self.is_whole else self._counted(counts)
+
+    def _counted(self, counts: np.ndarray) -> np.ndarray:
         removed = self.masks.removed(counts)
         columns = {
             self.objectives[0].name: self._search(counts),
@@ -209,13 +250,13 @@ class Threshold(NetworkProblem):
     def pruned(self, layer: int, counts: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of a layer without its `counts`, (groups of the layer,), weights of least score."""
         mask = self.masks.mask(layer, counts)
-        weight, own_bias = self._weights[layer], self._layers[layer].bias
-        bias = None if own_bias is None else own_bias.detach()
+        weight, own = self._weights[layer], self._layers[layer]
+        bias = None if own.bias is None else own.bias.detach()
         if self.pruning.score == "std":
             assert bias is not None
             lost = np.where(mask, 0.0, weight * self._inputs[layer].mean)
-            bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).float()
-        return torch.from_numpy(np.where(mask, weight, np.float32(0))), bias
+            bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).to(bias.dtype)
+        return torch.from_numpy(np.where(mask, weight, weight.dtype.type(0))).to(own.weight.dtype), bias
 
     # -- solutions ----------------------------------------------------------------------------
 
@@ -241,10 +282,11 @@ class Threshold(NetworkProblem):
         if len(self.names) > 1:
             fractions = 1 - removed / self._n_weights
             row |= {f"kept_{name}": float(k) for name, k in zip(self.names, fractions, strict=True)}
-        whole = sum(t.numel() * t.element_size() for t in self.model.state_dict().values())
+        # a tensor under two names is stored once
+        whole = sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors_of(self.model).values()}.values())
         saved = sum(
-            4 * n - sparse_bytes(n, n - gone)
-            for n, gone in zip(self._n_weights.tolist(), removed.tolist(), strict=True)
+            layer.weight.nbytes - sparse_bytes(n, n - gone, bit_width=8 * layer.weight.element_size())
+            for layer, n, gone in zip(self._layers, self._n_weights.tolist(), removed.tolist(), strict=True)
         )
         return row | {
             "zeros": int(removed.sum()),
@@ -264,7 +306,8 @@ class Threshold(NetworkProblem):
             if bias is not None:
                 assert layers[name].bias is not None
                 layers[name].bias.data = bias  # type: ignore[union-attr]
-        return model.eval()
+        model.eval()  # a user's `eval` may return nothing
+        return model
 
     def masks_of(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Bool masks of the pruned tensors by their names in the state dict, True where a weight stays."""
@@ -275,7 +318,7 @@ class Threshold(NetworkProblem):
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`, and beside each pruned weight its bool mask, `NAME_mask`."""
-        state = {name: tensor.detach().cpu().numpy() for name, tensor in self.decode(x).state_dict().items()}
+        state = {name: as_numpy(tensor) for name, tensor in tensors_of(self.decode(x)).items()}
         return state | {name + SUFFIX: mask for name, mask in self.masks_of(x).items()}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
@@ -287,6 +330,9 @@ class Threshold(NetworkProblem):
         return self._tested(self.counts(np.asarray(X, dtype=np.float64)))
 
     def _tested(self, counts: np.ndarray) -> list[dict[str, float]]:
+        if self.is_whole:
+            networks = (self.decode(x) for x in self.candidates(counts))
+            return [self.workload.judge(network, self.workload.test) for network in networks]
         if self._test is None:
             self._test = self._quality_on(self.workload.test)
         return self._test.judged(counts)

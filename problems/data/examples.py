@@ -85,9 +85,9 @@ class Examples:
         return self.map(lambda tensor: tensor.to(device))
 
     def batches(self, size: int) -> Iterator[Examples]:
-        """The examples in their order, at most `size` at once."""
-        for start in range(0, len(self), size):
-            yield self.subset(slice(start, start + size))
+        """The examples in their order by `spans`."""
+        for part in spans(len(self), size):
+            yield self.subset(part)
 
     def update(self, digest: Any) -> None:
         """Add the contents to a hash."""
@@ -110,6 +110,17 @@ def mapped(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     if isinstance(inputs, tuple):
         return tuple(change(tensor) for tensor in inputs)
     return change(inputs)
+
+
+def spans(n: int, size: int) -> list[slice]:
+    """Batches of n examples in their order: at most `size` each; a last one of a single example joins the one before.
+
+    Networks that drop axes of one, or normalise by the batch, answer a single example otherwise or not at all.
+    """
+    starts = list(range(0, n, size))
+    if size > 1 and n > size and n % size == 1:
+        starts.pop()
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], n], strict=True)]
 
 
 def len_of(inputs: Inputs) -> int:
@@ -153,7 +164,7 @@ def as_examples(data: Any, *, most: int | None = None) -> Examples:
 
 
 def as_inputs(value: Any) -> Inputs:
-    """Inputs from tensors or arrays, alone, in a tuple or in a mapping; doubles become float32."""
+    """Inputs from tensors or arrays, alone, in a tuple or in a mapping; numbers of other precision become float32."""
     if isinstance(value, Mapping):
         return {str(name): _as_tensor(part, f"input {name!r}") for name, part in value.items()}
     if isinstance(value, (tuple, list)) and value and all(isinstance(part, (Tensor, np.ndarray)) for part in value):
@@ -178,7 +189,7 @@ def _as_tensor(value: Any, name: str) -> Tensor:
             array = array.astype(np.int64)
         value = torch.from_numpy(np.ascontiguousarray(array))
     value = value.detach()
-    return value.float() if value.dtype == torch.float64 else value
+    return value.float() if value.dtype in (torch.float64, torch.float16, torch.bfloat16) else value
 
 
 def _pairs(data: Any) -> Iterator[tuple[Any, Any]]:

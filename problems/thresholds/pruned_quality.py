@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from problems.data.examples import Examples
 from problems.networks.evaluation.staged import Pruned, StagedNetwork
-from problems.networks.layers.prunable import Prunable
+from problems.networks.layers.prunable import Prunable, replaced
+from problems.networks.storage.checkpoints import as_numpy
 from problems.thresholds.chain import RemovalChain
 from problems.thresholds.masking import ThresholdMasks
 from problems.workloads.losses import accuracy
@@ -53,6 +50,7 @@ class PrunedQuality:
         mean: np.ndarray | None,
     ) -> None:
         self._workload, self._examples, self._names = workload, examples, names
+        self._layers = dict(zip(names, layers, strict=True))
         self._pruned, self._columns = pruned, masks.columns
         self._network: StagedNetwork | None = None
         self._chain: RemovalChain | None = None
@@ -84,39 +82,17 @@ class PrunedQuality:
             right = self._network.n_right([counts[:, columns] for columns in self._columns])
         return right / len(self._examples)
 
-    @torch.no_grad()
     def _whole(self, counts: np.ndarray) -> dict[str, float]:
-        replaced: dict[str, Tensor] = {}
-        for k, name in enumerate(self._names):
-            weight, bias = self._pruned(k, counts[self._columns[k]])
-            replaced[f"{name}.weight"] = weight
-            if bias is not None:
-                replaced[f"{name}.bias"] = bias
-        return self._workload.judge(Replaced(self._workload.network, replaced), self._examples)
-
-
-class Replaced(nn.Module):
-    """A network with other tensors in place of some of its own, which stay as they are.
-
-    Args:
-        network: The network; not a part of this module.
-        tensors: By their names in its state.
-    """
-
-    def __init__(self, network: nn.Module, tensors: dict[str, Tensor]) -> None:
-        super().__init__()
-        self._call: Callable[..., object] = lambda *args, **named: functional_call(network, tensors, args, named)
-
-    def forward(self, *args: Tensor, **named: Tensor) -> object:
-        """What the network gives."""
-        return self._call(*args, **named)
+        tensors = {name: self._pruned(k, counts[self._columns[k]]) for k, name in enumerate(self._names)}
+        with replaced(self._layers, tensors):
+            return self._workload.judge(self._workload.network, self._examples)
 
 
 def counts_right_classes(workload: Workload, examples: Examples) -> bool:
     """Whether a workload's first measure is the share of right classes, of one tensor of outputs for one of inputs."""
     is_counted = workload.metric is not None and workload.metric.function is accuracy and workload.pick is None
-    is_plain = isinstance(examples.inputs, Tensor) and examples.targets.ndim == 1 and not workload.changes_inputs
-    return is_counted and is_plain and workload.gives_tensor
+    is_plain = isinstance(examples.inputs, Tensor) and examples.targets.ndim == 1 and workload.gives_tensor
+    return is_counted and is_plain and not (workload.changes_inputs or workload.changes_itself or workload.mixes_batch)
 
 
 def _chain(
@@ -128,6 +104,6 @@ def _chain(
     features, labels = network.features()
     if features.ndim != 2:
         return None
-    weight, bias = layer.weight.detach().numpy(), layer.bias
-    offset = None if bias is None else bias.detach().numpy()
+    weight, bias = as_numpy(layer.weight), layer.bias
+    offset = None if bias is None else as_numpy(bias)
     return RemovalChain(features, labels, weight, offset, masks.order(0), mean=mean)

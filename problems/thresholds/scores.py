@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import check_choice
-from problems.data.examples import Inputs, call, len_of, mapped
-from problems.networks.layers.prunable import Prunable, hooked, kernel_windows, output_positions, prunable_layers
+from problems.data.examples import Inputs, call, len_of, mapped, spans
+from problems.networks.layers.prunable import Prunable, hooked, kernel_windows, prunable_layers
 
 ScoreName = Literal["magnitude", "rms", "std"]
 
@@ -25,11 +25,13 @@ class InputStatistics:
         mean: Mean of the input that each weight meets, in the shape of the weight.
         square: Mean of its square, likewise.
         positions: How often each weight is used for one example.
+        unknown: Why the inputs are not known, where they could not be seen; all else then is zero.
     """
 
     mean: np.ndarray
     square: np.ndarray
-    positions: int
+    positions: float
+    unknown: str = ""
 
     @property
     def rms(self) -> np.ndarray:
@@ -61,41 +63,60 @@ def input_statistics(
         One `InputStatistics` a layer, float64.
     """
     layers = {name: layer for name, layer in prunable_layers(model).items() if name in names}
-    total = dict.fromkeys(layers, 0)
-    first = {name: np.zeros(_field(layer)) for name, layer in layers.items()}
-    second = {name: np.zeros(_field(layer)) for name, layer in layers.items()}
-    positions = dict.fromkeys(layers, 0)
-    n_passes = 0
+    sums = {name: _Sums(layer) for name, layer in layers.items()}
+    with hooked(layers, lambda name, x: sums[name].add(x)):
+        for part in spans(len_of(inputs), batch_size):
+            call(model, mapped(inputs, lambda tensor, rows=part: tensor[rows].clone()))  # type: ignore[misc]
+    return [sums[name].statistics(len_of(inputs)) for name in names]
 
-    def see(name: str, x: Tensor) -> None:
-        layer = layers[name]
-        if n_passes == 1:  # a layer that runs twice uses its weights twice
-            positions[name] += output_positions(layer, x)
-        if isinstance(layer, nn.Linear):
-            rows = x.reshape(-1, layer.in_features).double()
-            first[name] += rows.sum(0).numpy()
-            second[name] += rows.square().sum(0).numpy()
-            total[name] += len(rows)
+
+class _Sums:
+    """Sums over the inputs that each weight of a layer meets.
+
+    Args:
+        layer: A convolution or a linear layer.
+    """
+
+    def __init__(self, layer: Prunable) -> None:
+        self._layer = layer
+        self._n = 0
+        field = (layer.in_features,) if isinstance(layer, nn.Linear) else (layer.in_channels, *layer.kernel_size)
+        self._first, self._second = np.zeros(field), np.zeros(field)
+        self._unknown = ""
+
+    def add(self, x: Tensor) -> None:
+        """Add what the layer meets in one call; a layer that runs twice uses its weights twice."""
+        try:
+            self._add(torch.cat(x.unbind()) if x.is_nested else x)
+        except (
+            RuntimeError,
+            IndexError,
+            ValueError,
+        ) as error:  # a mapped call hides its values; own layers take anything
+            self._unknown = " ".join(str(error).split())[:100]
+
+    def _add(self, x: Tensor) -> None:
+        if isinstance(self._layer, nn.Linear):
+            rows = x.reshape(-1, self._layer.in_features).double()
+            self._first += rows.sum(0).numpy()
+            self._second += rows.square().sum(0).numpy()
+            self._n += len(rows)
             return
-        for place, window in kernel_windows(layer, x):
+        if x.ndim == len(self._layer.kernel_size) + 1:  # one example without a batch
+            x = x[None]
+        for place, window in kernel_windows(self._layer, x):
             at: Any = (slice(None), *place)
             channels = window.transpose(0, 1).flatten(1).double()
-            first[name][at] += channels.sum(1).numpy()
-            second[name][at] += channels.square().sum(1).numpy()
-        total[name] += channels.shape[1]
+            self._first[at] += channels.sum(1).numpy()
+            self._second[at] += channels.square().sum(1).numpy()
+        self._n += channels.shape[1]
 
-    with hooked(layers, see):
-        for start in range(0, len_of(inputs), batch_size):
-            n_passes += 1
-            call(model, mapped(inputs, lambda part, at=start: part[at : at + batch_size].clone()))  # type: ignore[misc]
-    return [
-        InputStatistics(
-            _as_weight(first[name] / total[name], layers[name]),
-            _as_weight(second[name] / total[name], layers[name]),
-            positions[name],
-        )
-        for name in names
-    ]
+    def statistics(self, n_examples: int) -> InputStatistics:
+        """Of all that was added, for so many examples."""
+        mean, square = (_as_weight(values / max(self._n, 1), self._layer) for values in (self._first, self._second))
+        if self._unknown:
+            return InputStatistics(0 * mean, 0 * square, 0.0, self._unknown)
+        return InputStatistics(mean, square, self._n / n_examples)
 
 
 def weight_scores(kind: ScoreName, weight: np.ndarray, inputs: InputStatistics) -> np.ndarray:
@@ -125,12 +146,6 @@ SCORES: dict[str, Callable[[InputStatistics], np.ndarray | None]] = {
     "std": lambda inputs: inputs.std,
 }
 """What |w| is multiplied by, of the inputs' statistics, by kind of score; None for nothing."""
-
-
-def _field(layer: Prunable) -> tuple[int, ...]:
-    if isinstance(layer, nn.Linear):
-        return (layer.in_features,)
-    return (layer.in_channels, *layer.kernel_size)
 
 
 def _as_weight(values: np.ndarray, layer: Prunable) -> np.ndarray:

@@ -91,17 +91,21 @@ def top5(outputs: Tensor, targets: Tensor) -> float:
 
 
 def label_accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of right labels, each its own: a logit above 0 says 1."""
-    return float(((outputs > 0) == (targets > 0.5)).double().mean())
+    """Share of right labels, each its own: a logit above 0 says 1; a NaN is wrong."""
+    return float((((outputs > 0) == (targets > 0.5)) & ~outputs.isnan()).double().mean())
 
 
 def macro_f1(outputs: Tensor, targets: Tensor) -> float:
-    """F1 of each class or label, and their mean; a class that is neither there nor answered is left out."""
+    """F1 of each class or label, and their mean; a class that is neither there nor answered is left out.
+
+    A NaN answers a label wrongly, and no class.
+    """
     if targets.is_floating_point() or targets.ndim > 1:
-        said, true = (outputs > 0).flatten(1), (targets > 0.5).flatten(1)
+        true = (targets > 0.5).flatten(1)
+        said = torch.where(outputs.isnan().flatten(1), ~true, (outputs > 0).flatten(1))
     else:
         n_classes = outputs.shape[1]
-        said = functional.one_hot(outputs.argmax(dim=1), n_classes).bool()
+        said = functional.one_hot(outputs.argmax(dim=1), n_classes).bool() & ~outputs.isnan().any(dim=1, keepdim=True)
         true = functional.one_hot(targets, n_classes).bool()
     both, either = (said & true).sum(dim=0), said.sum(dim=0) + true.sum(dim=0)
     known = either > 0

@@ -70,16 +70,24 @@ class NetworkProblem(CompressionProblem):
         sample = operators_of(self).sampling(_SAMPLE, rng)
         X = candidates_to_verify(sample, self.extremes())
         notes = [*self.workload.notes, *self.about()]
-        found = verify(self, X)
+        found = self._disagreements(X)
         if not found:
             return notes
-        if (changed := found[-1]).what.startswith(CHANGED):
-            raise UsageError(f"this network cannot be judged truly: {changed.what}")
-        self.is_whole = True
-        if still := verify(self, X):
+        if found[-1].what == CHANGED:
+            raise UsageError(f"this network cannot be judged truly: {found[-1]}")
+        self.run_whole()
+        if still := self._disagreements(X):
             raise UsageError(f"this network cannot be judged truly: {still[0]}; leave layers out with --problem.layers")
-        return [*notes, f"the fast evaluation is not true of this network ({_first(found)}): networks are run whole"]
+        return [*notes, f"the fast evaluation is not true of this network ({found[0]}): networks are run whole"]
 
+    def run_whole(self) -> None:
+        """From now on judge decoded networks; a subclass forgets what its fast way has said."""
+        self.is_whole = True
 
-def _first(found: Sequence[Disagreement]) -> str:
-    return str(found[0])
+    def _disagreements(self, X: np.ndarray) -> list[Disagreement]:
+        try:
+            return verify(self, X)
+        except UsageError:
+            raise
+        except Exception as error:  # a user's network may fail in any way that the fast evaluation does not foresee
+            return [Disagreement(f"it fails: {type(error).__name__}: {' '.join(str(error).split())}")]

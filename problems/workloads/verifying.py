@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from opt.problem import Objective
 from problems.data.examples import Examples
-from problems.workloads.workload import Workload, update_with_network
+from problems.workloads.identity import update_with_network
+from problems.workloads.plain_network import tensors_of
+from problems.workloads.workload import Workload
 
 N_RANDOM = 4
 CHANGED = "evaluation changes the workload's network or examples"
@@ -39,7 +41,7 @@ class Verifiable(Protocol):
         """(n_obj,) objectives of a decoded network, by a plain loop and by counting on the module."""
 
     def tolerances(self) -> np.ndarray:
-        """(n_obj,) largest difference of each objective that is no disagreement."""
+        """(n_obj,) largest difference of each objective that is no disagreement; relative beyond values of 1."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,20 @@ class Disagreement:
     """Where a fast evaluation is not what the saved network gives.
 
     Args:
-        what: In what two values differ.
-        objective: Its name.
+        what: In what two values differ, or what else is wrong.
+        objective: Its name; "" where no values differ.
         said: The value of `evaluate`.
         true: The other value.
     """
 
     what: str
-    objective: str
-    said: float
-    true: float
+    objective: str = ""
+    said: float = math.nan
+    true: float = math.nan
 
     def __str__(self) -> str:
+        if not self.objective:
+            return self.what
         return f"{self.what}: {self.objective} is {self.true:.6g} and evaluate says {self.said:.6g}"
 
 
@@ -100,15 +104,15 @@ def verify(problem: Verifiable, X: np.ndarray) -> list[Disagreement]:
     judged = []
     for x in X:
         network = problem.decode(x)
-        state = {name: tensor.detach().contiguous().clone() for name, tensor in network.state_dict().items()}
-        judged.append(problem.judged(problem.rebuilt(load(save(state)), x).eval(), x))
+        state = {name: tensor.contiguous().clone() for name, tensor in tensors_of(network).items()}
+        judged.append(problem.judged(problem.rebuilt(load(save(state)), x), x))
     found = [
         *_differing("alone", problem, F, alone),
         *_differing("in another order", problem, F, backwards),
         *_differing("saved and loaded again", problem, F, np.array(judged)),
     ]
     if _digest(work) != before:
-        found.append(Disagreement(CHANGED, "its digest", 0.0, 1.0))
+        found.append(Disagreement(CHANGED))
     return found
 
 
@@ -117,7 +121,10 @@ def _differing(what: str, problem: Verifiable, said: np.ndarray, true: np.ndarra
     result = []
     for k, objective in enumerate(problem.objectives):
         a, b = said[:, k], true[:, k]
-        same = (np.abs(a - b) <= tolerances[k]) | (np.isnan(a) & np.isnan(b))
+        with np.errstate(invalid="ignore"):  # infinite values are equal or not
+            same = (
+                (np.abs(a - b) <= tolerances[k] * np.maximum(1.0, np.abs(b))) | (a == b) | (np.isnan(a) & np.isnan(b))
+            )
         if not same.all():
             row = int(np.flatnonzero(~same)[np.argmax(np.abs(a - b)[~same])])
             result.append(Disagreement(what, objective.name, float(a[row]), float(b[row])))
@@ -130,16 +137,3 @@ def _digest(work: Workload) -> str:
     few: Examples = work.search
     few.update(digest)
     return digest.hexdigest()
-
-
-def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """A network's tensors, each once: of shared ones the first name."""
-    known: set[tuple[int, torch.Size, tuple[int, ...], int]] = set()
-    state = {}
-    for name, tensor in network.state_dict().items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.storage_offset())
-        if tensor.numel() and place in known:
-            continue
-        known.add(place)
-        state[name] = tensor
-    return state

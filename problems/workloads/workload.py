@@ -5,25 +5,25 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
-from problems.networks.layers.baking import bake
+from problems.workloads.identity import code_of, update_with_network
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
+from problems.workloads.plain_network import plain_network, preserved, state_copied
 from problems.workloads.splits import check_apart, split_off
 
 BATCH = 500
-_FEW = 8
+_FEW = 32
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ class Workload:
     Attributes:
         metric: The first metric, whose values stand for the workload's quality; None where there is none.
         changes_inputs: Whether `forward` changes its inputs, and gets copies.
+        changes_itself: Whether `forward` changes its own parameters or buffers, which are then put back.
+        mixes_batch: Whether an example's answer depends on the batch that it stands in.
         gives_tensor: Whether `forward` returns one tensor.
         notes: What a user should know of it.
 
@@ -101,7 +103,7 @@ class Workload:
     notes: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.network = _plain_network(self.network, self.notes)
+        self.network = plain_network(self.network, self.notes)
         self._split()
         self.name = self.name or type(self.network).__name__
         if self.loss is None:
@@ -135,7 +137,8 @@ class Workload:
             if ours != theirs:
                 raise UsageError(f"{name} examples must be like those of train, {ours}, got {theirs}")
         if not self.are_apart:
-            check_apart(self.train, self.search, self.test)
+            are_given = given["search"] is not None and given["test"] is not None
+            check_apart(self.train, self.search, self.test, are_given=are_given)
 
     @staticmethod
     def _kinds(examples: Examples) -> str:
@@ -157,7 +160,12 @@ class Workload:
         """What is judged of a network's outputs for a batch of inputs, which are left as they are."""
         if self.changes_inputs:
             inputs = mapped(inputs, Tensor.clone)
-        return self.picked(call(network, inputs))
+        with self.undisturbed(network):
+            return self.picked(call(network, inputs)).detach()
+
+    def undisturbed(self, network: nn.Module) -> AbstractContextManager[None]:
+        """While open, a network may change its own state; behind it that is put back, where it does so."""
+        return preserved(network) if self.changes_itself else nullcontext()
 
     def picked(self, outputs: Any) -> Tensor:
         """What is judged of outputs: by `pick`, or the tensor itself, or its `logits`.
@@ -240,7 +248,7 @@ class Workload:
         for _, split in self.splits():
             split.update(digest)
         for function in (self.loss_function, *(metric.function for metric in self.metrics), self.pick):
-            digest.update(_code_of(function).encode())
+            digest.update(code_of(function).encode())
         return digest.hexdigest()
 
     @functools.cached_property
@@ -251,51 +259,77 @@ class Workload:
     # -- checks -------------------------------------------------------------------------------
 
     def _as_float32(self) -> None:
-        """Take half precision up to float32 where the examples are float32, as the processor computes anyway."""
-        kinds = {p.dtype for p in self.network.parameters() if p.is_floating_point()}
-        halves = {torch.float16, torch.bfloat16}
-        if not kinds & halves or any(tensor.dtype in halves for _, tensor in self.search.parts()):
+        """Take other precisions to float32, that of the examples; a network that casts them itself stays as it is."""
+        kinds = {p.dtype for p in self.network.parameters() if p.is_floating_point()} - {torch.float32}
+        if not kinds or (kinds == {torch.float64} and self._takes_examples(self.network)):
             return
+        converted = copy.deepcopy(self.network).float()
+        if self._takes_examples(converted):
+            self.network = converted
+            names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+            self.notes.append(f"weights of {names} were converted to float32")
+
+    def _takes_examples(self, network: nn.Module) -> bool:
         try:
-            with torch.no_grad():
-                call(self.network, mapped(self.example, Tensor.clone))
-        except RuntimeError:  # it does not take float32 as it is
-            self.network = self.network.float()
-            self.notes.append("half-precision weights were converted to float32")
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), preserved(network):
+                call(network, mapped(self.example, Tensor.clone))
+        except Exception:  # a user's forward may raise anything
+            return False
+        return True
 
     def _check_network(self) -> None:
-        self.changes_inputs = False
-        self.gives_tensor = False
-        inputs = self.example
-        before = mapped(inputs, Tensor.clone)
-        state = torch.random.get_rng_state()
-        with torch.no_grad():
-            try:
-                first = self.answers(self.network, before)
-                self.changes_inputs = not _equal(inputs, before)
-                second = self.answers(self.network, mapped(inputs, Tensor.clone))
-                self.gives_tensor = isinstance(call(self.network, mapped(inputs, Tensor.clone)), Tensor)
-            except UsageError:
-                raise
-            except Exception as error:  # a user's forward may raise anything
-                shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in self.search.subset(slice(0, 2)).parts())
-                reason = " ".join(str(error).split())
-                raise UsageError(
-                    f"the network does not take the examples ({shapes}): {type(error).__name__}: {reason}"
-                ) from None
-            finally:
-                torch.random.set_rng_state(state)
-        if not torch.equal(first, second) and not (first.isnan() & second.isnan()).any():
+        self.changes_inputs = self.changes_itself = self.mixes_batch = self.gives_tensor = False
+        few = self.search.subset(slice(0, _FEW))
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                first = self._looked_at(few)
+        except UsageError:
+            raise
+        except Exception as error:  # a user's forward may raise anything
+            shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in few.parts())
+            reason = " ".join(str(error).split())
             raise UsageError(
-                "the network answers the same examples differently each time, in evaluation mode: make its dropout "
-                "or noise follow `self.training`"
-            )
+                f"the network does not take the examples ({shapes}): {type(error).__name__}: {reason}"
+            ) from None
         if not bool(first.isfinite().all()):
             raise UsageError("the network's answers are not finite; give other weights, or scale the inputs")
-        if len(first) != len(next(iter(self.search.subset(slice(0, 2)).parts()))[1]):
-            raise UsageError(f"the network must give one answer an example, got {tuple(first.shape)} for 2")
         if self.changes_inputs:
             self.notes.append("forward changes its input: it is given copies")
+        if self.changes_itself:
+            self.notes.append("forward changes its own buffers: they are put back after each batch")
+        if self.mixes_batch:
+            self.notes.append(
+                f"answers depend on the batch that an example stands in: it is judged in batches of {BATCH}, in the "
+                "order of the examples"
+            )
+
+    def _looked_at(self, few: Examples) -> Tensor:
+        """The network's answers for a few examples, while it is seen what else it does."""
+        n = len(few)
+        inputs, state = mapped(few.inputs, Tensor.clone), state_copied(self.network)
+        outputs = call(self.network, inputs)
+        self.gives_tensor = isinstance(outputs, Tensor)
+        first = self.picked(outputs).detach().clone()
+        self.changes_inputs = not _equal(few.inputs, inputs)
+        self.changes_itself = False
+        for tensor, values in state:
+            if not _same(tensor, values):
+                self.changes_itself = True
+                tensor.copy_(values)
+        if first.ndim == 0 or (len(first) != n and n > 1):
+            raise UsageError(f"the network must give one answer an example, got {tuple(first.shape)} for {n}")
+        if not _same(self.answers(self.network, few.inputs), first):
+            raise UsageError(
+                "the network answers the same examples differently each time, in evaluation mode: make its dropout, "
+                "noise or memory follow `self.training`"
+            )
+        if n > 2:
+            pair = self.answers(self.network, few.subset(slice(0, 2)).inputs).double()
+            tolerance = 1e-3 * float(first.double().abs().nan_to_num().max())
+            self.mixes_batch = pair.shape != first[:2].shape or not torch.allclose(
+                pair, first[:2].double(), rtol=1e-2, atol=tolerance, equal_nan=True
+            )
+        return first
 
     def _check_targets(self) -> None:
         if self.loss_name != "cross-entropy" or not isinstance(self.loss, str):
@@ -324,71 +358,8 @@ class Workload:
                 )
 
 
-def update_with_network(digest: Any, network: nn.Module) -> None:
-    """Add a network to a hash: the code of its classes, its options, its tensors."""
-    for kind in sorted({type(module) for module in network.modules()}, key=lambda k: (k.__module__, k.__qualname__)):
-        digest.update(f"{kind.__module__}.{kind.__qualname__}\n".encode())
-        if not kind.__module__.startswith("torch."):
-            digest.update(_code_of(kind).encode())
-    digest.update(repr(network).encode())
-    for name, tensor in network.state_dict().items():
-        if isinstance(tensor, Tensor):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-
-
-def _code_of(function: Any) -> str:
-    if function is None:
-        return ""
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):  # typed at a prompt, or compiled
-        code = getattr(function, "__code__", None)
-        return getattr(function, "__qualname__", type(function).__name__) + (code.co_code.hex() if code else "")
-
-
-def _plain_network(network: Any, notes: list[str]) -> nn.Module:
-    """A copy of the network itself in evaluation mode, out of its wrappers.
-
-    Raises:
-        UsageError: It is no module, or one that cannot be taken apart.
-    """
-    if not isinstance(network, nn.Module):
-        raise UsageError(f"a workload's network must be a torch nn.Module, got {type(network).__name__}")
-    while True:
-        if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            notes.append("DataParallel was unwrapped")
-            network = network.module
-        elif isinstance(getattr(network, "_orig_mod", None), nn.Module):
-            notes.append("a compiled network was unwrapped")
-            network = network._orig_mod
-        else:
-            break
-    if isinstance(network, torch.jit.ScriptModule):
-        raise UsageError("a scripted network cannot be made smaller; give the module that it was made from")
-    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
-        raise UsageError("the network has lazy layers that have not run yet; run it once on an example first")
-    plain = _copied(network).eval()
-    if baked := bake(plain):
-        notes.append(f"computed weights became parameters: {', '.join(baked)}")
-    return plain.requires_grad_(False)
-
-
-def _copied(network: nn.Module) -> nn.Module:
-    """A copy of a network, also of one that holds the results of a computation, as torch's pruning leaves them."""
-    computed = [
-        (module, name, value)
-        for module in network.modules()
-        for name, value in vars(module).items()
-        if isinstance(value, Tensor) and not value.is_leaf
-    ]
-    try:
-        for module, name, value in computed:
-            vars(module)[name] = value.detach()
-        return copy.deepcopy(network)
-    finally:
-        for module, name, value in computed:
-            vars(module)[name] = value
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _equal(a: Inputs, b: Inputs) -> bool:
@@ -399,8 +370,3 @@ def _equal(a: Inputs, b: Inputs) -> bool:
         return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert isinstance(b, Tensor)
     return torch.equal(a, b)
-
-
-def as_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor's values on the processor."""
-    return tensor.detach().cpu().numpy()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.func import functional_call
 
+from problems.data.examples import spans
 from problems.networks.evaluation.accuracy import LabelBlocks
-from problems.networks.layers.prunable import prunable_layers, run_layer
+from problems.networks.layers.prunable import Prunable, prunable_layers, replaced, run_layer
+from problems.networks.storage.checkpoints import as_numpy
 
-Pruned = Callable[[int, np.ndarray], tuple[Tensor, Tensor | None]]
+Weights = tuple[Tensor, Tensor | None]
+"""Weight and bias of a layer."""
+
+Pruned = Callable[[int, np.ndarray], Weights]
 """`(layer, counts) -> (weight, bias)`: a layer's tensors for one candidate's removed weights in its groups."""
 
 Env = dict[fx.Node, Any]
@@ -22,6 +27,8 @@ Env = dict[fx.Node, Any]
 
 # Largest product of one batched call, in bytes.
 _PRODUCT_BYTES = 64 << 20
+# Images that stages are tried on before they are trusted.
+_TRIED = 4
 
 
 class StagedNetwork:
@@ -32,8 +39,9 @@ class StagedNetwork:
     prunings of a layer on one input are stacked into one product, and outputs of stages that come up
     again in later batches are remembered, the least recently used forgotten first.
 
-    A network whose graph cannot be traced (one whose `forward` branches on values) is run whole for
-    each candidate: the same answers, slower.
+    A network whose graph cannot be traced (one whose `forward` branches on values), or whose stages do not
+    give what the network gives for changed layers (tried on a few images), is run whole for each candidate:
+    the same answers, slower.
 
     Args:
         model: The network, in evaluation mode; left as it is.
@@ -60,13 +68,14 @@ class StagedNetwork:
         self.names = list(names)
         self.pruned = pruned
         self._layers = prunable_layers(model)
-        blocks = [LabelBlocks(part.numpy()) for part in labels.split(chunk)]
+        parts = [(images[rows], labels[rows]) for rows in spans(len(labels), chunk)]
+        blocks = [LabelBlocks(answers.numpy()) for _, answers in parts]
         self._chunks = [
             (part[torch.from_numpy(b.order)], answers[torch.from_numpy(b.order)], b)
-            for part, answers, b in zip(images.split(chunk), labels.split(chunk), blocks, strict=True)
+            for (part, answers), b in zip(parts, blocks, strict=True)
         ]
         self._memory = _Memory(cache_bytes)
-        self._plan = _planned(model, self.names)
+        self._plan = _planned(model, {name: self._layers[name] for name in self.names}, images[:_TRIED])
         self._first: dict[int, Env] = {}
         self._known: dict[tuple[int, bytes], tuple[Tensor, Tensor | None]] = {}
 
@@ -75,14 +84,15 @@ class StagedNetwork:
         """Whether the last pruned layer is linear on vectors, and its output is the network's."""
         if self._plan is None or not isinstance(self._layers[self.names[-1]], nn.Linear):
             return False
-        return [node.op for node in self._plan.stages[-1][1:]] == ["output"]
+        layer, *rest = self._plan.stages[-1]
+        return [node.op for node in rest] == ["output"] and rest[0].args == (layer,)
 
     @torch.no_grad()
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Where the only pruned layer is the last one (`ends_in_linear`): its inputs, (n, n_in), and their labels."""
         assert self._plan is not None and len(self.names) == 1
         parts = [self._prefix(i)[self._plan.inputs[0]] for i in range(len(self._chunks))]
-        return torch.cat(parts).numpy(), torch.cat([labels for _, labels, _ in self._chunks]).numpy()
+        return as_numpy(torch.cat(parts)), torch.cat([labels for _, labels, _ in self._chunks]).numpy()
 
     @torch.no_grad()
     def n_right(self, counts: Sequence[np.ndarray]) -> np.ndarray:
@@ -135,7 +145,7 @@ class StagedNetwork:
                 self._descend(chunk, stage + 1, key, known, counts, candidates[which == k], total)
         for ks, outputs in self._outputs(stage, env, distinct, missing):
             if last and self._counts_stacked(env):
-                right = self._chunks[chunk][2].n_right(outputs.numpy())
+                right = self._chunks[chunk][2].n_right(as_numpy(outputs))
                 for k, n in zip(ks, right, strict=True):
                     total[candidates[which == k]] += n
                 continue
@@ -157,7 +167,7 @@ class StagedNetwork:
         at_last = stage == len(self.names) - 1 and self._counts_stacked(env)
         stackable = isinstance(layer, nn.Linear) or layer.groups == 1
         per_candidate = 4 * (x.numel() // layer.weight.shape[1]) * layer.weight.shape[0]
-        size = max(1, _PRODUCT_BYTES // per_candidate) if stackable else 1
+        size = max(1, _PRODUCT_BYTES // max(1, per_candidate)) if stackable else 1
         for start in range(0, len(wanted), size):
             ks = wanted[start : start + size]
             tensors = [self._tensors(stage, distinct[k]) for k in ks]
@@ -168,7 +178,7 @@ class StagedNetwork:
                 flat = weight @ x.T
                 yield ks, (flat if bias is None else flat.add_(bias[:, None])).unflatten(0, (len(ks), -1))
             else:
-                side = -1 if isinstance(layer, nn.Linear) else 1
+                side = -1 if isinstance(layer, nn.Linear) else -1 - len(layer.kernel_size)
                 yield ks, [part.contiguous() for part in run_layer(layer, x, weight, bias).chunk(len(ks), dim=side)]
 
     def _tensors(self, stage: int, counts: np.ndarray) -> tuple[Tensor, Tensor | None]:
@@ -190,14 +200,9 @@ class StagedNetwork:
     def _run_whole(self, chunk: int, counts: Sequence[np.ndarray], total: np.ndarray) -> None:
         images, labels, _ = self._chunks[chunk]
         for i in range(len(total)):
-            replaced: dict[str, Tensor] = {}
-            for k, name in enumerate(self.names):
-                weight, bias = self.pruned(k, counts[k][i])
-                replaced[f"{name}.weight"] = weight
-                if bias is not None:
-                    replaced[f"{name}.bias"] = bias
-            logits = functional_call(self.model, replaced, (images,))
-            total[i] += _n_right(logits, labels)
+            tensors = {name: self.pruned(k, counts[k][i]) for k, name in enumerate(self.names)}
+            with replaced(self._layers, tensors):
+                total[i] += _n_right(self.model(images), labels)
 
 
 def _n_right(logits: Tensor, labels: Tensor) -> int:
@@ -209,28 +214,46 @@ def _n_right(logits: Tensor, labels: Tensor) -> int:
 class _Plan:
     """A traced network, cut before its pruned layers.
 
+    Args:
+        traced: The graph.
+        layers: Pruned layers by name, in the order in which the network runs them.
+
     Attributes:
         stages: One list of nodes a pruned layer: the layer itself, then what follows up to the next.
         inputs: The node that each pruned layer takes its input from.
         result: The graph's output node.
+
+    Raises:
+        ValueError: A layer is not computed as its stage would compute it.
     """
 
-    def __init__(self, traced: fx.GraphModule, names: Sequence[str]) -> None:
+    def __init__(self, traced: fx.GraphModule, layers: Mapping[str, Prunable]) -> None:
         nodes = list(traced.graph.nodes)
-        starts = [i for i, node in enumerate(nodes) if node.op == "call_module" and node.target in names]
-        if [nodes[i].target for i in starts] != list(names) or not all(nodes[i].args for i in starts):
-            raise ValueError("pruned layers must each be called once, in the given order, on a positional input")
+        starts = [i for i, node in enumerate(nodes) if node.op == "call_module" and node.target in layers]
+        if [nodes[i].target for i in starts] != list(layers):
+            raise ValueError("pruned layers must each be called once, in the given order")
+        if any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers.values()):
+            raise ValueError("pruned layers must have no hooks")
+        if any(node.op == "get_attr" and str(node.target).rpartition(".")[0] in layers for node in nodes):
+            raise ValueError("weights of pruned layers must not be used elsewhere")
         self._interpreter = fx.Interpreter(traced, garbage_collect_values=False)
         (self._image,) = [node for node in nodes if node.op == "placeholder"]
         self._prelude = [node for node in nodes[: starts[0]] if node is not self._image]
         self.stages = [nodes[a:b] for a, b in zip(starts, [*starts[1:], len(nodes)], strict=True)]
-        self.inputs: list[fx.Node] = [stage[0].args[0] for stage in self.stages]
+        self.inputs: list[fx.Node] = [stage[0].all_input_nodes[0] for stage in self.stages]
         self.result = nodes[-1]
         # what lies before a stage and is used in it or behind it
         self._needed = [{used for node in nodes[start:] for used in node.all_input_nodes} for start in starts]
         self._needed.append({self.result})
         # what is shared or remembered must not be changed by a later stage: it then works on copies
         self._is_inplace = any(_changes_values(node, traced) for node in nodes)
+
+    def answers(self, images: Tensor, layers: Mapping[str, Prunable], tensors: Mapping[str, Weights]) -> Any:
+        """The network's answers for images, stage by stage, with other tensors in its layers."""
+        env = self.begin(images)
+        for stage, (name, layer) in enumerate(layers.items()):
+            env = self.go_on(stage, env, run_layer(layer, env[self.inputs[stage]], *tensors[name]))
+        return env[self.result]
 
     def begin(self, images: Tensor) -> Env:
         """What the first pruned layer and those behind it need of the images."""
@@ -267,11 +290,30 @@ def _changes_values(node: fx.Node, traced: fx.GraphModule) -> bool:
     return False
 
 
-def _planned(model: nn.Module, names: Sequence[str]) -> _Plan | None:
+def _planned(model: nn.Module, layers: Mapping[str, Prunable], images: Tensor) -> _Plan | None:
+    """The plan for a network, or None where its stages do not give what it gives, for layers with changed weights."""
     try:
-        return _Plan(fx.symbolic_trace(model), names)
+        plan = _Plan(fx.symbolic_trace(_light_copy(model)), layers)
+        with torch.no_grad():
+            tensors = {
+                name: (layer.weight * 0.5, None if layer.bias is None else layer.bias * 0.5)
+                for name, layer in layers.items()
+            }
+            with replaced(layers, tensors):
+                expected = model(images.clone())
+            # twice, as the first pass may have changed what both share
+            answers = [plan.answers(images, layers, tensors) for _ in range(2)]
+        tolerance = 1e-4 * float(expected.detach().abs().nan_to_num().max())
+        is_true = [torch.allclose(a, expected, rtol=1e-3, atol=tolerance, equal_nan=True) for a in answers]
+        return plan if all(is_true) else None
     except Exception:  # a user's forward may defy tracing in any way: then it is run whole
         return None
+
+
+def _light_copy(model: nn.Module) -> nn.Module:
+    """A copy of a network that shares its tensors: a trace leaves its symbols in attributes that `forward` sets."""
+    known: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, known)
 
 
 class _Memory:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from problems.networks.layers.prunable import Prunable, prunable_layers
+from opt.console.errors import UsageError
+from problems.data.examples import Inputs
+from problems.networks.layers.prunable import Prunable, prunable_layers, running_order
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,51 @@ class Compressible:
 
     def summary(self) -> str:
         """One line: the share, and what is left out."""
-        text = f"weights that can be changed: {self.share:.1%} of the parameters, in {len(self.layers)} layers"
+        n = len(self.layers)
+        text = f"weights that can be changed: {self.share:.1%} of the parameters, in {n} layer{'s' if n != 1 else ''}"
+        return text + (f"; left as they are: {self._reasons()}" if self.left_out else "")
+
+    def check(self) -> None:
+        """Refuse a network of which nothing can be changed.
+
+        Raises:
+            UsageError: With what is left out, and why.
+        """
+        if not self.layers:
+            reasons = f": {self._reasons()}" if self.left_out else ""
+            raise UsageError(f"the network has no convolution and no linear layer that can be made smaller{reasons}")
+
+    def _reasons(self) -> str:
         reasons: dict[str, list[str]] = {}
         for name, reason in self.left_out.items():
             reasons.setdefault(reason, []).append(name)
-        parts = [f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({why})" for why, names in reasons.items()]
-        return text + (f"; left as they are: {'; '.join(parts)}" if parts else "")
+        return "; ".join(
+            f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''} ({why})" for why, names in reasons.items()
+        )
 
 
-def compressible_layers(network: nn.Module) -> Compressible:
-    """The convolutions and linear layers whose weight is a parameter of theirs alone.
+def compressible_layers(network: nn.Module, example: Inputs | None = None) -> Compressible:
+    """The convolutions and linear layers that run, and whose weight is a parameter of theirs alone.
 
     Args:
-        network: With computed weights baked in.
+        network: In evaluation mode, with computed weights baked in.
+        example: Inputs of some examples, run once to see which layers run; None takes all.
     """
-    owners = Counter(id(p) for module in network.modules() for p in module._parameters.values() if p is not None)
+    shared = shared_parameters(network)
     layers: dict[str, Prunable] = {}
     left_out: dict[str, str] = {}
-    for name, layer in prunable_layers(network).items():
+    prunable = prunable_layers(network)
+    running = set(prunable if example is None else running_order(network, prunable, example))
+    for name, layer in prunable.items():
         weight = layer._parameters.get("weight")
         if weight is None:
             left_out[name] = "its weight is computed"
-        elif owners[id(weight)] > 1:
+        elif id(weight) in shared:
             left_out[name] = "its weight is shared"
         elif isinstance(_parent(network, name), nn.MultiheadAttention):
             left_out[name] = "a projection of packed attention"
+        elif name not in running:
+            left_out[name] = "does not run"
         elif not weight.is_floating_point() or weight.numel() == 0:
             left_out[name] = "its weight holds no numbers"
         else:
@@ -67,11 +89,33 @@ def compressible_layers(network: nn.Module) -> Compressible:
     return Compressible(layers, left_out, held / n if n else 0.0)
 
 
+def shared_parameters(network: nn.Module) -> set[int]:
+    """Ids of tensors that several modules own, or that lie where other tensors of the network lie."""
+    owned = [
+        tensor
+        for module in network.modules()
+        for tensors in (module._parameters, module._buffers)
+        for tensor in tensors.values()
+        if tensor is not None and tensor.layout == torch.strided and tensor.numel()
+    ]
+    shared = set()
+    end, last = 0, None
+    for tensor in sorted(owned, key=Tensor.data_ptr):
+        if last is not None and tensor.data_ptr() < end:
+            shared |= {id(last), id(tensor)}
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        if last is None or tensor.data_ptr() + extent * tensor.element_size() > end:
+            end, last = tensor.data_ptr() + extent * tensor.element_size(), tensor
+    return shared
+
+
 def _parent(network: nn.Module, name: str) -> nn.Module:
     return network.get_submodule(name.rpartition(".")[0])
 
 
 def _reason(module: nn.Module) -> str:
+    if isinstance(module, torch.jit.ScriptModule):
+        return "scripted"
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return "an embedding"
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):

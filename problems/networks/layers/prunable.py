@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,15 +41,9 @@ def select_layers(
     layers = prunable_layers(model) if layers is None else layers
     if not layers:
         raise UsageError("the network has no convolution and no linear layer to prune; give another --problem.model")
-    order: list[str] = []
-    with hooked(layers, lambda name, x: order.append(name)), torch.no_grad():
-        try:
-            call(model, mapped(example, Tensor.clone))
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise UsageError(f"the network does not take {_shapes(example)}: {error}; give a model that does") from None
+    order = running_order(model, layers, example)
     if not order:
         raise UsageError("none of the network's convolutions and linear layers runs when it is called")
-    order = list(dict.fromkeys(order))
     if patterns is None:
         return order[-1:]
     chosen: set[str] = set()
@@ -63,6 +57,26 @@ def select_layers(
     return [name for name in order if name in chosen]
 
 
+def running_order(model: nn.Module, layers: Mapping[str, Prunable], example: Inputs) -> list[str]:
+    """Names of those layers that run, in the order in which they first do.
+
+    Args:
+        model: The network, in evaluation mode.
+        layers: By name.
+        example: Inputs of a few examples; left as they are.
+
+    Raises:
+        UsageError: The network does not take the example.
+    """
+    order: list[str] = []
+    with hooked(layers, lambda name, x: order.append(name)), torch.no_grad():
+        try:
+            call(model, mapped(example, Tensor.clone))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UsageError(f"the network does not take {_shapes(example)}: {error}; give a model that does") from None
+    return list(dict.fromkeys(order))
+
+
 def _shapes(example: Inputs) -> str:
     if isinstance(example, Tensor):
         return f"images of shape {tuple(example.shape)}"
@@ -71,11 +85,39 @@ def _shapes(example: Inputs) -> str:
 
 
 @contextmanager
-def hooked(layers: dict[str, Prunable], see: Any) -> Iterator[None]:
-    """While open, `see(name, input)` is called whenever one of the layers runs."""
+def replaced(layers: Mapping[str, nn.Module], tensors: Mapping[str, tuple[Tensor, Tensor | None]]) -> Iterator[None]:
+    """While open, layers compute with other tensors than their own, which stay as they are.
+
+    `torch.func.functional_call` leaves a module that stands under two names with the other tensors.
+
+    Args:
+        layers: By name.
+        tensors: (weight, bias) by the names of layers; no bias leaves the layer's own.
+    """
+    before: list[tuple[nn.Module, str, nn.Parameter | None]] = []
+    try:
+        for name, (weight, bias) in tensors.items():
+            for kind, tensor in (("weight", weight), ("bias", bias)):
+                if tensor is not None:
+                    own = layers[name]._parameters
+                    before.append((layers[name], kind, own[kind]))
+                    own[kind] = tensor  # type: ignore[assignment]  # a layer only computes with it
+        yield
+    finally:
+        for module, kind, parameter in reversed(before):
+            module._parameters[kind] = parameter
+
+
+@contextmanager
+def hooked(layers: Mapping[str, Prunable], see: Any) -> Iterator[None]:
+    """While open, `see(name, input)` is called whenever one of the layers runs, with the first tensor that it gets."""
 
     def hook(name: str) -> Any:
-        return lambda module, arguments, named: see(name, arguments[0] if arguments else named["input"])
+        def saw(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            tensors = [x for x in (*arguments, *named.values()) if isinstance(x, Tensor)]
+            see(name, tensors[0].detach() if tensors else torch.empty(0))
+
+        return saw
 
     handles = [layer.register_forward_pre_hook(hook(name), with_kwargs=True) for name, layer in layers.items()]
     try:

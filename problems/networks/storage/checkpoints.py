@@ -131,6 +131,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
+def as_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor's values on the processor; of bfloat16, which NumPy has not, as float32."""
+    tensor = tensor.detach().cpu().contiguous()  # safetensors' writer for arrays takes other layouts for this one
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
 def as_arrays(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Tensors of a file as arrays; bfloat16, which NumPy has not, as float32.
 
@@ -138,7 +144,7 @@ def as_arrays(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> di
         UsageError: One has a shape that NumPy has not, such as of a hundred axes.
     """
     try:
-        return {n: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for n, t in tensors.items()}
+        return {name: as_numpy(tensor) for name, tensor in tensors.items()}
     except (ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"{path} holds a tensor that is no array ({error}); give another file.") from None
 

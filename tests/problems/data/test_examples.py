@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from opt import UsageError
-from problems.data.examples import Examples, as_examples, call
+from problems.data.examples import Examples, as_examples, call, spans
 
 X = torch.arange(24, dtype=torch.float32).reshape(6, 4)
 Y = torch.arange(6) % 3
@@ -105,3 +105,10 @@ def test_a_data_set_beyond_memory_is_refused_before_it_is_read():
 
     with pytest.raises(UsageError, match="GiB"):
         as_examples(Huge())
+
+
+@pytest.mark.parametrize(("n", "size", "lengths"), [(7, 3, [3, 4]), (6, 3, [3, 3]), (1, 3, [1]), (3, 1, [1, 1, 1])])
+def test_no_batch_of_one_stands_behind_others(n, size, lengths):
+    parts = spans(n, size)
+    assert [part.stop - part.start for part in parts] == lengths
+    assert [k for part in parts for k in range(n)[part]] == list(range(n))

@@ -19,12 +19,16 @@ from problems.workloads.workload import Workload
 
 N = 90
 COMPRESSED = [name for name, case in NETWORKS.items() if not case.refused]
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),  # torch's, of what is odd
+]
 REFUSED = [name for name, case in NETWORKS.items() if case.refused]
 
 
 def answers(case: OddNetwork, network: nn.Module, inputs: Any) -> Tensor:
     """What is judged of a network's answers, by calling it as its user would, on copies."""
-    inputs = copied(inputs)
+    inputs = single(copied(inputs))
     with torch.no_grad():
         if isinstance(inputs, dict):
             outputs = network(**inputs)
@@ -41,6 +45,11 @@ def copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: copied(part) for name, part in value.items()}
     return tuple(map(copied, value)) if isinstance(value, tuple) else value.clone()
+
+
+def single(value: Any) -> Any:
+    """Numbers of other precision as float32, which is what a workload makes of examples."""
+    return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def error(outputs: Tensor, targets: Tensor) -> float:
@@ -67,6 +76,23 @@ def snapshot(network: nn.Module) -> list[Any]:
                     bits = value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes()
                     seen.append((name, key, id(value), value.dtype, value.shape, value.requires_grad, bits))
     return seen
+
+
+def own_answers(case: OddNetwork, network: nn.Module, inputs: Any) -> list[float] | None:
+    """What the user's own network answers in evaluation mode; None where it does not take the examples as they are."""
+    training = [module.training for module in network.modules()]
+    state = [(tensor, tensor.clone()) for tensor in network.state_dict().values() if isinstance(tensor, Tensor)]
+    try:
+        network.eval()
+        return answers(case, network, part(inputs, slice(0, 3))).flatten().tolist()
+    except RuntimeError:
+        return None
+    finally:
+        for tensor, before in state:
+            if not torch.equal(tensor, before):
+                tensor.copy_(before)
+        for module, mode in zip(network.modules(), training, strict=True):
+            module.training = mode
 
 
 def built(name: str) -> tuple[OddNetwork, nn.Module, Any, Tensor]:
@@ -106,7 +132,7 @@ def part(inputs: Any, rows: slice) -> Any:
 def test_what_the_search_says_is_what_is_saved(name: str) -> None:
     case, network, inputs, targets = built(name)
     inputs, targets = with_own_answers(case, network, (inputs, targets))
-    before, data = snapshot(network), copied((inputs, targets))
+    own, before, data = own_answers(case, network, inputs), snapshot(network), copied((inputs, targets))
     work = workload(case, network, (inputs, targets))
     problem = Threshold(workload=work, layers="*")
     notes = problem.verify(np.random.default_rng(0))
@@ -114,7 +140,7 @@ def test_what_the_search_says_is_what_is_saved(name: str) -> None:
     assert not problem.is_whole, notes
 
     X = problem.operators().sampling(5, np.random.default_rng(3))
-    X[0] = np.minimum(problem.xu, 0.4)
+    X = np.concatenate([X, problem.extremes()])
     F = problem.evaluate(X)
     tested = problem.test_batch(X)
     for x, f, test in zip(X, F, tested, strict=True):
@@ -126,12 +152,14 @@ def test_what_the_search_says_is_what_is_saved(name: str) -> None:
         elif work.metric is not None and work.metric.name in ("rmse", "label_accuracy"):
             assert f[0] == pytest.approx(said, rel=1e-4, abs=1e-6, nan_ok=True)
         if "accuracy" in test:
-            assert 1 - test["accuracy"] == pytest.approx(error(answers(case, decoded, work.test.inputs), work.test.targets))
+            assert 1 - test["accuracy"] == pytest.approx(
+                error(answers(case, decoded, work.test.inputs), work.test.targets)
+            )
         check_saved(case, problem, x, f, outputs, work)
         problem.describe(x)
-    assert snapshot(network) == before
-    for own, kept in zip(tensors_of((inputs, targets)), tensors_of(data), strict=True):
-        assert torch.equal(own, kept) and not own.requires_grad
+    assert snapshot(network) == before and own_answers(case, network, inputs) == own
+    for tensor, kept in zip(tensors_of((inputs, targets)), tensors_of(data), strict=True):
+        assert torch.equal(tensor, kept) and not tensor.requires_grad
 
 
 def check_saved(
@@ -163,6 +191,50 @@ def tensors_of(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     return list(itertools.chain(*map(tensors_of, value.values() if isinstance(value, dict) else value)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "grouped_reflect",
+        "grouped_zeros_without_bias",
+        "channel_multiplier_circular",
+        "same_padding_of_even_kernels",
+        "convolution_3d",
+        "one_example_at_a_time",
+        "steps_as_examples",
+        "layer_called_twice",
+        "mixture_of_experts",
+        "scaled_weights",
+        "transformer_nested",
+        "counts_its_calls",
+    ],
+)
+def test_scores_by_inputs_of_each_channel_are_judged_truly_and_leave_the_workload_alone(name: str) -> None:
+    case, network, inputs, targets = built(name)
+    work = workload(case, network, (inputs, targets))
+    before = snapshot(work.network)
+    problem = Threshold(workload=work, layers="*", score="std", scope="channel", size="both")
+    problem.verify(np.random.default_rng(0))
+    assert not problem.is_whole and snapshot(work.network) == before
+    for x in problem.operators().sampling(3, np.random.default_rng(3)):
+        F, outputs = problem.evaluate(x[None])[0], answers(case, problem.decode(x), work.search.inputs)
+        assert abs(F[0] - error(outputs, work.search.targets)) <= 1 / len(work.search) + 1e-9
+        assert np.isfinite(F).all() and np.all(F[1:] <= 1)
+
+
+def test_multiply_adds_count_how_often_a_layer_runs_for_an_example() -> None:
+    case, network, inputs, targets = built("steps_as_examples")
+    problem = Threshold(workload=workload(case, network, (inputs, targets)), layers="*", size="macs")
+    only_first = problem.candidates(np.array([[0, problem.masks.sizes[1]]]))
+    macs = 24 * network.step.weight.numel()
+    assert problem.evaluate(only_first)[0, 1] == pytest.approx(macs / (macs + network.out.weight.numel()))
+
+
+def test_inputs_that_cannot_be_seen_are_told() -> None:
+    case, network, inputs, targets = built("mapped_over_examples")
+    with pytest.raises(UsageError, match=r"what layer 'first' gets cannot be seen .*score magnitude"):
+        Threshold(workload=workload(case, network, (inputs, targets)), layers="*", score="rms")
 
 
 @pytest.mark.parametrize("name", REFUSED)

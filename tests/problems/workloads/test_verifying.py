@@ -85,3 +85,42 @@ def test_a_run_records_its_proof_and_may_leave_it_out(tmp_path):
     plain = opt.minimize(Threshold(workload=workload(), layers="*"), no_verify=True, **options)
     assert plain.manifest["verified"] is None and plain.manifest["request"]["no_verify"] is True
     assert proved.front["error"].min() >= plain.front["error"].min()
+
+
+class Failing(Threshold):
+    """Its fast evaluation fails where much is removed."""
+
+    def fast(self, X):
+        F = super().fast(X)
+        if (F[:, 1] < 0.3).any():
+            raise IndexError("too little is left")
+        return F
+
+
+def test_a_fast_evaluation_that_fails_gives_way():
+    problem = Failing(workload=workload(), layers="*")
+    notes = problem.verify(np.random.default_rng(0))
+    assert problem.is_whole and "too little is left" in notes[-1]
+
+
+def test_references_and_tests_are_of_whole_networks_where_those_are_judged():
+    problem = Threshold(workload=workload(), layers="*")
+    expected = {reference.name: reference for reference in problem.references()}
+    problem.run_whole()
+    for reference in problem.references():
+        np.testing.assert_allclose(reference.F, expected[reference.name].F, atol=1e-9)
+        for row, own in zip(reference.test, expected[reference.name].test, strict=True):
+            assert row["accuracy"] == pytest.approx(own["accuracy"]) and "loss" in row
+
+
+def test_large_values_may_differ_by_rounding():
+    class Coarse(Threshold):
+        def fast(self, X):
+            F = super().fast(X)
+            return F * [1 + 1e-6, 1.0]
+
+    torch.manual_seed(0)
+    work = Workload(nn.Linear(6, 1), (X, 1e6 * X[:, 0]))
+    problem = Coarse(workload=work, layers="*")
+    problem.verify(np.random.default_rng(0))
+    assert not problem.is_whole

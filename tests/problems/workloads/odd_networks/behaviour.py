@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from odd_networks.case import N_CLASSES, chain, convolution, odd, rows, small_cnn, small_mlp, wired
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from odd_networks.case import N_CLASSES, chain, convolution, odd, rows, small_cnn, small_mlp, wired
 
 relu = functional.relu
 
@@ -157,7 +158,9 @@ def one_way_by_name() -> nn.Module:
     """A dictionary of ways, one of which is taken; names with blanks and brackets."""
     ways = nn.ModuleDict({"a way": nn.Linear(12, 8), "b[1]": nn.Linear(12, 8), "c*": nn.Linear(8, 8)})
     return wired(
-        lambda self, x: self.out(relu(self.ways["c*"](relu(self.ways["b[1]"](x))))), ways=ways, out=nn.Linear(8, N_CLASSES)
+        lambda self, x: self.out(relu(self.ways["c*"](relu(self.ways["b[1]"](x))))),
+        ways=ways,
+        out=nn.Linear(8, N_CLASSES),
     )
 
 
@@ -203,7 +206,8 @@ def draws_for_nothing() -> nn.Module:
 def noise_of_its_own_seed() -> nn.Module:
     """The same noise in each pass."""
     return wired(
-        lambda self, x: self.inner(x + 0.1 * torch.randn(12, generator=torch.Generator().manual_seed(7))), inner=small_mlp()
+        lambda self, x: self.inner(x + 0.1 * torch.randn(12, generator=torch.Generator().manual_seed(7))),
+        inner=small_mlp(),
     )
 
 
@@ -323,9 +327,7 @@ def head_for_nothing() -> nn.Module:
         self.other(x)
         return y
 
-    return wired(
-        forward, first=nn.Linear(12, 16), out=nn.Linear(16, N_CLASSES), other=nn.Linear(16, N_CLASSES)
-    )
+    return wired(forward, first=nn.Linear(12, 16), out=nn.Linear(16, N_CLASSES), other=nn.Linear(16, N_CLASSES))
 
 
 @odd(rows)

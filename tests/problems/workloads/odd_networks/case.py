@@ -110,5 +110,11 @@ def small_mlp() -> nn.Sequential:
 def small_cnn() -> nn.Sequential:
     """For images: nothing odd."""
     return chain(
-        convolution(3, 6), nn.ReLU(), nn.MaxPool2d(2), convolution(6, 8), nn.ReLU(), nn.Flatten(), nn.Linear(128, N_CLASSES)
+        convolution(3, 6),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        convolution(6, 8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, N_CLASSES),
     )

@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 import torch
-from odd_networks.case import N_CLASSES, chain, convolution, odd, rows, small_cnn, small_mlp, wired
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
+
+from odd_networks.case import N_CLASSES, chain, convolution, odd, rows, small_cnn, small_mlp, wired
 
 BAKED = "computed weights became parameters"
 

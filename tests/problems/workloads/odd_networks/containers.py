@@ -8,10 +8,11 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from odd_networks.case import N_CLASSES, chain, classes, convolution, odd, rows, small_cnn, small_mlp, wired
 from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
+
+from odd_networks.case import N_CLASSES, chain, classes, convolution, odd, rows, small_cnn, small_mlp, wired
 
 
 @odd(noted="DataParallel was unwrapped", fresh=small_cnn)
@@ -109,19 +110,23 @@ def lazy_that_ran() -> nn.Module:
     return network
 
 
-@odd(noted="float32", fresh=small_cnn)
+@odd(noted="converted to float32", fresh=small_cnn)
 def half_precision() -> nn.Module:
     """16 bits a number."""
     return small_cnn().half()
 
 
-@odd(rows, noted="float32", fresh=small_mlp)
+@odd(rows, noted="converted to float32", fresh=small_mlp)
 def double_precision() -> nn.Module:
     """64 bits a number."""
     return small_mlp().double()
 
 
-@odd(lambda n, g: (torch.randn(n, 12, generator=g).bfloat16(), classes(n, g)), noted="float32", fresh=small_mlp)
+@odd(
+    lambda n, g: (torch.randn(n, 12, generator=g).bfloat16(), classes(n, g)),
+    noted="converted to float32",
+    fresh=small_mlp,
+)
 def bfloat_examples() -> nn.Module:
     """16 bits a number, of the examples too."""
     return small_mlp().bfloat16()
@@ -144,6 +149,18 @@ def bfloat_that_casts() -> nn.Module:
 
 
 @odd(rows)
+def bfloat_to_the_end() -> nn.Module:
+    """Answers in bfloat16, too."""
+    return wired(lambda self, x: self.inner(x.bfloat16()), inner=small_mlp().bfloat16())
+
+
+@odd(rows)
+def one_bfloat_layer() -> nn.Module:
+    """A single layer of bfloat16: its masks are counted by cumulative updates."""
+    return wired(lambda self, x: self.inner(x.bfloat16()), inner=nn.Linear(12, N_CLASSES).bfloat16())
+
+
+@odd(rows)
 def half_that_casts() -> nn.Module:
     """Takes its inputs down to float16 itself."""
     return _casting(torch.float16)
@@ -155,7 +172,7 @@ def channels_last() -> nn.Module:
     return small_cnn().to(memory_format=torch.channels_last)
 
 
-@odd(rows)
+@odd(rows, fresh=small_mlp)
 def made_without_gradients() -> nn.Module:
     """Parameters that were made in inference mode."""
     with torch.inference_mode():

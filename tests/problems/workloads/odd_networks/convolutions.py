@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from odd_networks.case import N_CLASSES, chain, convolution, odd, wired
 from torch import nn
 from torch.nn import functional
+
+from odd_networks.case import N_CLASSES, chain, convolution, odd, wired
 
 
 def _head(n: int) -> nn.Sequential:
@@ -21,7 +22,9 @@ def grouped_reflect() -> nn.Module:
 @odd()
 def grouped_zeros_without_bias() -> nn.Module:
     """Three groups, no bias."""
-    return chain(convolution(3, 9, groups=3, bias=False), nn.ReLU(), convolution(9, 6, groups=3, bias=False), _head(384))
+    return chain(
+        convolution(3, 9, groups=3, bias=False), nn.ReLU(), convolution(9, 6, groups=3, bias=False), _head(384)
+    )
 
 
 @odd()
@@ -86,7 +89,12 @@ def convolution_3d() -> nn.Module:
 def pixel_shuffle() -> nn.Module:
     """Channels become pixels and pixels channels."""
     return chain(
-        convolution(3, 8, stride=2), nn.PixelShuffle(2), convolution(2, 3), nn.PixelUnshuffle(4), nn.Conv2d(48, 4, 1), _head(16)
+        convolution(3, 8, stride=2),
+        nn.PixelShuffle(2),
+        convolution(2, 3),
+        nn.PixelUnshuffle(4),
+        nn.Conv2d(48, 4, 1),
+        _head(16),
     )
 
 
@@ -121,9 +129,7 @@ def squeeze_and_excite() -> nn.Module:
         scale = torch.sigmoid(self.excite(functional.relu(self.squeeze(x.mean((2, 3))))))
         return self.head(x * scale[:, :, None, None])
 
-    return wired(
-        forward, first=convolution(3, 6), squeeze=nn.Linear(6, 3), excite=nn.Linear(3, 6), head=_head(384)
-    )
+    return wired(forward, first=convolution(3, 6), squeeze=nn.Linear(6, 3), excite=nn.Linear(3, 6), head=_head(384))
 
 
 @odd()

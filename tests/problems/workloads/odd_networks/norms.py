@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from odd_networks.case import N_CLASSES, chain, convolution, odd, rows, small_mlp, wired
 from torch import Tensor, nn
 from torch.nn import functional
+
+from odd_networks.case import N_CLASSES, chain, convolution, odd, rows, small_mlp, wired
 
 BATCH = "depend on the batch"
 
 
 def _around(norm: nn.Module) -> nn.Module:
-    return chain(convolution(3, 6), norm, nn.ReLU(), convolution(6, 4), nn.ReLU(), nn.Flatten(), nn.Linear(256, N_CLASSES))
+    return chain(
+        convolution(3, 6), norm, nn.ReLU(), convolution(6, 4), nn.ReLU(), nn.Flatten(), nn.Linear(256, N_CLASSES)
+    )
 
 
 @odd()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from odd_networks.case import N_CLASSES, N_WORDS, chain, odd, series, tokens, wired
 from torch import Tensor, nn
 from torch.nn import functional
+
+from odd_networks.case import N_CLASSES, N_WORDS, chain, odd, series, tokens, wired
 
 CELL, PACKED = "a recurrent cell", "packed attention"
 
@@ -41,7 +42,9 @@ def bidirectional_lstm_tags() -> nn.Module:
 @odd(series)
 def convolution_and_gru() -> nn.Module:
     """Conv1d over time, strided and grouped, then a recurrent cell."""
-    convs = chain(nn.Conv1d(4, 8, 5, stride=2, padding=2, padding_mode="circular"), nn.ReLU(), nn.Conv1d(8, 8, 3, groups=2))
+    convs = chain(
+        nn.Conv1d(4, 8, 5, stride=2, padding=2, padding_mode="circular"), nn.ReLU(), nn.Conv1d(8, 8, 3, groups=2)
+    )
     return wired(
         lambda self, x: self.out(self.gru(functional.relu(self.convs(x)).permute(2, 0, 1))[0][-1]),
         convs=convs,

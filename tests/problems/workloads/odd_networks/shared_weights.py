@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from odd_networks.case import N_CLASSES, N_WORDS, chain, convolution, odd, rows, small_mlp, tokens, wired
 from torch import Tensor, nn
 from torch.nn import functional
+
+from odd_networks.case import N_CLASSES, N_WORDS, chain, convolution, odd, rows, small_mlp, tokens, wired
 
 relu = functional.relu
 
@@ -45,7 +46,9 @@ def one_block_three_times() -> nn.Module:
 @odd(rows, noted="its weight is shared")
 def one_parameter_in_two_layers() -> nn.Module:
     """Two layers with one weight and biases of their own."""
-    network = chain(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, N_CLASSES))
+    network = chain(
+        nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, N_CLASSES)
+    )
     network[4].weight = network[2].weight
     return network
 
@@ -53,7 +56,9 @@ def one_parameter_in_two_layers() -> nn.Module:
 @odd(rows, noted="its weight is shared")
 def one_memory_in_two_parameters() -> nn.Module:
     """Two parameters, one the transpose of the other, in the same memory."""
-    network = chain(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, N_CLASSES))
+    network = chain(
+        nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.Linear(16, N_CLASSES)
+    )
     network[4].weight = nn.Parameter(network[2].weight.detach().t())
     return network
 
@@ -106,7 +111,9 @@ def tied_decoder_module() -> nn.Module:
         return functional.linear(h, self.source.weight.t())
 
     encoder = nn.Linear(12, 6)
-    return wired(lambda self, x: self.decoder(relu(self.encoder(x))), encoder=encoder, decoder=wired(decode, source=encoder))
+    return wired(
+        lambda self, x: self.decoder(relu(self.encoder(x))), encoder=encoder, decoder=wired(decode, source=encoder)
+    )
 
 
 @odd(rows)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from odd_networks.case import N_CLASSES, N_WORDS, chain, classes, convolution, odd, rows, small_cnn, small_mlp, wired
 from torch import Tensor, nn
 from torch.nn import functional
+
+from odd_networks.case import N_CLASSES, N_WORDS, chain, classes, convolution, odd, rows, small_cnn, small_mlp, wired
 
 relu = functional.relu
 
@@ -45,9 +46,7 @@ def inputs_by_name() -> nn.Module:
         hidden = self.embed(input_ids) * attention_mask[:, :, None]
         return {"hidden": hidden, "logits": self.out(relu(self.middle(hidden.mean(1))))}
 
-    return wired(
-        forward, embed=nn.Embedding(N_WORDS, 8), middle=nn.Linear(8, 8), out=nn.Linear(8, N_CLASSES)
-    )
+    return wired(forward, embed=nn.Embedding(N_WORDS, 8), middle=nn.Linear(8, 8), out=nn.Linear(8, N_CLASSES))
 
 
 @odd(named, refused="does not take the examples")
@@ -160,7 +159,9 @@ def _scalar(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 @odd(_scalar, loss="mae")
 def one_number_squeezed() -> nn.Module:
     """Regression of large numbers: all axes of one are dropped, the batch's too where it is one."""
-    return wired(lambda self, x: self.inner(x).squeeze() * 1e4, inner=chain(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 1)))
+    return wired(
+        lambda self, x: self.inner(x).squeeze() * 1e4, inner=chain(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 1))
+    )
 
 
 @odd()
