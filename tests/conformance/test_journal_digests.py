@@ -1,7 +1,7 @@
 """Runs of one seed compute what they computed when `journal_digests.json` was recorded, to the last digit.
 
-Every algorithm on some of the problems, and every task with every second algorithm or setting; with ALL_DIGESTS=1 in the
-environment all of them, which takes five minutes of CPU instead of two.
+Every algorithm on some of the problems, and every task with every second algorithm or setting; with ALL_DIGESTS=1 in
+the environment all of them, which takes five minutes of CPU instead of two.
 """
 
 from __future__ import annotations
