@@ -81,8 +81,7 @@ def run_search(
             changed = check_resumable(resume, manifest, made_by, is_forced=is_forced)
             start = saved_start(resume, problem, given=start, trust=trust)
         scalariser = check_request(problem, request, spec=spec, start=start)
-        notes = None if request.no_verify else verified(problem, np.random.default_rng([request.seed, _VERIFYING]))
-        manifest["verified"] = notes
+        manifest["verified"] = notes = _proof(problem, request)
         directory = open_directory(manifest, out=out, name=name, resume=resume, changed=changed, start=start)
         with _writing(directory):
             progress = SearchProgress(problem.objectives, request.budget, silent=silent)
@@ -97,6 +96,11 @@ def run_search(
     if failure:
         raise UsageError(f"{failure}; the run is kept in {directory.path}")
     return run
+
+
+def _proof(problem: CompressionProblem, request: SearchRequest) -> list[str] | None:
+    """What the problem's proof of its evaluation says; None where it is left out."""
+    return None if request.no_verify else verified(problem, np.random.default_rng([request.seed, _VERIFYING]))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -399,8 +398,3 @@ def _equal(a: Inputs, b: Inputs) -> bool:
         return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     assert isinstance(b, Tensor)
     return torch.equal(a, b)
-
-
-def as_numpy(tensor: Tensor) -> np.ndarray:
-    """A tensor's values on the processor."""
-    return tensor.detach().cpu().numpy()
