@@ -85,8 +85,7 @@ def run_search(
         directory = open_directory(manifest, out=out, name=name, resume=resume, changed=changed, start=start)
         with _writing(directory):
             progress = SearchProgress(problem.objectives, request.budget, silent=silent)
-            for note in notes or ():
-                progress.note(note)
+            progress.note_all(notes or ())
             search = _search_of(directory, problem, spec, request, scalariser, progress, start=start, callback=callback)
             if stop_file is not None:
                 stop_on_file(search, stop_file)
