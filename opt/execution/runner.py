@@ -91,10 +91,9 @@ def run_search(
                 stop_on_file(search, stop_file)
             search.ends_replayed = _replayed_reason(search, resume)
             failure = _carry_out(search, directory, problem, request, progress)
-    run = load_run(directory.path)
     if failure:
         raise UsageError(f"{failure}; the run is kept in {directory.path}")
-    return run
+    return load_run(directory.path)
 
 
 def _proof(problem: CompressionProblem, request: SearchRequest) -> list[str] | None:
