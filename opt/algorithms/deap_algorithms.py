@@ -69,11 +69,7 @@ class CommaOptions(PlusOptions):
 @algorithm("deap-nsga2", objectives="several", needs=VARIATION, handles_constraints=False)
 @flat_options
 def deap_nsga2(problem: CompressionProblem, *, options: DeapOptions) -> Algorithm:
-    """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2.
-
-    Args:
-        options: `DeapOptions`.
-    """
+    """DEAP's NSGA-II: selTournamentDCD, varAnd, selNSGA2."""
     if options.pop_size % 4:
         raise UsageError(f"deap-nsga2 needs --algo.pop_size to be a multiple of 4, got {options.pop_size}")
     from opt.algorithms import deap_adapter
@@ -84,11 +80,7 @@ def deap_nsga2(problem: CompressionProblem, *, options: DeapOptions) -> Algorith
 @algorithm("deap-ga", objectives="one", needs=VARIATION, handles_constraints=False)
 @flat_options
 def deap_ga(problem: CompressionProblem, *, options: SimpleOptions) -> Algorithm:
-    """DEAP's eaSimple: tournaments, varAnd, full replacement.
-
-    Args:
-        options: `SimpleOptions`.
-    """
+    """DEAP's eaSimple: tournaments, varAnd, full replacement."""
     from opt.algorithms import deap_adapter
 
     return deap_adapter.simple(problem, options, tournament_size=options.tournament_size)
@@ -97,22 +89,14 @@ def deap_ga(problem: CompressionProblem, *, options: SimpleOptions) -> Algorithm
 @algorithm("deap-mu+lambda", objectives="one", needs=VARIATION, handles_constraints=False)
 @flat_options
 def deap_mu_plus_lambda(problem: CompressionProblem, *, options: PlusOptions) -> Algorithm:
-    """DEAP's eaMuPlusLambda: varOr, the best mu of parents and offspring.
-
-    Args:
-        options: `PlusOptions`.
-    """
+    """DEAP's eaMuPlusLambda: varOr, the best mu of parents and offspring."""
     return _mu_lambda(problem, options, is_plus=True)
 
 
 @algorithm("deap-mu,lambda", objectives="one", needs=VARIATION, handles_constraints=False)
 @flat_options
 def deap_mu_comma_lambda(problem: CompressionProblem, *, options: CommaOptions) -> Algorithm:
-    """DEAP's eaMuCommaLambda: varOr, the best mu of the offspring alone.
-
-    Args:
-        options: `CommaOptions`.
-    """
+    """DEAP's eaMuCommaLambda: varOr, the best mu of the offspring alone."""
     if options.lambda_ < options.mu:
         raise UsageError(f"--algo.lambda_ must be at least mu, got {options.lambda_} and {options.mu}")
     return _mu_lambda(problem, options, is_plus=False)

@@ -117,11 +117,7 @@ class GenerationalGA(SearchAlgorithm):
 @algorithm("sga", objectives="one", needs=("crossover", "mutation"), handles_constraints=False)
 @flat_options
 def generational_ga(problem: CompressionProblem, *, options: GenerationalOptions) -> Algorithm:
-    """Simple generational GA: softmax selection, full replacement, no elitism unless asked.
-
-    Args:
-        options: `GenerationalOptions`.
-    """
+    """Simple generational GA: softmax selection, full replacement, no elitism unless asked."""
     if options.elites >= options.pop_size:
         raise UsageError(f"--algo.elites must be below pop_size, got {options.elites} with pop_size {options.pop_size}")
     return GenerationalGA(operators_of(problem), options)

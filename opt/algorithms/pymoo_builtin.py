@@ -40,13 +40,12 @@ VARIATION = ("crossover", "mutation")
 NUMERIC = ("real", "integer")
 
 
-def _genetic(problem: CompressionProblem, options: GeneticOptions) -> dict[str, Any]:
-    """Keyword arguments that every pymoo GeneticAlgorithm takes, from the problem's operators."""
-    return {
-        **_operators(problem, options),
-        "pop_size": options.pop_size,
-        "eliminate_duplicates": FingerprintDuplicates(problem),
-    }
+def _genetic(problem: CompressionProblem, options: GeneticOptions, kind: Any, **more: Any) -> Algorithm:
+    """One of pymoo's genetic algorithms on the problem's operators, its mating filled up from the sampling."""
+    arguments = {"pop_size": options.pop_size, "eliminate_duplicates": FingerprintDuplicates(problem)} | more
+    algorithm = kind(**_operators(problem, options), **arguments)
+    algorithm.mating = FilledMating(algorithm.mating, algorithm.initialization.sampling)
+    return algorithm
 
 
 def _operators(problem: CompressionProblem, options: VariationOptions) -> dict[str, Any]:
@@ -58,12 +57,6 @@ def _operators(problem: CompressionProblem, options: VariationOptions) -> dict[s
         "mutation": FunctionMutation(operators.mutation, prob=options.mutation_prob),
         "repair": FunctionRepair(operators.repair) if operators.repair else None,
     }
-
-
-def _filled(algorithm: Any) -> Algorithm:
-    """The algorithm, with a mating that is filled up from the problem's sampling."""
-    algorithm.mating = FilledMating(algorithm.mating, algorithm.initialization.sampling)
-    return algorithm
 
 
 def reference_directions(n_obj: int, pop_size: int) -> np.ndarray:
@@ -88,15 +81,10 @@ def _das_dennis_size(n_obj: int, partitions: int) -> int:
 @algorithm("nsga2", objectives="several", needs=VARIATION)
 @flat_options
 def nsga2(problem: CompressionProblem, *, options: SteadyOptions) -> Algorithm:
-    """NSGA-II: ranks by nondomination, then by crowding (Deb et al. 2002, doi:10.1109/4235.996017).
-
-    Args:
-        options: `SteadyOptions`.
-    """
+    """NSGA-II: ranks by nondomination, then by crowding (Deb et al. 2002, doi:10.1109/4235.996017)."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
 
-    arguments = _genetic(problem, options)
-    return _filled(NSGA2(n_offsprings=options.n_offsprings, **arguments))
+    return _genetic(problem, options, NSGA2, n_offsprings=options.n_offsprings)
 
 
 def seeded_tournament(pop: Any, pairs: np.ndarray, *, random_state: np.random.Generator, **others: Any) -> np.ndarray:
@@ -135,36 +123,26 @@ class DirectionOptions(GeneticOptions):
 @algorithm("nsga3", objectives="several", needs=VARIATION)
 @flat_options
 def nsga3(problem: CompressionProblem, *, options: DirectionOptions) -> Algorithm:
-    """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535).
-
-    Args:
-        options: `DirectionOptions`.
-    """
+    """NSGA-III: niches along reference directions (Deb and Jain 2014, doi:10.1109/TEVC.2013.2281535)."""
     from pymoo.algorithms.moo.nsga3 import NSGA3
     from pymoo.operators.selection.tournament import TournamentSelection
 
-    arguments = _genetic(problem, options)
     directions = reference_directions(problem.n_obj, options.pop_size)
-    arguments["pop_size"] = max(options.pop_size, len(directions))
     tournament = TournamentSelection(func_comp=seeded_tournament)
-    return _filled(NSGA3(ref_dirs=directions, selection=tournament, **arguments))
+    pop_size = max(options.pop_size, len(directions))
+    return _genetic(problem, options, NSGA3, pop_size=pop_size, ref_dirs=directions, selection=tournament)
 
 
 @algorithm("spea2", objectives="several", needs=VARIATION)
 @flat_options
 def spea2(problem: CompressionProblem, *, options: GeneticOptions) -> Algorithm:
-    """SPEA2: strength and nearest-neighbour density (Zitzler et al. 2001, TIK report 103).
-
-    Args:
-        options: `GeneticOptions`.
-    """
+    """SPEA2: strength and nearest-neighbour density (Zitzler et al. 2001, TIK report 103)."""
     from pymoo.algorithms.moo.spea2 import SPEA2
 
     from opt.algorithms.pymoo_variants import SeparateSPEA2Survival
 
-    arguments = _genetic(problem, options)
     # pymoo's default survival is one object for all of its SPEA2s, and it remembers the last run's bounds
-    return _filled(SPEA2(survival=SeparateSPEA2Survival(normalize=True), **arguments))
+    return _genetic(problem, options, SPEA2, survival=SeparateSPEA2Survival(normalize=True))
 
 
 @option_group
@@ -186,11 +164,7 @@ class NeighborOptions(VariationOptions):
 @algorithm("moead", objectives="several", needs=VARIATION, handles_constraints=False)
 @flat_options
 def moead(problem: CompressionProblem, *, options: NeighborOptions) -> Algorithm:
-    """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759).
-
-    Args:
-        options: `NeighborOptions`.
-    """
+    """MOEA/D: one scalar problem a direction, solved together (Zhang and Li 2007, doi:10.1109/TEVC.2007.892759)."""
     from pymoo.algorithms.moo.moead import ParallelMOEAD
 
     arguments = _operators(problem, options)
@@ -204,29 +178,19 @@ def moead(problem: CompressionProblem, *, options: NeighborOptions) -> Algorithm
 @algorithm("sms-emoa", objectives="several", needs=VARIATION)
 @flat_options
 def sms_emoa(problem: CompressionProblem, *, options: SteadyOptions) -> Algorithm:
-    """SMS-EMOA: keeps what contributes most hypervolume (Beume et al. 2007, doi:10.1016/j.ejor.2006.08.008).
-
-    Args:
-        options: `SteadyOptions`.
-    """
+    """SMS-EMOA: keeps what contributes most hypervolume (Beume et al. 2007, doi:10.1016/j.ejor.2006.08.008)."""
     from pymoo.algorithms.moo.sms import SMSEMOA
 
-    arguments = _genetic(problem, options)
-    return _filled(SMSEMOA(n_offsprings=options.n_offsprings, **arguments))
+    return _genetic(problem, options, SMSEMOA, n_offsprings=options.n_offsprings)
 
 
 @algorithm("ga", objectives="one", needs=VARIATION)
 @flat_options
 def ga(problem: CompressionProblem, *, options: SteadyOptions) -> Algorithm:
-    """Elitist genetic algorithm with binary tournaments on one scalarised objective.
-
-    Args:
-        options: `SteadyOptions`.
-    """
+    """Elitist genetic algorithm with binary tournaments on one scalarised objective."""
     from pymoo.algorithms.soo.nonconvex.ga import GA
 
-    arguments = _genetic(problem, options)
-    return _filled(GA(n_offsprings=options.n_offsprings, **arguments))
+    return _genetic(problem, options, GA, n_offsprings=options.n_offsprings)
 
 
 def _box(problem: CompressionProblem) -> FunctionSampling:

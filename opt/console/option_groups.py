@@ -112,19 +112,24 @@ def _grouped(groups: Mapping[str, type], kwargs: Mapping[str, Any], *, called: s
     # an option may have the name of a group
     whole = {name: kwargs[name] for name in groups if is_option_group(type(kwargs.get(name)))}
     given = {name: value for name, value in kwargs.items() if name not in whole}
-    made: dict[str, Any] = {}
-    for name, group in groups.items():
-        fields = [field.name for field in dataclasses.fields(group)]
-        own = {field: given.pop(field) for field in fields if field in given}
-        if name in whole and own:
-            raise TypeError(f"{called} takes {next(iter(own))} by itself or in {name}, not both")
-        if name in whole and not isinstance(whole[name], group):
-            raise TypeError(f"{called} takes {name} as {group.__name__}, got {type(whole[name]).__name__}")
-        made[name] = whole[name] if name in whole else group(**own)
+    made = {name: _made(name, groups[name], whole.get(name), given, called=called) for name in groups}
     for name in groups:
         if name in given:
             raise TypeError(f"{called} takes {name} as {groups[name].__name__}, got {type(given[name]).__name__}")
     return given | made
+
+
+def _made(name: str, group: type, whole: Any, given: dict[str, Any], *, called: str) -> Any:
+    """A group: the whole one, or made of its fields among the keyword arguments, which are taken out of these."""
+    fields = [field.name for field in dataclasses.fields(group)]
+    own = {field: given.pop(field) for field in fields if field in given}
+    if whole is None:
+        return group(**own)
+    if own:
+        raise TypeError(f"{called} takes {next(iter(own))} by itself or in {name}, not both")
+    if not isinstance(whole, group):
+        raise TypeError(f"{called} takes {name} as {group.__name__}, got {type(whole).__name__}")
+    return whole
 
 
 def with_options_of(groups: Mapping[str, type], doc: str | None) -> str | None:

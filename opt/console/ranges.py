@@ -107,16 +107,6 @@ Share = Annotated[float, SHARE]
 Finite = Annotated[float, Range()]
 
 
-def check_ranges(**given: tuple[float | None, Range]) -> None:
-    """Refuse the first of several parameters, (value, range) by name, that lies outside its range.
-
-    Raises:
-        UsageError: As `Range.check`.
-    """
-    for name, (value, allowed) in given.items():
-        allowed.check(name, value)
-
-
 def check_words(name: str, value: Any) -> None:
     """Refuse a value that holds a whole number beyond 64 bits, in lists and mappings too.
 

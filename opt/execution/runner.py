@@ -81,22 +81,24 @@ def run_search(
             changed = check_resumable(resume, manifest, made_by, is_forced=is_forced)
             start = saved_start(resume, problem, given=start, trust=trust)
         scalariser = check_request(problem, request, spec=spec, start=start)
-        notes = None if request.no_verify else verified(problem, np.random.default_rng([request.seed, _VERIFYING]))
-        manifest["verified"] = notes
+        manifest["verified"] = notes = _proof(problem, request)
         directory = open_directory(manifest, out=out, name=name, resume=resume, changed=changed, start=start)
         with _writing(directory):
             progress = SearchProgress(problem.objectives, request.budget, silent=silent)
-            for note in notes or ():
-                progress.note(note)
+            progress.note_all(notes or ())
             search = _search_of(directory, problem, spec, request, scalariser, progress, start=start, callback=callback)
             if stop_file is not None:
                 stop_on_file(search, stop_file)
             search.ends_replayed = _replayed_reason(search, resume)
             failure = _carry_out(search, directory, problem, request, progress)
-    run = load_run(directory.path)
     if failure:
         raise UsageError(f"{failure}; the run is kept in {directory.path}")
-    return run
+    return load_run(directory.path)
+
+
+def _proof(problem: CompressionProblem, request: SearchRequest) -> list[str] | None:
+    """What the problem's proof of its evaluation says; None where it is left out."""
+    return None if request.no_verify else verified(problem, np.random.default_rng([request.seed, _VERIFYING]))
 
 
 @contextlib.contextmanager

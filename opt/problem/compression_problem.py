@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
@@ -216,7 +217,7 @@ class CompressionProblem(Problem):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Check a constructor's limits before its body; let `evaluate(X)` be overridden beside pymoo's keyword form."""
         super().__init_subclass__(**kwargs)
-        if "__init__" in cls.__dict__:
+        if inspect.isfunction(cls.__dict__.get("__init__")):
             check_flat(cls.__init__)
             cls.__doc__ = with_options_of(groups_of(cls.__init__), cls.__doc__)
             cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]

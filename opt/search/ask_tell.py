@@ -33,13 +33,13 @@ class AskTell:
 
     Args:
         problem: What is searched.
-        spec: The algorithm.
-        parameters: The algorithm's parameters by name.
+        spec: What builds it.
+        parameters: What it is built with, by name.
         seed: Of its generator.
         budget: The run's, which it may plan by.
         scalariser: How it sees several objectives as one; None where it sees them all.
         start: Candidates that its first sampling begins with.
-        callback: pymoo's callback: called with the algorithm after each generation.
+        callback: As of `opt.search.engine.Search`.
 
     Attributes:
         algorithm: pymoo's algorithm.

@@ -6,7 +6,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -63,6 +63,11 @@ class SearchProgress:
             self._show(state, time.monotonic())
             if self._bar:
                 self._bar.stop()
+
+    def note_all(self, messages: Iterable[str]) -> None:
+        """Print lines beside the display."""
+        for message in messages:
+            self.note(message)
 
     def note(self, message: str) -> None:
         """Print one line beside the display."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from torch import nn
 
 from opt.console.errors import UsageError
-from opt.console.ranges import EPOCHS, Range, check_ranges
+from opt.console.parameters import checked
+from opt.console.ranges import Epochs, Range
 from problems.data.data import Dataset
 from problems.networks.architectures.mobilenet import MobileNetV2
 from problems.networks.architectures.valid_lenet5 import ValidLeNet5
@@ -21,19 +22,21 @@ from problems.workloads.own_network import build_own_model, check_answers
 from problems.workloads.parents import trained_mobilenet, trained_valid_lenet5
 
 NetworkName = Literal["lenet5", "mobilenetv2"]
+Width = Annotated[float, Range(0.0, 4.0, is_above=True)]
 
 DEFAULT_EPOCHS = {"lenet5": 20, "mobilenetv2": 5, "own": 5}
 
 
+@checked
 def int8_network(
     dataset: Dataset,
     *,
     network: NetworkName = "lenet5",
-    width: float = 0.25,
+    width: Width = 0.25,
     model: str | None = None,
     checkpoint: str | None = None,
     seed: int = 0,
-    epochs: int | None = None,
+    epochs: Epochs | None = None,
 ) -> nn.Module:
     """A trained network whose convolutions and linear layers have int8 weights; in evaluation mode, without gradients.
 
@@ -49,7 +52,6 @@ def int8_network(
     Raises:
         UsageError: The network or the checkpoint cannot be had, or does not fit the data.
     """
-    check_ranges(epochs=(epochs, EPOCHS), width=(width, Range(0.0, 4.0, is_above=True)))
     # A small set needs small batches, or its epochs are too few steps.
     batch_size = min(100, max(10, len(dataset.train) // 100))
     n_epochs = epochs or DEFAULT_EPOCHS["own" if model else network] * (1 if len(dataset.train) >= 5000 else 3)

@@ -11,7 +11,7 @@ from opt.console.option_groups import option_group
 from opt.console.ranges import COUNT, Count, Range, Seed
 from problems.circuits.energy import memory_pj_per_byte
 from problems.circuits.grid import GRID_SIDE, PUBLISHED, WEIGHT_ERROR, cost_table, function_set
-from problems.circuits.network import NetworkName, int8_network
+from problems.circuits.network import NetworkName, Width, int8_network
 from problems.circuits.tasks import TaskName
 from problems.circuits.variation import CrossoverName, MutationName
 from problems.data.data import Dataset
@@ -35,7 +35,7 @@ class Int8NetworkOptions(TrainedNetworkOptions):
     """
 
     network: NetworkName = "lenet5"
-    width: Annotated[float, Range(0.0, 4.0, is_above=True)] = 0.25
+    width: Width = 0.25
 
     def build(self, dataset: Dataset) -> nn.Module:
         """The network, with int8 weights.

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from opt.console.errors import UsageError, check_choice
-from opt.console.ranges import SEED
+from opt.console.parameters import checked
+from opt.console.ranges import Seed
 from opt.files.plain_file import is_folder
 from problems.data import cifar
 from problems.data.idx import read_idx
@@ -113,12 +114,13 @@ class Dataset:
         return int(np.prod(self.input_shape))
 
 
+@checked
 def load_dataset(
     name: str,
     *,
     data_dir: str | os.PathLike[str] | None = None,
     download: bool = True,
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     n_search: float | None = None,
 ) -> Dataset:
     """Load a data set and split it.
@@ -141,7 +143,6 @@ def load_dataset(
     Raises:
         UsageError: unknown name, files missing, damaged or not matching each other, impossible n_search.
     """
-    SEED.check("split_seed", split_seed)
     folder = None if data_dir is None else in_home(data_dir)
     if name not in DATASETS and is_folder(in_home(name)):
         stored = _folder(in_home(name))

@@ -124,14 +124,13 @@ class Workload:
             raise UsageError("a workload needs examples: give data, or train, and of these one")
         self.train = as_examples(self.data if self.train is None else self.train)
         self.data = None
-        given = {name: getattr(self, name) for name in ("search", "test")}
         for name in ("test", "search"):  # what is held out is taken away first
-            if given[name] is None:
+            if getattr(self, name) is None:
                 size = self.n_test if name == "test" else self.n_search
                 self.train, part = split_off(self.train, size, seed=self.split_seed, name=name)
                 setattr(self, name, part)
             else:
-                setattr(self, name, as_examples(given[name]))
+                setattr(self, name, as_examples(getattr(self, name)))
         for name in ("search", "test"):
             ours, theirs = self._kinds(self.train), self._kinds(getattr(self, name))
             if ours != theirs:

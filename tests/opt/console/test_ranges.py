@@ -7,7 +7,7 @@ import math
 import pytest
 
 from opt.console.errors import UsageError
-from opt.console.ranges import COUNT, SEED, SHARE, Range, check_ranges
+from opt.console.ranges import COUNT, SEED, SHARE, Range
 from opt.flags.search_options import check_option
 
 OPEN = Range(0.0, 1.0, is_above=True, is_below=True)
@@ -54,8 +54,6 @@ def test_number_outside_is_refused_in_a_line(allowed, value, words):
     assert str(caught.value) == words
 
 
-def test_parameters_and_options_are_told_by_name():
-    with pytest.raises(UsageError, match=r"^b must be at least 1, got 0"):
-        check_ranges(a=(3, COUNT), b=(0, COUNT))
+def test_options_are_told_by_name():
     with pytest.raises(UsageError, match=r"^--cache-size must be at least 1, got 0"):
         check_option("cache-size", 0)
