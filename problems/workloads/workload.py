@@ -124,6 +124,7 @@ class Workload:
             raise UsageError("a workload needs examples: give data, or train, and of these one")
         self.train = as_examples(self.data if self.train is None else self.train)
         self.data = None
+        are_given = self.search is not None and self.test is not None
         for name in ("test", "search"):  # what is held out is taken away first
             if getattr(self, name) is None:
                 size = self.n_test if name == "test" else self.n_search
@@ -136,7 +137,6 @@ class Workload:
             if ours != theirs:
                 raise UsageError(f"{name} examples must be like those of train, {ours}, got {theirs}")
         if not self.are_apart:
-            are_given = given["search"] is not None and given["test"] is not None
             check_apart(self.train, self.search, self.test, are_given=are_given)
 
     @staticmethod
