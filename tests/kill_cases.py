@@ -44,7 +44,7 @@ def sample_cases() -> list[Case]:
     for name, cls in vars(sample_problems).items():
         if not (isinstance(cls, type) and issubclass(cls, Problem) and cls.__module__ == "sample_problems"):
             continue
-        if name == "Broken":  # fails for every candidate: there is no run to go on with
+        if name in ("Broken", "Acting"):  # fails for every candidate, or needs a function: no run to go on with
             continue
         problem = as_compression_problem(cls())
         target = f"{ROOT}/tests/sample_problems.py:{name}"

@@ -31,7 +31,7 @@ def check_choice(name: str, value: T, choices: Iterable[str], *, more: str = "")
     """
     known = list(choices)
     if value not in known:
-        raise UsageError(f"{name} must be one of {', '.join(known)}{more}, got {value!r:.80}{nearest(value, known)}")
+        raise UsageError(f"{name} must be one of {', '.join(known)}{more}, got {value!r:.300}{nearest(value, known)}")
     return value
 
 

@@ -10,7 +10,6 @@ from opt.console.tables import make_console
 from opt.console.terminal import tell
 from opt.flags.algorithm_names import algorithm_names
 from opt.flags.command_line import CommandLine, check_one_problem
-from opt.flags.parser import build_parser, help_text
 from opt.problem.loading import load_problem_class
 
 
@@ -35,6 +34,8 @@ def print_help(line: CommandLine) -> int:
     Raises:
         UsageError: The problem or the algorithm is not found.
     """
+    from opt.flags.parser import build_parser, help_text  # the list needs none of it
+
     check_one_problem(line)
     if line.problem is None:
         tell(help_text(build_parser(None, None)))
