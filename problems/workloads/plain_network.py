@@ -17,15 +17,15 @@ from problems.networks.layers.compressible import shared_parameters
 from problems.networks.layers.prunable import Prunable
 
 
-def plain_network(network: Any, notes: list[str]) -> nn.Module:
-    """A copy of the network itself in evaluation mode, out of its wrappers.
+def unwrapped(network: Any, notes: list[str]) -> nn.Module:
+    """The user's network itself, out of wrappers of parallel or compiled running.
 
     Args:
         network: Of the user's; left as it is.
         notes: Gets what a user should know of it.
 
     Raises:
-        UsageError: It is no module, or one that cannot be taken apart or copied.
+        UsageError: It is no module.
     """
     if not isinstance(network, nn.Module):
         raise UsageError(f"a workload's network must be a torch nn.Module, got {type(network).__name__}")
@@ -33,11 +33,23 @@ def plain_network(network: Any, notes: list[str]) -> nn.Module:
         if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             notes.append("DataParallel was unwrapped")
             network = network.module
-        elif isinstance(getattr(network, "_orig_mod", None), nn.Module):
+        elif isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
             notes.append("a compiled network was unwrapped")
-            network = network._orig_mod
+            network = inner
         else:
-            break
+            return network
+
+
+def plain_network(network: nn.Module, notes: list[str]) -> nn.Module:
+    """A copy of a network in evaluation mode, its computed weights as parameters.
+
+    Args:
+        network: Out of its wrappers; left as it is.
+        notes: Gets what a user should know of it.
+
+    Raises:
+        UsageError: It cannot be taken apart or copied.
+    """
     if isinstance(network, torch.jit.ScriptModule):
         raise UsageError("a scripted network cannot be made smaller; give the module that it was made from")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
@@ -92,7 +104,7 @@ def _copied_with_their_memory(network: nn.Module) -> dict[int, nn.Parameter]:
         if id(p) in shared:
             memory = p.untyped_storage()
             memory = memories.setdefault(memory.data_ptr(), memory.clone())
-            values = torch.empty(0, dtype=p.dtype).set_(memory, p.storage_offset(), p.shape, p.stride())  # type: ignore[call-overload]
+            values = torch.empty(0, dtype=p.dtype).set_(memory, p.storage_offset(), p.shape, p.stride())
             copies[id(p)] = nn.Parameter(values, requires_grad=False)
     return copies
 

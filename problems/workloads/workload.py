@@ -19,7 +19,7 @@ from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
 from problems.workloads.identity import code_of, update_with_network
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
-from problems.workloads.plain_network import plain_network, preserved, state_copied
+from problems.workloads.plain_network import plain_network, preserved, state_copied, unwrapped
 from problems.workloads.splits import check_apart, split_off
 
 BATCH = 500
@@ -103,9 +103,10 @@ class Workload:
     notes: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.network = plain_network(self.network, self.notes)
+        network = unwrapped(self.network, self.notes)
+        self.name = self.name or type(network).__name__
+        self.network = plain_network(network, self.notes)
         self._split()
-        self.name = self.name or type(self.network).__name__
         if self.loss is None:
             self.loss = usual_loss(self.train.targets)
         self.loss_name = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", "loss")
