@@ -48,8 +48,9 @@ def _without_parametrizations(module: nn.Module) -> list[str]:
     assert isinstance(parametrizations, nn.ModuleDict)
     values = {name: getattr(module, name).detach().clone() for name in parametrizations}
     is_parameter = {name: any(True for _ in parametrizations[name].parameters(recurse=False)) for name in values}
+    plain_class = parametrize.type_before_parametrizations(module)
     del module.parametrizations
-    module.__class__ = parametrize.type_before_parametrizations(module)
+    module.__class__ = plain_class
     for name, value in values.items():
         if is_parameter[name]:
             module.register_parameter(name, nn.Parameter(value, requires_grad=False))

@@ -58,7 +58,7 @@ def test_a_module_may_hold_it_too(file, monkeypatch):
 
 
 def test_what_a_function_draws_follows_the_seed(file):
-    weights = [own_workload(f"{file}:workload", seed=seed).network.weight for seed in (1, 1, 2)]
+    weights = [own_workload(f"{file}:workload", seed=seed).network[0].weight for seed in (1, 1, 2)]
     assert (weights[0] == weights[1]).all() and (weights[0] != weights[2]).any()
 
 
