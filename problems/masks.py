@@ -196,8 +196,17 @@ class Masks(CompressionProblem):
 
     def _trained(self, genome: MaskGenome) -> nn.Module:
         masks = self.space.tensors(genome.mask())
+        model, state = self.model, self.state
+        if isinstance(self.space, ChannelSpace) and not self.space.is_plain:
+            model, masks = self.space.prune(self._with_state(state), genome.mask()), {}
+            state = model.state_dict()
         steps, seed, data = self.judging.train_steps, self.model_seed, self.dataset.train
-        return briefly_trained(self.model, self.state, masks, data, steps=steps, schedule=self.schedule, seed=seed)
+        return briefly_trained(model, state, masks, data, steps=steps, schedule=self.schedule, seed=seed)
+
+    def _with_state(self, state: dict[str, Tensor]) -> nn.Module:
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(state)
+        return model
 
     def slope(self, genome: MaskGenome) -> np.ndarray:
         """(n,) float32 derivative of the loss by every place of a mask, on `slope_images` images or those of now.
@@ -274,25 +283,35 @@ class Masks(CompressionProblem):
         return row | {"parameters": parameters, "macs": macs}
 
     def decode(self, x: np.ndarray) -> nn.Module:
-        """The masked network, as it is judged: zeros in place of what is dropped."""
+        """The network as it is judged: zeros in place of dropped weights, and dropped filters cut out."""
+        mask = x[0].mask()
         if self.judging.train_steps:
-            return self._trained(x[0]).eval()
-        model = copy.deepcopy(self.model)
-        model.load_state_dict(with_masks(self.state, self.space.tensors(x[0].mask())))
-        settle_norms(model, self._split.images)
+            model = self._trained(x[0])
+        else:
+            model = self._with_state(with_masks(self.state, self.space.tensors(mask)))
+        if isinstance(self.space, ChannelSpace) and (self.space.is_plain or not self.judging.train_steps):
+            model = self.space.prune(model, mask)
+        if not self.judging.train_steps:
+            settle_norms(model, self._split.images)
         return model.eval()
 
     def pruned(self, x: np.ndarray) -> nn.Module:
         """The smaller network without the dropped filters and neurons (level filters)."""
         if not isinstance(self.space, ChannelSpace):
             raise UsageError("single weights cannot be cut out of a network; search --problem.level filters")
-        return self.space.prune(self.decode(x), x[0].mask())
+        return self.decode(x)
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)`, each masked parameter's bool mask, `NAME_mask`, and the packed mask itself."""
+        """The state of `decode(x)` and the packed mask; of masked weights each one's bool mask, `NAME_mask`, too."""
         state = {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
+        if isinstance(self.space, ChannelSpace):
+            return state | {MASK_BITS: x[0].bits.copy()}
         masks = {name + SUFFIX: mask for name, mask in self.space.tensors(x[0].mask()).items()}
         return state | masks | {MASK_BITS: x[0].bits.copy()}
+
+    def metadata(self, x: np.ndarray) -> dict[str, str]:
+        """Of filters that were cut out: the layout by which `load_cut` makes the smaller network again."""
+        return self.space.metadata(x[0].mask()) if isinstance(self.space, ChannelSpace) else {}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Accuracy on the test set, of the masked network as it is judged."""
