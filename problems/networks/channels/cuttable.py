@@ -119,12 +119,6 @@ class Cuttable:
         """Take groups in their order, each that can be cut and holds nothing of one before."""
         for group in candidates:
             if not any(overlap(group, other) for other in self.groups):
-                self.groups.append(group)
-        if not self._trial.failure(self.groups):
-            return
-        self.groups = []
-        for group in candidates:
-            if not any(overlap(group, other) for other in self.groups):
                 form, reason = self._tried(group)
                 if form is not None:
                     self.groups.append(form)
