@@ -27,14 +27,20 @@ def needed_recipe(workload: Workload, option: str) -> Recipe:
 
 
 def training_loss(workload: Workload) -> Callable[[Any, Tensor], Tensor]:
-    """The workload's loss as a mean that can be differentiated.
+    """The workload's loss of what a network returns, as a mean that can be differentiated; raises as `mean_loss`."""
+    loss = mean_loss(workload)
+    return lambda outputs, targets: loss(workload.picked(outputs), targets)
 
-    The function raises UsageError where the loss is no tensor, or does not depend on the outputs.
+
+def mean_loss(workload: Workload) -> Callable[[Tensor, Tensor], Tensor]:
+    """The workload's loss of answers that are picked already, as a mean that can be differentiated.
+
+    The function raises UsageError where the loss is no tensor, or does not depend on the answers.
     """
 
-    def loss(outputs: Any, targets: Tensor) -> Tensor:
+    def loss(answers: Tensor, targets: Tensor) -> Tensor:
         try:
-            value = workload.loss_function(workload.picked(outputs), targets)
+            value = workload.loss_function(answers, targets)
         except UsageError:
             raise
         except Exception as error:  # a user's loss may raise anything

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError, check_choice
 from opt.console.ranges import Range
 from opt.problem import Objective, maximise, minimise
+from problems.data.data import Dataset
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
 from problems.workloads.identity import code_of, update_with_network
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
@@ -90,6 +91,7 @@ class Workload:
         mixes_batch: Whether an example's answer depends on the batch that it stands in.
         gives_tensor: Whether `forward` returns one tensor.
         notes: What a user should know of it.
+        dataset: The image data set that its splits are of; None for a user's own examples.
 
     Raises:
         UsageError: Something does not fit: with what was expected, what came, and what to do.
@@ -110,6 +112,7 @@ class Workload:
     name: str = ""
     are_apart: bool = False
     notes: list[str] = field(default_factory=list, init=False)
+    dataset: Dataset | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         network = unwrapped(self.network, self.notes)
