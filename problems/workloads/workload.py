@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
+from problems.data.splits import check_apart, split_off
 from problems.workloads.identity import code_of, update_with_network
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
 from problems.workloads.plain_network import plain_network, preserved, state_copied, unwrapped
-from problems.workloads.splits import check_apart, split_off
 
 BATCH = 500
 _FEW = 32
