@@ -230,7 +230,8 @@ def build_network(network: str, data: ExampleSet, *, seed: int, **options: Any) 
         raise UsageError(f"network {network} has no option {unknown[0]}{has}")
     _check_inputs(network, known, data)
     try:
-        return known.build(data, seed=seed, **(dict(known.options) | given))
+        with torch.random.fork_rng(devices=[]):  # layers draw when they are made, though they are drawn anew
+            return known.build(data, seed=seed, **(dict(known.options) | given))
     except (ValueError, RuntimeError, IndexError) as error:
         if isinstance(error, UsageError):
             raise

@@ -47,7 +47,7 @@ def _imported(package: str) -> ModuleType:
     except ImportError as error:
         if error.name and error.name.partition(".")[0] == package:
             raise UsageError(
-                f"{package}:... needs the package {package}, which is not installed: pip install {package}"
+                f"networks of {package} need the package {package}, which is not installed: pip install {package}"
             ) from None
         raise UsageError(f"{package} does not load here: {error}") from None
     except Exception as error:  # such as an operator that this torch lacks
