@@ -20,6 +20,7 @@ from opt.flags.command_line import USAGE
 from opt.flags.config import as_text, plain
 from opt.flags.job_options import JobOptions
 from opt.flags.messages import outward, readable, too_large
+from opt.flags.own_arguments import gathered
 from opt.flags.search_options import OPTIONS, SWITCHES
 from opt.flags.seeding import is_seed, with_same_as_run
 
@@ -130,7 +131,7 @@ def _translated(parser: SolveParser, tokens: Sequence[str]) -> list[str]:
     """The tokens with options as the parser calls them."""
     options = {outward(option): option for action in parser._actions for option in action.option_strings}
     translated = []
-    for token in tokens:
+    for token in gathered(parser.parameters, tokens):
         name, equals, value = token.partition("=")
         if name.removeprefix("--") in SWITCHES and equals:
             if value not in ("true", "false"):
