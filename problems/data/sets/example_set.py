@@ -170,7 +170,7 @@ def _with_settled_targets(parts: dict[str, Examples], notes: list[str]) -> dict[
     change: Callable[[Tensor], Tensor] | None = None
     if all(t.ndim == 2 and t.shape[1] == 1 for t in targets) and not any(t.is_floating_point() for t in targets):
         change = _only_column
-    elif all(t.ndim == 2 and t.shape[1] > 1 and bool(((t == 0) | (t == 1)).all()) for t in targets):
+    elif all(map(_is_zeros_and_ones, targets)):
         is_one_hot = all(bool((t.sum(dim=1) == 1).all()) for t in targets)
         change = _class_of_row if is_one_hot else _labels
         kind = "one-hot targets were taken as classes" if is_one_hot else "targets of 0 and 1 were taken as labels"
@@ -178,6 +178,10 @@ def _with_settled_targets(parts: dict[str, Examples], notes: list[str]) -> dict[
     if change is None:
         return parts
     return {name: Examples(part.inputs, change(part.targets)) for name, part in parts.items()}
+
+
+def _is_zeros_and_ones(targets: Tensor) -> bool:
+    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
 
 
 def _only_column(targets: Tensor) -> Tensor:

@@ -125,6 +125,13 @@ def _fitted(
             f"{path} does not fit {network}: {name} must have shape {tuple(own[name].shape)}, "
             f"got {tuple(tensors[name].shape)}{more}; give a checkpoint of this network."
         )
+    return _in_own_types(tensors, own, path, network, notes), notes
+
+
+def _in_own_types(
+    tensors: dict[str, Tensor], own: Mapping[str, Tensor], path: Path, network: str, notes: list[str]
+) -> dict[str, Tensor]:
+    """The tensors in the network's types, all of them finite."""
     kinds = set()
     for name, tensor in tensors.items():
         if tensor.is_floating_point() != own[name].is_floating_point():
@@ -137,7 +144,7 @@ def _fitted(
             raise UsageError(f"{path} holds weights that are not finite numbers; give another checkpoint.")
     if kinds:
         notes.append(f"weights were converted from {', '.join(sorted(kinds))}")
-    return tensors, notes
+    return tensors
 
 
 def _without_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
