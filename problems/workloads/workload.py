@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
+from problems.data.splits import check_apart, split_off
 from problems.workloads.devices import device_named
 from problems.workloads.identity import code_of, update_with_network
-from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
+from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, usual_pick, value_of
 from problems.workloads.plain_network import plain_network, preserved, state_copied, unwrapped
 from problems.workloads.recipe import Recipe
-from problems.workloads.splits import check_apart, split_off
 
 BATCH = 500
 _FEW = 32
@@ -178,12 +178,7 @@ class Workload:
         Raises:
             UsageError: There is no tensor to judge.
         """
-        if self.pick is not None:
-            outputs = self.pick(outputs)
-        elif isinstance(outputs, Mapping) and "logits" in outputs:
-            outputs = outputs["logits"]
-        elif not isinstance(outputs, Tensor) and isinstance(getattr(outputs, "logits", None), Tensor):
-            outputs = outputs.logits
+        outputs = usual_pick(outputs) if self.pick is None else self.pick(outputs)
         if not isinstance(outputs, Tensor):
             raise UsageError(
                 f"the network returns a {type(outputs).__name__}: give the workload a function `pick` that takes the "
