@@ -111,7 +111,7 @@ def _by_descent(
         for epoch in range(1, epochs + 1):
             seed_global_generators(epoch_stream(seed, epoch))
             order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_stream(seed, epoch)))
-            yield [Step(ids) for ids in batches(order, recipe.batch_size)]
+            yield [Step(ids) for ids in batches(order, recipe.batch_size, model=network)]
 
     losses = []
     loss = training_loss(workload)
