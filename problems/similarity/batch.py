@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import scipy.special
@@ -17,10 +17,9 @@ import torch
 from operators.networks import NetworkGenome, ParentNetwork
 from operators.networks.genome import inherited_corner
 from opt.console.errors import check_choice
-from problems.similarity.objectives import SIMILARITIES, Similarity
+from problems.networks.embeddings.dissimilarity import SimilarityName, similarity_to
 from problems.similarity.refit import Moments, solve
 
-SimilarityName = Literal["gaussian", "student", "distance", "pair-distance"]
 RefitTarget = Literal["mixture", "logits", "labels"]
 
 # Networks whose embeddings are held at once.
@@ -148,7 +147,10 @@ class Measurement:
         self.n_points = min(n_points, table.n_images)
         parent = inherited(table.network.genome(), table.network)
         hidden, _ = table.part(0, self.n_points).forward(parent)
-        self._losses = [_similarity(similarity, layer.T, perplexity) for layer in hidden]
+        self._losses = [
+            similarity_to(torch.from_numpy(np.ascontiguousarray(layer.T)), loss=similarity, perplexity=perplexity)
+            for layer in hidden
+        ]
         # Embeddings of one chunk, written over by the next: fresh memory costs a page fault every 4 kB.
         self._points = [np.empty(0, dtype=np.float32) for _ in hidden]
 
@@ -335,9 +337,3 @@ def _affine(weight: Any, activations: np.ndarray, bias: Any, out: np.ndarray | N
 def _relu(values: np.ndarray) -> np.ndarray:
     """ReLU, in place."""
     return np.maximum(values, 0.0, out=values)
-
-
-def _similarity(name: SimilarityName, embeddings: np.ndarray, perplexity: float) -> Similarity:
-    loss = SIMILARITIES[check_choice("similarity", name, SIMILARITIES)]
-    points = torch.from_numpy(np.ascontiguousarray(embeddings))
-    return cast(type, loss)(points, perplexity=perplexity) if loss.has_perplexity else loss(points)

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from opt.console.option_groups import option_group
 from opt.console.ranges import Epochs, Range, Seed, Share
-from problems.similarity.batch import RefitTarget, SimilarityName
+from problems.networks.embeddings.dissimilarity import SimilarityName
+from problems.similarity.batch import RefitTarget
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]

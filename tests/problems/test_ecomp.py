@@ -12,9 +12,9 @@ from opt.console.errors import UsageError
 from problems.data.data import load_dataset
 from problems.ecomp import EComp
 from problems.networks.architectures.fully_connected import FullyConnected, save_fully_connected
+from problems.networks.embeddings.similarities import GaussianSimilarity
 from problems.networks.training.training import evaluate, train
 from problems.similarity.batch import greedy_rankings
-from problems.similarity.objectives import GaussianSimilarity
 from problems.similarity.refit import SequentialRefit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
