@@ -77,6 +77,18 @@ class Split:
         fast.__dict__["images"] = self.images.contiguous(memory_format=torch.channels_last)
         return fast
 
+    def row_major(self) -> Split:
+        """The split with strides in the order of its axes.
+
+        Stored maps of one channel also count as channels last; then what a convolution makes of them is laid out so,
+        and torch's `view` in a user's network refuses it.
+        """
+        return Split(self.pixels.clone(memory_format=torch.contiguous_format), self.labels, self.white)
+
+    def batch(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (b, c, h, w) and labels at (b,) positions."""
+        return self.images[ids], self.labels[ids]
+
     def subset(self, ids: Tensor | slice) -> Split:
         """The images of the given positions, in their order."""
         return Split(self.pixels[ids], self.labels[ids], self.white)
@@ -101,6 +113,11 @@ class Dataset:
     test: Split
     n_classes: int
     fingerprint: str
+
+    def row_major(self) -> Dataset:
+        """The same data set, each split as `Split.row_major` has it."""
+        splits = {name: getattr(self, name).row_major() for name in ("train", "search", "test")}
+        return dataclasses.replace(self, **splits)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

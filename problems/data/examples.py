@@ -80,6 +80,10 @@ class Examples:
         """The examples at the given positions, in their order."""
         return self.map(lambda tensor: tensor[ids])
 
+    def batch(self, ids: Tensor) -> tuple[Inputs, Tensor]:
+        """Inputs and targets at (b,) positions."""
+        return mapped(self.inputs, lambda tensor: tensor[ids]), self.targets[ids]
+
     def to(self, device: torch.device | str) -> Examples:
         """The examples on a device."""
         return self.map(lambda tensor: tensor.to(device))

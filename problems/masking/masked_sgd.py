@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.networks.storage.checkpoints import read_safetensors, write_whole
-from problems.networks.training.descent import Step, descend
+from problems.networks.training.descent import Step, batches, descend
+from problems.networks.training.randomness import epoch_stream, global_generators_kept, seed_global_generators
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import momentum_sgd
 from problems.networks.training.training import copy_of_state, evaluate, one_thread
@@ -79,7 +80,7 @@ def train_masked(
     about = {"schedule": json.loads(json.dumps(asdict(schedule))), "seed": seed, "dropped": dropped, "n": len(data)}
     saved = None if checkpoint is None else _Checkpoint(Path(checkpoint), about)
     done = Trained()
-    with _all_trainable(model) as optimised, one_thread(), torch.random.fork_rng(devices=[]):
+    with _all_trainable(model) as optimised, one_thread(), global_generators_kept():
         hold = functools.partial(_apply, _held(optimised, masks or {}, dropped))
         hold()
         optimiser = momentum_sgd(model, schedule, nesterov=False)
@@ -117,10 +118,10 @@ def _all_trainable(model: nn.Module) -> Iterator[dict[str, nn.Parameter]]:
 def _steps(schedule: Schedule, n: int, seed: int, first: int) -> Iterator[list[Step]]:
     """Steps of each epoch from `first` on; orders of images and dropout follow from seed and epoch alone."""
     for epoch in range(first, schedule.epochs + 1):
-        stream = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-        torch.random.manual_seed(stream)  # dropout draws from torch's own generator, which is put back afterwards
+        stream = epoch_stream(seed, epoch)
+        seed_global_generators(stream)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(stream))
-        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in order.split(schedule.batch_size)]
+        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in batches(order, schedule.batch_size)]
 
 
 def _measured(model: nn.Module, watched: Mapping[str, Split]) -> dict[str, float]:

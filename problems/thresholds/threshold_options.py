@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from torch import nn
 
-from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import Range
 from problems.data.data import Dataset
-from problems.data.data_options import SearchDataOptions
 from problems.thresholds.masking import Scope
 from problems.thresholds.scores import ScoreName
 from problems.workloads.network_options import TrainedNetworkOptions
-from problems.workloads.of_dataset import workload_of
-from problems.workloads.own_network import check_answers, network_of_choice
-from problems.workloads.own_workload import own_workload
-from problems.workloads.workload import Workload
+from problems.workloads.own_network import network_of_choice
 
 Size = Literal["weights", "macs", "both"]
 Scale = Literal["share", "threshold"]
@@ -37,27 +32,7 @@ class PrunedNetworkOptions(TrainedNetworkOptions):
         checkpoint: Its weights, a safetensors file; by default it is trained (snowfall once for each seed, then kept).
         model_seed: Seed of the network's weights and training; same-as-run makes each run prune another network.
         epochs: Epochs of training, where the network is trained; by default 5, as published, and 30 on digits.
-        workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
-            of a `Workload` or a function that returns one.
     """
-
-    workload: Any = None
-
-    def workload_on(self, data: SearchDataOptions) -> Workload:
-        """The user's own workload, or the network on the data set.
-
-        Raises:
-            UsageError: It cannot be had, or is asked in two ways.
-        """
-        if self.workload is None:
-            dataset = data.load()
-            network = self.load(dataset)
-            check_answers(network, dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
-            return workload_of(network, dataset)
-        for name, value in (("model", self.model), ("checkpoint", self.checkpoint), ("epochs", self.epochs)):
-            if value is not None:
-                raise UsageError(f"a workload brings its own network and data; leave out --problem.{name}")
-        return own_workload(self.workload, seed=self.model_seed)
 
     def load(self, dataset: Dataset) -> nn.Module:
         """The network, trained or read, in evaluation mode.

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+from torch import nn
+
+from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import Epochs, Seed
+from problems.data.data import Dataset
+from problems.data.data_options import DataOptions
+from problems.workloads.of_dataset import workload_of
+from problems.workloads.own_network import check_answers
+from problems.workloads.own_workload import own_workload
+from problems.workloads.workload import Workload
+
+_OF_BOTH = ("workload", "model_seed")
+"""Options of a network that a workload of the user's knows too."""
 
 
 @option_group
@@ -14,11 +29,41 @@ class NetworkOptions:
         model: A network of your own, as package.module:function without arguments; by default the task's.
         checkpoint: Weights of the network, a safetensors file; by default it is trained.
         model_seed: Seed of the network's weights and training; same-as-run makes each run compress another network.
+        workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
+            of a `Workload` or a function that returns one.
     """
 
     model: str | None = None
     checkpoint: str | None = None
     model_seed: Seed = 0
+    workload: Any = None
+
+    def load(self, dataset: Dataset) -> nn.Module:
+        """The network for a data set, trained or read, in evaluation mode.
+
+        Raises:
+            UsageError: It cannot be had.
+        """
+        raise NotImplementedError
+
+    def workload_on(self, data: DataOptions) -> Workload:
+        """The user's own workload, or the network on the data set.
+
+        Raises:
+            UsageError: It cannot be had, or is asked in two ways.
+        """
+        if self.workload is None:
+            dataset = data.load()
+            if self.model is not None and ":" in self.model:
+                dataset = dataset.row_major()
+            network = self.load(dataset)
+            check_answers(network, dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
+            return workload_of(network, dataset)
+        for group in (self, data):
+            for field in dataclasses.fields(group):
+                if field.name not in _OF_BOTH and getattr(group, field.name) != field.default:
+                    raise UsageError(f"a workload brings its own network and data; leave out --problem.{field.name}")
+        return own_workload(self.workload, seed=self.model_seed)
 
 
 @option_group

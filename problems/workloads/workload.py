@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opt.console.errors import UsageError
+from opt.console.errors import UsageError, check_choice
+from opt.console.ranges import Range
 from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
 from problems.workloads.identity import code_of, update_with_network
@@ -47,6 +48,14 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 0.0
     train: Callable[[nn.Module, Examples, int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            Range(1, 10**9).check(f"recipe's {name}", getattr(self, name))
+        Range(0, is_above=True).check("recipe's lr", self.lr)
+        check_choice("recipe's optimiser", self.optimiser, ("adam", "sgd"))
+        for name in ("momentum", "weight_decay"):
+            Range(0).check(f"recipe's {name}", getattr(self, name))
 
 
 @dataclass(eq=False)

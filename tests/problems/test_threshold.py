@@ -360,3 +360,23 @@ def test_own_model_follows_its_seed_and_leaves_torchs_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first.model.head.weight, again.model.head.weight)
     assert not torch.equal(first.model.head.weight, other.model.head.weight)
+
+
+VIEWED = """
+from torch import nn
+
+class Viewed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 3, 3), nn.Linear(108, 10)
+
+    def forward(self, x):
+        return self.last(self.conv(x).view(len(x), -1))
+"""
+
+
+def test_an_own_network_may_view_its_maps(tmp_path, monkeypatch):
+    (tmp_path / "viewed.py").write_text(VIEWED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    problem = Threshold(model="viewed:Viewed", epochs=1)
+    assert np.isfinite(problem.evaluate(problem.extremes())).all()

@@ -1,4 +1,4 @@
-"""Training a classifier with early stopping, every random choice from one seed."""
+"""Training with early stopping, every random choice from one seed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from problems.data.data import Split
-from problems.networks.training.descent import Step, descend
+from problems.data.examples import call
+from problems.networks.training.descent import (
+    Loss,
+    Step,
+    TrainingData,
+    batches,
+    check_finite_loss,
+    class_loss,
+    descend,
+)
+from problems.networks.training.randomness import epoch_stream, global_generators_kept, seed_global_generators
+
+_VALIDATION_BATCH = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +49,10 @@ class History:
 
 def train(
     model: nn.Module,
-    data: Split,
+    data: TrainingData,
     *,
     seed: int,
+    loss: Loss | None = None,
     epochs: int = 10,
     batch_size: int = 100,
     lr: float = 1e-3,
@@ -48,25 +60,26 @@ def train(
     validation: float = 0.1,
     progress: bool = True,
 ) -> History:
-    """Train in place with Adam on the cross-entropy, and keep the epoch of lowest validation loss.
+    """Train in place with Adam, and keep the epoch of lowest validation loss.
 
     Args:
-        model: Maps images (n, c, h, w) to logits (n, n_classes); its present weights are the start.
+        model: Its present weights are the start.
         data: The training split; the validation part is taken from it, never from search or test.
-        seed: Of the validation part and of the order of the batches.
+        seed: Of the validation part, of the order of the batches, and of what the model draws, as in dropout.
+        loss: Of the model's outputs and the targets; None takes the cross-entropy of logits (n, n_classes).
         epochs: At most so many passes.
-        batch_size: Images a step.
+        batch_size: Examples a step; a last batch of one joins the one before.
         lr: Adam's step size.
         patience: Stop after so many epochs without a lower validation loss.
         validation: Fraction of `data` to validate on; 0 trains for all epochs and keeps the last.
         progress: A bar on a terminal, else a line an epoch, on stderr; False is silent.
 
     Returns:
-        The history. The result is fixed by the seed: training runs on one thread whatever torch is set to,
-        because sums in another order would give another network, and steps this small are faster so.
+        The history. The result is fixed by the seed: training runs on one thread, whose sums have one order.
 
     Raises:
         ValueError: an option out of range.
+        UsageError: The loss is not a number any more.
     """
     _check_above_zero(epochs=epochs, batch_size=batch_size, lr=lr, patience=patience)
     if not 0 <= validation < 1:
@@ -78,13 +91,14 @@ def train(
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     history: list[Epoch] = []
     best, best_loss, best_weights = 0, float("inf"), copy_of_state(model)
-    orders = (used[torch.randperm(len(used), generator=generator)].split(batch_size) for _ in range(epochs))
-    steps = (map(Step, batches) for batches in orders)
-    with one_thread(), _reporter(epochs, -(-len(used) // batch_size), progress=progress) as report:
-        passes = descend(model, data, optimiser, steps, after_step=report.step)
-        for number, (loss, seconds) in enumerate(passes, start=1):
-            v_loss, v_accuracy = evaluate(model, data.images[held_out], data.labels[held_out])
-            history.append(Epoch(number, loss, v_loss, v_accuracy, seconds))
+    steps = _steps(used, generator, seed=seed, epochs=epochs, batch_size=batch_size)
+    n_batches = -(-len(used) // batch_size)
+    with one_thread(), global_generators_kept(), _reporter(epochs, n_batches, progress=progress) as report:
+        passes = descend(model, data, optimiser, steps, loss=loss or class_loss, after_step=report.step)
+        for number, (train_loss, seconds) in enumerate(passes, start=1):
+            check_finite_loss(train_loss)
+            v_loss, v_accuracy = _validated(model, data, held_out, loss)
+            history.append(Epoch(number, train_loss, v_loss, v_accuracy, seconds))
             report.epoch(history[-1])
             if not n_validation or v_loss < best_loss:
                 best, best_loss, best_weights = number, v_loss, copy_of_state(model)
@@ -93,6 +107,33 @@ def train(
     model.load_state_dict(best_weights)
     model.eval()
     return History(tuple(history), best)
+
+
+def _steps(
+    used: Tensor, generator: torch.Generator, *, seed: int, epochs: int, batch_size: int
+) -> Iterator[Iterator[Step]]:
+    """Steps of each epoch; what the model draws in it follows from the seed and the epoch's number."""
+    for epoch in range(1, epochs + 1):
+        seed_global_generators(epoch_stream(seed, epoch))
+        order = used[torch.randperm(len(used), generator=generator)]
+        yield map(Step, batches(order, batch_size))
+
+
+@torch.no_grad()
+def _validated(model: nn.Module, data: TrainingData, held_out: Tensor, loss: Loss | None) -> tuple[float, float]:
+    """Loss and accuracy on the part that is held out; NaN where there is none, or no classes."""
+    if not len(held_out):
+        return float("nan"), float("nan")
+    if loss is None:
+        inputs, labels = data.batch(held_out)
+        assert isinstance(inputs, Tensor)
+        return evaluate(model, inputs, labels)
+    model.eval()
+    total = 0.0
+    for ids in batches(held_out, _VALIDATION_BATCH):
+        inputs, targets = data.batch(ids)
+        total += float(loss(call(model, inputs), targets)) * len(ids)
+    return total / len(held_out), float("nan")
 
 
 def _check_above_zero(**options: float) -> None:

@@ -14,6 +14,7 @@ from problems.masking.masked_sgd import train_masked
 from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.layers.quantised import channel_scales, train_quantised
+from problems.networks.training.descent import batches
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import train_sgd
 from problems.networks.training.training import train
@@ -207,3 +208,8 @@ def test_images_are_moved_by_up_to_four_pixels_and_half_of_them_are_mirrored():
             columns.add(int(place[1]))
     assert rows == columns == set(range(9)) and 0.4 < np.mean(mirrored) < 0.6
     assert torch.equal(moved, shifted_and_mirrored(images, torch.Generator().manual_seed(0)))
+
+
+def test_a_last_batch_of_one_joins_the_one_before():
+    sizes = lambda n, size: [len(part) for part in batches(torch.arange(n), size)]  # noqa: E731
+    assert sizes(21, 10) == [10, 11] and sizes(22, 10) == [10, 10, 2] and sizes(1, 10) == [1] and sizes(3, 1) == [1] * 3

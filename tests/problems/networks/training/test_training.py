@@ -1,8 +1,12 @@
 import pytest
 import torch
+from torch import nn
 
 from problems.data.data import load_dataset
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
+from problems.networks.architectures.initial_weights import draw_weights
+from problems.networks.training.schedule import Schedule
+from problems.networks.training.sgd import train_sgd
 from problems.networks.training.training import evaluate, train
 from problems.workloads.parents import trained_parent
 
@@ -128,3 +132,35 @@ def test_trained_parent_cache_folder_follows_the_environment(digits, tmp_path, m
     monkeypatch.setenv("OPT_CACHE_DIR", str(tmp_path))
     _, info = trained_parent(digits, widths=(8,), epochs=1, progress=False)
     assert info["path"].startswith(str(tmp_path / "parents"))
+
+
+@pytest.mark.parametrize("trainer", [train, train_sgd])
+def test_dropout_follows_the_seed(trainer):
+    def trained(seed):
+        torch.rand(3)  # what was drawn before does not count
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Dropout(), nn.Linear(16, 10))
+        draw_weights(network, seed=0, init="uniform")
+        before = torch.random.get_rng_state()
+        if trainer is train:
+            train(network, load_dataset("digits").train.subset(slice(0, 230)), seed=seed, epochs=2, progress=False)
+        else:
+            train_sgd(network, load_dataset("digits").train.subset(slice(0, 230)), Schedule(epochs=2), seed=seed)
+        assert torch.equal(before, torch.random.get_rng_state())
+        return network[1].weight
+
+    assert torch.equal(trained(1), trained(1)) and not torch.equal(trained(1), trained(2))
+
+
+def test_views_of_images_are_trained_on_in_the_usual_layout():
+    class Viewed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(1, 3, 3), nn.Linear(108, 10)
+
+        def forward(self, x):
+            return self.last(self.conv(x).view(len(x), -1))
+
+    network = Viewed()
+    images = load_dataset("digits").row_major().train.subset(slice(0, 230))
+    history = train_sgd(network, images, Schedule(epochs=1), seed=0)
+    assert len(history) == 1 and not network.training
