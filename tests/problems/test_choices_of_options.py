@@ -21,7 +21,7 @@ from problems.masking import criterion_masks, logit_losses, mask_training, selec
 from problems.networks.architectures import initial_weights, lottery_networks
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.embeddings import dissimilarity, similarities
-from problems.similarity import batch, pruning
+from problems.similarity import least_squares, pruning
 from problems.thresholds import scores, threshold_options
 from problems.thresholds import variation as threshold_variation
 from problems.workloads.reference_networks import NETWORKS, SCHEDULES, NetworkName
@@ -38,7 +38,7 @@ def options_of(task):
     ("literal", "factories"),
     [
         (dissimilarity.SimilarityName, similarities.SIMILARITIES),
-        (batch.RefitTarget, batch.REFIT_TARGETS),
+        (least_squares.RefitTarget, least_squares.REFIT_TARGETS),
         (scores.ScoreName, scores.SCORES),
         (logit_losses.Loss, logit_losses.LOSSES),
         (mask_training.Kept, mask_training.BEGINNINGS),
