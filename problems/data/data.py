@@ -17,10 +17,11 @@ from torch import Tensor
 from opt.console.errors import UsageError, check_choice
 from opt.console.parameters import checked
 from opt.console.ranges import Seed
+from opt.files.cache_folder import in_home
 from opt.files.plain_file import is_folder
 from problems.data import cifar
 from problems.data.idx import read_idx
-from problems.data.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files, in_home
+from problems.data.sources import IDX_SOURCES, cifar_files, find_plain_or_gzipped, idx_files
 
 # File names accepted in a user's own folder, each plain or gzipped.
 _FOLDER_FILES = (

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import Epochs, Range, Seed, Share
+from opt.files.cache_folder import in_home
 from problems.data.data import Dataset
 from problems.data.data_options import SearchDataOptions
-from problems.data.sources import in_home
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
 from problems.networks.embeddings.dissimilarity import SimilarityName
 from problems.similarity.least_squares import RefitTarget

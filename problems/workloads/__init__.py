@@ -1,1 +1,6 @@
 """What is compressed and how it is judged: workloads, trained networks by name, the user's own."""
+
+from problems.workloads.losses import Metric
+from problems.workloads.workload import Recipe, Workload
+
+__all__ = ["Metric", "Recipe", "Workload"]
