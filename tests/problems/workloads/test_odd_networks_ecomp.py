@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -33,8 +35,13 @@ CHAINS = {
 SLOW = {"checkpointed", "compiled", "compiled_part", "compiled_in_place"}
 """Likewise chains, whose machinery takes seconds to import."""
 
+STEP = 1 if os.environ.get("ALL_NETWORKS") else 3
+"""All of them take a minute, and many are one network in other clothes."""
 
-@pytest.mark.parametrize("name", sorted(CHAINS))
+OTHERS = sorted(set(NETWORKS) - CHAINS - SLOW)
+
+
+@pytest.mark.parametrize("name", sorted(CHAINS)[::STEP])
 def test_what_the_search_says_is_what_is_saved(name):
     case, network, inputs, targets = built(name)
     inputs, targets = with_own_answers(case, network, (inputs, targets))
@@ -63,7 +70,7 @@ def test_what_the_search_says_is_what_is_saved(name):
     assert snapshot(network) == before
 
 
-@pytest.mark.parametrize("name", sorted(set(NETWORKS) - CHAINS - SLOW))
+@pytest.mark.parametrize("name", OTHERS[::STEP])
 def test_other_networks_are_refused_in_a_line(name):
     case, network, inputs, targets = built(name)
     with pytest.raises(UsageError) as refusal:
