@@ -22,7 +22,7 @@ from problems.masking.channels import ChannelSpace
 from problems.masking.exact import Derivative
 from problems.masking.measures import examples_last
 from problems.masking.space import MaskSpace, parameters_replaced, with_masks
-from problems.networks.evaluation.tracing import CutGraph, cut_graph
+from problems.networks.evaluation.cut_graph import CutGraph, cut_graph
 from problems.networks.layers.batch_norms import BATCH_NORMS, batch_norms, batch_statistics, recalibration
 from problems.networks.layers.prunable import padded, prunable_layers, run_layer
 from problems.networks.storage.checkpoints import as_numpy

@@ -53,13 +53,22 @@ class MaskedNetworkOptions(NetworkOptions):
         init: Initial weights of the named networks: torch's uniform distribution, or Glorot's normal one.
         model_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
         workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
-            of a `Workload` or a function that returns one.
+            of a `Workload` or a function that returns one. Arguments of the function are options of their own,
+            --problem.workload.NAME; --help shows them beside it.
+        workload_arguments: The same arguments together, as a mapping by name.
+        device: Where network and examples lie: the processor, cpu.
     """
 
     model: str = "lenet-300-100"
     width: Annotated[float, Range(0.0, 32.0, is_above=True)] = 1.0
     bias: bool | None = None
     init: Init = "uniform"
+
+    def __post_init__(self) -> None:
+        if self.device != "cpu":
+            raise UsageError(
+                f"masks are evaluated by exact sums on the processor; leave out --problem.device, got {self.device}"
+            )
 
     def load(self, dataset: Dataset) -> nn.Module:
         """The network at its initial weights, in evaluation mode.

@@ -12,7 +12,8 @@ from opt.console.errors import UsageError
 from problems.networks.training.descent import Step, batches, check_finite_loss, descend
 from problems.networks.training.randomness import epoch_stream, global_generators_kept, seed_global_generators
 from problems.networks.training.training import one_thread
-from problems.workloads.workload import Recipe, Workload
+from problems.workloads.recipe import Recipe
+from problems.workloads.workload import Workload
 
 
 def needed_recipe(workload: Workload, option: str) -> Recipe:
@@ -35,11 +36,15 @@ def training_loss(workload: Workload) -> Callable[[Any, Tensor], Tensor]:
 def mean_loss(workload: Workload) -> Callable[[Tensor, Tensor], Tensor]:
     """The workload's loss of answers that are picked already, as a mean that can be differentiated.
 
-    The function raises UsageError where the loss is no tensor, or does not depend on the answers.
+    The function raises UsageError where the loss is no tensor, or does not depend on the answers. A function of the
+    user's, which may hold tensors of its own, is called on the processor.
     """
+    is_own = callable(workload.loss)
 
     def loss(answers: Tensor, targets: Tensor) -> Tensor:
         try:
+            if is_own:
+                answers, targets = answers.cpu(), targets.cpu()
             value = workload.loss_function(answers, targets)
         except UsageError:
             raise
@@ -111,7 +116,7 @@ def _by_descent(
         for epoch in range(1, epochs + 1):
             seed_global_generators(epoch_stream(seed, epoch))
             order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_stream(seed, epoch)))
-            yield [Step(ids) for ids in batches(order, recipe.batch_size)]
+            yield [Step(ids) for ids in batches(order, recipe.batch_size, model=network)]
 
     losses = []
     loss = training_loss(workload)

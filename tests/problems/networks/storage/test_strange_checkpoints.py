@@ -175,10 +175,11 @@ def test_a_file_of_torch_is_not_opened_and_runs_no_code(kind, tmp_path):
             file.writestr("archive/data/0", bytes(1 << 26))
     else:
         path.write_bytes(pickle.dumps(Evil(marker), protocol=5 if "5" in kind else 2))
-    for read in (load_fully_connected, load_metadata, lambda path: load_weights(FullyConnected((2, 2)), path)):
-        with pytest.raises(
-            UsageError, match=r"is a file of torch\.save, which may hold code and is not opened"
-        ) as caught:
+    told = r"is a file of torch\.save, which may hold code and is not opened"
+    weights = r"holds code|unpacks to|is damaged"
+    readers = [(load_fully_connected, told), (load_metadata, told)]
+    for read, part in (*readers, (lambda path: load_weights(FullyConnected((2, 2)), path), weights)):
+        with pytest.raises(UsageError, match=part) as caught:
             read(path)
         assert "\n" not in str(caught.value)
     assert not marker.exists()
