@@ -11,7 +11,7 @@ from problems.networks.layers.prunable import Prunable, replaced
 from problems.networks.storage.checkpoints import as_numpy
 from problems.thresholds.chain import RemovalChain
 from problems.thresholds.masking import ThresholdMasks
-from problems.workloads.losses import accuracy
+from problems.workloads.network_problem import counts_right_classes
 from problems.workloads.workload import Workload
 
 LARGEST_CHAIN = 20_000
@@ -86,13 +86,6 @@ class PrunedQuality:
         tensors = {name: self._pruned(k, counts[self._columns[k]]) for k, name in enumerate(self._names)}
         with replaced(self._layers, tensors):
             return self._workload.judge(self._workload.network, self._examples)
-
-
-def counts_right_classes(workload: Workload, examples: Examples) -> bool:
-    """Whether a workload's first measure is the share of right classes, of one tensor of outputs for one of inputs."""
-    is_counted = workload.metric is not None and workload.metric.function is accuracy and workload.pick is None
-    is_plain = isinstance(examples.inputs, Tensor) and examples.targets.ndim == 1 and workload.gives_tensor
-    return is_counted and is_plain and not (workload.changes_inputs or workload.changes_itself or workload.mixes_batch)
 
 
 def _chain(

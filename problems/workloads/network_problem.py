@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
+from problems.data.examples import Examples
+from problems.workloads.losses import accuracy
 from problems.workloads.verifying import CHANGED, Disagreement, candidates_to_verify, verify
 from problems.workloads.workload import Workload
 
@@ -55,11 +57,19 @@ class NetworkProblem(CompressionProblem):
         """Lines that a user should know of the workload, before the search."""
         return []
 
-    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
         """Objectives of (n, n_var) candidates on the search split: (n, n_obj) float64."""
+        return self.objectives_of(X)
+
+    def objectives_of(self, X: np.ndarray) -> np.ndarray:
+        """The same by the fast way, or of decoded networks."""
         if self.is_whole:
             return np.array([self.judged(self.decode(x), x) for x in X])
         return self.fast(X)
+
+    def to_verify(self, sample: np.ndarray) -> np.ndarray:
+        """Candidates that are proved, of (n, n_var) from the sampling and the extremes."""
+        return candidates_to_verify(sample, self.extremes())
 
     def verify(self, rng: np.random.Generator) -> Sequence[str]:
         """Prove that `evaluate` is what saved networks give; where the fast way is not, decoded networks are judged.
@@ -68,7 +78,7 @@ class NetworkProblem(CompressionProblem):
             UsageError: Not even these are what is saved.
         """
         sample = operators_of(self).sampling(_SAMPLE, rng)
-        X = candidates_to_verify(sample, self.extremes())
+        X = self.to_verify(sample)
         notes = [*self.workload.notes, *self.about()]
         found = self._disagreements(X)
         if not found:
@@ -91,3 +101,10 @@ class NetworkProblem(CompressionProblem):
             raise
         except Exception as error:  # a user's network may fail in any way that the fast evaluation does not foresee
             return [Disagreement(f"it fails: {type(error).__name__}: {' '.join(str(error).split())}")]
+
+
+def counts_right_classes(workload: Workload, examples: Examples) -> bool:
+    """Whether a workload's first measure is the share of right classes, of one tensor of outputs for one of inputs."""
+    is_counted = workload.metric is not None and workload.metric.function is accuracy and workload.pick is None
+    is_plain = isinstance(examples.inputs, Tensor) and examples.targets.ndim == 1 and workload.gives_tensor
+    return is_counted and is_plain and not (workload.changes_inputs or workload.changes_itself or workload.mixes_batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -172,9 +172,7 @@ def _all_the_same(
     encoders = [(e, e.use_nested_tensor) for e in network.modules() if isinstance(e, nn.TransformerEncoder)]
     for module in modules:
         unpack(module)
-    for encoder, _ in encoders:
-        if any(isinstance(part, PlainAttention) for part in encoder.modules()):
-            encoder.use_nested_tensor = False  # its nested tensors are for packed layers
+    _without_nested_tensors(network)
     try:
         after = answers()
         if after.shape == before.shape:
@@ -189,6 +187,24 @@ def _all_the_same(
     for encoder, is_nested in encoders:
         encoder.use_nested_tensor = is_nested
     return False
+
+
+def unpack_named(network: nn.Module, names: Iterable[str]) -> None:
+    """Unpack, in place, attention that a saved network has as linear layers: one of the names is NAME.q.weight, say."""
+    keys = {part.rpartition(".q.")[0] for part in names if ".q." in f".{part}"}
+    for name, module in list(network.named_modules()):
+        if is_packed(module) and name in keys:
+            unpack(module)
+    _without_nested_tensors(network)
+
+
+def _without_nested_tensors(network: nn.Module) -> None:
+    """Let torch's encoders of unpacked attention give up their nested tensors, which are for packed layers."""
+    for encoder in network.modules():
+        if isinstance(encoder, nn.TransformerEncoder) and any(
+            isinstance(part, PlainAttention) for part in encoder.modules()
+        ):
+            encoder.use_nested_tensor = False
 
 
 def _can_be_plain(module: nn.Module, shared: set[int]) -> bool:

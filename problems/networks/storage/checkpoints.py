@@ -151,8 +151,10 @@ def as_arrays(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> di
 
 def _check_start(path: Path, file: BinaryIO) -> None:
     """Refuse by its first bytes what PyTorch wrote: it may hold code, and is not looked into."""
-    start = file.read(4)
-    if start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+    start = file.read(9)
+    # a header of safetensors may be as long as a pickle's first bytes say, and begins behind eight
+    is_pickle = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and start[8:] != b"{"
+    if start[:4] == b"PK\x03\x04" or is_pickle:
         raise UsageError(
             f"{path} is a file of torch.save, which may hold code and is not opened; convert it: safetensors.torch."
             "save_file(torch.load(FILE, weights_only=True), 'weights.safetensors'), and give that."
