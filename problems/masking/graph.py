@@ -18,7 +18,7 @@ from operators.masks.genome import MaskGenome
 from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.data.examples import Examples, Inputs, call, mapped
-from problems.masking.channels import ChannelSpace
+from problems.masking.channels import ChannelSpace, summed
 from problems.masking.exact import Derivative
 from problems.masking.measures import examples_last
 from problems.masking.space import MaskSpace, parameters_replaced, with_masks
@@ -92,6 +92,7 @@ class MaskedGraph:
         self._layers = prunable_layers(self._model)
         self._cache_bytes = cache_bytes
         self._graph: CutGraph | None = None
+        is_traced = is_traced and (not isinstance(space, ChannelSpace) or space.is_plain)
         if is_traced and isinstance(split.inputs, Tensor) and not (workload is not None and workload.changes_itself):
             self._graph = cut_graph(self._model, {name: self._layers[name] for name in space.names})
         if self._graph is not None:
@@ -131,19 +132,23 @@ class MaskedGraph:
         return isinstance(self._space, ChannelSpace) and bool(self._space.empty_layers(genome.mask()))
 
     def _whole(self, genome: MaskGenome) -> np.ndarray:
-        """The answers of one mask by a pass of the whole network."""
+        """The answers of one mask by a pass of the whole network: the masked one, or where that is another the cut one."""
+        if isinstance(self._space, ChannelSpace) and not self._space.is_plain and not self._loses_a_layer(genome):
+            network = self._space.prune(self._model, genome.mask())
+            with batch_statistics(network):
+                return examples_last(self._answers(self._inputs, network))
         masks = self._space.tensors(genome.mask())
         zeroed = with_masks({name: self._state[name] for name in masks}, masks)
         with batch_statistics(self._model), parameters_replaced(self._model, zeroed):
-            return examples_last(self._answers(self._inputs))
+            return examples_last(self._answers(self._inputs, self._model))
 
-    def _answers(self, inputs: Inputs) -> Tensor:
+    def _answers(self, inputs: Inputs, network: nn.Module) -> Tensor:
         """What is judged of the network's outputs for inputs, which are left as they are."""
         work = self._workload
         if work is None or work.changes_inputs:
             inputs = mapped(inputs, Tensor.clone)
-        with preserved(self._model) if work is not None and work.changes_itself else nullcontext():
-            return self._picked(call(self._model, inputs))
+        with preserved(network) if work is not None and work.changes_itself else nullcontext():
+            return self._picked(call(network, inputs))
 
     def _picked(self, outputs: Any) -> Tensor:
         return outputs if self._workload is None else self._workload.picked(outputs)
@@ -316,7 +321,7 @@ class MaskedGraph:
         gates = self._gates(masks)
         leaves = {n: (self._state[n] * torch.tensor(masks[n])).requires_grad_(True) for n in gates}
         with batch_statistics(self._model), torch.enable_grad(), parameters_replaced(self._model, leaves):
-            answers = self._answers(self._inputs if split is None else split.inputs)
+            answers = self._answers(self._inputs if split is None else split.inputs, self._model)
             if not answers.requires_grad:
                 raise UsageError("the network's answers cannot be differentiated by its weights")
             d_answers = torch.from_numpy(np.ascontiguousarray(np.moveaxis(derivative(examples_last(answers)), -1, 0)))
@@ -329,12 +334,9 @@ class MaskedGraph:
         total = []
         for group in self._space.groups:
             slope = np.zeros(group.size)
-            for name, channel in group.outputs.items():
-                for kind in ("weight", "bias"):
-                    values = parts.get(f"{name}.{kind}")
-                    if values is not None:
-                        rows = values.reshape(len(channel), -1).sum(axis=1)
-                        slope += np.bincount(channel, weights=rows, minlength=group.size)
+            for kind in ("weight", "bias"):
+                values = {n: parts[f"{n}.{kind}"] for n in group.outputs if f"{n}.{kind}" in parts}
+                slope += summed({n: v.reshape(len(v), -1).sum(axis=1) for n, v in values.items()}, group)
             total.append(slope)
         return np.concatenate(total).astype(np.float32)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from operators.masks import GuidedSwap, MaskGenome, MaskLayout
 from opt.console.errors import UsageError
@@ -124,12 +124,7 @@ class PlacesOptions:
         network = work.network
         with work.undisturbed(network):
             if self.level == "filters":
-                example = work.train.subset(slice(0, 2)).inputs
-                if not isinstance(example, Tensor):
-                    raise UsageError(
-                        "filters are masked in networks of one input tensor; search --problem.level weights"
-                    )
-                return ChannelSpace(network, self.layers, example)
+                return ChannelSpace(network, self.layers, work.train.subset(slice(0, 2)).inputs, work.picked)
             few = work.train.subset(slice(0, SEEN)).inputs
             compressible.check()
             names = select_layers(network, self.layers or "*", example=few, layers=compressible.layers)
