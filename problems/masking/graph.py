@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch.func import functional_call
 
 from operators.masks.genome import MaskGenome
 from problems.data.data import Split
-from problems.masking.channels import ChannelSpace
+from problems.masking.channels import ChannelSpace, summed
 from problems.masking.exact import Derivative
 from problems.masking.space import MaskSpace, with_masks
 from problems.networks.layers.batch_norms import BATCH_NORMS, batch_statistics, recalibration
@@ -72,7 +73,8 @@ class MaskedGraph:
         self._modules = dict(model.named_modules())
         self._layers = prunable_layers(model)
         self._cache_bytes = cache_bytes
-        self._graph = _traced(model, space.names)
+        is_plain = not isinstance(space, ChannelSpace) or space.is_plain
+        self._graph = _traced(model, space.names) if is_plain else None
         self.show(split)
 
     def show(self, split: Split) -> None:
@@ -90,15 +92,24 @@ class MaskedGraph:
         cuttable = [self._graph is not None and not self._loses_a_layer(genome) for genome in genomes]
         for i, genome in enumerate(genomes):
             if not cuttable[i]:
-                with batch_statistics(self._model):
-                    logits = functional_call(self._model, self._zeroed(genome), (self._images,))
-                found[i] = logits.T.contiguous().numpy()
+                found[i] = self._whole(genome).T.contiguous().numpy()
         if any(cuttable):
             cuts = {i: self._cut(genome) for i, genome in enumerate(genomes) if cuttable[i]}
             self._descend(0, b"", self._start(), cuts, list(cuts), found)
         for logits in found:
             assert logits is not None
             yield logits
+
+    def _whole(self, genome: MaskGenome) -> Tensor:
+        """(n, n_classes) logits of a network run by itself: the masked one, or where that is another the cut one."""
+        if isinstance(self._space, ChannelSpace) and not self._space.is_plain and not self._loses_a_layer(genome):
+            network = copy.deepcopy(self._model)
+            network.load_state_dict(self._state)
+            network = self._space.prune(network, genome.mask())
+            with batch_statistics(network):
+                return network(self._images)
+        with batch_statistics(self._model):
+            return functional_call(self._model, self._zeroed(genome), (self._images,))
 
     def _loses_a_layer(self, genome: MaskGenome) -> bool:
         return isinstance(self._space, ChannelSpace) and bool(self._space.empty_layers(genome.mask()))
@@ -258,12 +269,9 @@ class MaskedGraph:
         total = []
         for group in self._space.groups:
             slope = np.zeros(group.size)
-            for name, channel in group.outputs.items():
-                for kind in ("weight", "bias"):
-                    values = parts.get(f"{name}.{kind}")
-                    if values is not None:
-                        rows = values.reshape(len(channel), -1).sum(axis=1)
-                        slope += np.bincount(channel, weights=rows, minlength=group.size)
+            for kind in ("weight", "bias"):
+                values = {n: parts[f"{n}.{kind}"] for n in group.outputs if f"{n}.{kind}" in parts}
+                slope += summed({n: v.reshape(len(v), -1).sum(axis=1) for n, v in values.items()}, group)
             total.append(slope)
         return np.concatenate(total).astype(np.float32)
 
