@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
+from opt.console.parameters import ArgumentsOf
 from opt.console.ranges import Epochs, Range, Seed, Share
 from opt.files.cache_folder import in_home
 from problems.data.data import Dataset
@@ -15,11 +16,11 @@ from problems.networks.architectures.fully_connected import FullyConnected, load
 from problems.networks.embeddings.dissimilarity import SimilarityName
 from problems.similarity.least_squares import RefitTarget
 from problems.workloads.of_dataset import workload_of
-from problems.workloads.own_workload import own_workload
+from problems.workloads.own_workload import own_workload, workload_function
 from problems.workloads.parents import trained_parent
 from problems.workloads.workload import Workload
 
-_OF_BOTH = ("workload", "parent_seed")
+_OF_BOTH = ("workload", "workload_arguments", "parent_seed")
 """Options of a parent that a workload of the user's knows too."""
 
 Size = Literal["parameters", "width", "macs", "bytes"]
@@ -36,14 +37,17 @@ class ParentOptions:
         parent_epochs: At most so many epochs of training for the parent.
         parent_seed: Seed of the parent's weights and training.
         workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
-            of a `Workload` or a function that returns one.
+            of a `Workload` or a function that returns one. Arguments of the function are options of their own,
+            --problem.workload.NAME; --help shows them beside it.
+        workload_arguments: The same arguments together, as a mapping by name.
     """
 
     parent: str | None = None
     hidden: Annotated[int, Range(1, 10_000)] | None = None
     parent_epochs: Epochs = 20
     parent_seed: Seed = 0
-    workload: Any = None
+    workload: Annotated[Any, ArgumentsOf(workload_function, "workload_arguments")] = None
+    workload_arguments: dict[str, Any] | None = None
 
     def workload_on(self, data: SearchDataOptions) -> Workload:
         """The user's own workload, or a parent on the data set.
@@ -52,13 +56,17 @@ class ParentOptions:
             UsageError: It cannot be had, or is asked in two ways.
         """
         if self.workload is None:
+            if self.workload_arguments:
+                raise UsageError("workload_arguments are for a function that workload names; give that too")
             dataset = data.load()
             return workload_of(self.load(dataset), dataset)
         for group in (self, data):
             for field in dataclasses.fields(group):
                 if field.name not in _OF_BOTH and getattr(group, field.name) != field.default:
                     raise UsageError(f"a workload brings its own network and data; leave out --problem.{field.name}")
-        return own_workload(self.workload, seed=self.parent_seed)
+        workload = own_workload(self.workload, seed=self.parent_seed, arguments=self.workload_arguments)
+        # networks are evaluated as numpy's arrays, which lie on the processor
+        return workload if workload.device.type == "cpu" else workload.to("cpu")
 
     def load(self, dataset: Dataset) -> FullyConnected:
         """The network to compress: read, or trained and kept.
