@@ -24,10 +24,10 @@ from operators.networks import (
 )
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
+from opt.files.cache_folder import in_home
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split
 from problems.data.data_options import SearchDataOptions
-from problems.data.sources import in_home
 from problems.networks.architectures.fully_connected import FullyConnected, layer_names, load_fully_connected
 from problems.networks.training.training import train
 from problems.similarity.batch import (

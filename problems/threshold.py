@@ -256,8 +256,8 @@ class Threshold(NetworkProblem):
         if self.pruning.score == "std":
             assert bias is not None
             lost = np.where(mask, 0.0, weight * self._inputs[layer].mean)
-            bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).to(bias.dtype)
-        return torch.from_numpy(np.where(mask, weight, weight.dtype.type(0))).to(own.weight.dtype), bias
+            bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).to(bias)
+        return torch.from_numpy(np.where(mask, weight, weight.dtype.type(0))).to(own.weight), bias
 
     # -- solutions ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import pooch
 import requests
 
 from opt.console.errors import UsageError
+from opt.files.cache_folder import DOWNLOADS, cache_folder, in_home
 from opt.files.plain_file import is_file, is_folder
 from problems.data import cifar
 
@@ -80,26 +81,6 @@ CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
 CIFAR_ARCHIVE = ("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
 
 
-def cache_folder() -> Path:
-    """Folder for what we fetch or compute once: `$OPT_CACHE_DIR`, else `~/.cache/opt-compress`."""
-    given = os.environ.get("OPT_CACHE_DIR")
-    if given:
-        return in_home(given)
-    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "opt-compress"
-
-
-def in_home(path: str | os.PathLike[str]) -> Path:
-    """The path with `~` or `~user` at its begin put in.
-
-    Raises:
-        UsageError: There is no such user.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UsageError(f"{path} begins with the folder of a user who is unknown here; give the whole path") from None
-
-
 def idx_files(name: str, *, data_dir: Path | None, download: bool) -> list[Path]:
     """Paths of the four IDX files of `name`: train images, train labels, test images, test labels."""
     source = IDX_SOURCES[name]
@@ -156,13 +137,13 @@ def _places(name: str, data_dir: Path | None, folders: Sequence[str]) -> list[Pa
             raise UsageError(f"{given_as} is {str(root)!r}, which is not a folder; create it or correct the path.")
         # Last the root itself: two data sets share their file names, so a folder of the set's own name goes first.
         places += [*(root / folder for folder in inside), root]
-    usual = (cache_folder() / "datasets", Path("/usr/share/datasets"), Path("~/.cache").expanduser(), Path("data"))
+    usual = (cache_folder() / DOWNLOADS, Path("/usr/share/datasets"), Path("~/.cache").expanduser(), Path("data"))
     places += [root / folder for root in usual for folder in inside]
     return places
 
 
 def _target(name: str, data_dir: Path | None) -> Path:
-    return (data_dir if data_dir is not None else cache_folder() / "datasets") / name
+    return (data_dir if data_dir is not None else cache_folder() / DOWNLOADS) / name
 
 
 def _fetch(name: str, url: str, md5: str, places: list[Path], target: Path, wanted: list[str]) -> Path:

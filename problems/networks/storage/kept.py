@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from opt.console.command import warn
 from opt.console.errors import UsageError
-from problems.data.sources import cache_folder, in_home
+from opt.files.cache_folder import cache_folder, in_home
 from problems.networks.storage.checkpoints import write_whole
 
 T = TypeVar("T")
