@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
-from opt.console.errors import nearest
+from opt.console.errors import UsageError, nearest
 from opt.console.parameters import GROUPS, evaluated_signature, parameters_of
 
 T = TypeVar("T")
@@ -72,6 +72,7 @@ def flat_options(function: Callable[..., R]) -> Callable[..., R]:
     Raises:
         TypeError: At once, where two options have one name; when called, where a name is unknown, or a group
             is given beside one of its options.
+        UsageError: When called, where an option goes by a name that it had before.
     """
     signature, called = evaluated_signature(function), f"{function.__qualname__.removesuffix('.__init__')}()"
     groups = {p.name: p.annotation for p in signature.parameters.values() if is_option_group(p.annotation)}
@@ -83,6 +84,8 @@ def flat_options(function: Callable[..., R]) -> Callable[..., R]:
     def call(*args: Any, **kwargs: Any) -> R:
         given = _grouped(groups, kwargs, called=called)
         if not takes_any and (unknown := [name for name in given if name not in names and name not in groups]):
+            if (now := _former_names(groups).get(unknown[0])) is not None:
+                raise UsageError(f"{called}: {unknown[0]} is now {now}")
             hint = nearest(unknown[0], names)
             raise TypeError(f"{called} got an unexpected keyword argument {unknown[0]!r}{hint}")
         return function(*args, **given)
@@ -151,6 +154,30 @@ def groups_of(function: Callable[..., Any]) -> Mapping[str, type]:
     """The groups of options that a function's `flat_options` were made of, by the parameters' names."""
     groups: Mapping[str, type] = getattr(function, GROUPS, {})
     return groups
+
+
+def former_names(function: Callable[..., Any]) -> dict[str, str]:
+    """Names that options of a function's groups had, with what they are called now."""
+    return _former_names(groups_of(function))
+
+
+def _former_names(groups: Mapping[str, type]) -> dict[str, str]:
+    return {was: now for group in groups.values() for was, now in getattr(group, "FORMER", {}).items()}
+
+
+def of_former(function: Callable[..., Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded options of a function under the names and with the values of now.
+
+    Args:
+        function: Decorated with `flat_options`; a group may have `FORMER`, names that its options had with those of
+            now, and a function `of_former`, which takes recorded options by name and gives those of now.
+        recorded: Options by the names that they had when they were recorded.
+    """
+    present = dict(recorded)
+    for group in groups_of(function).values():
+        if (translate := getattr(group, "of_former", None)) is not None:
+            present = translate(present)
+    return present
 
 
 def check_flat(function: Callable[..., Any]) -> None:

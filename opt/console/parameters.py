@@ -29,6 +29,20 @@ _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYW
 
 
 @dataclass(frozen=True)
+class ArgumentsOf:
+    """Annotation of an option that names a function: the function's own arguments become options beside it.
+
+    Args:
+        find: `(the option's value) -> the function`, or None where it names something else; raises UsageError where
+            there is none.
+        into: Name of the option that takes the arguments as a mapping.
+    """
+
+    find: Callable[[str], Callable[..., Any] | None]
+    into: str
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One option that a user may set by its name.
 
@@ -38,6 +52,7 @@ class Parameter:
         limits: The numbers that it takes, or None.
         default: The default, or `REQUIRED`.
         help: What it is, from the docstring.
+        arguments: Where it names a function, how that is found; else None.
     """
 
     name: str
@@ -45,6 +60,7 @@ class Parameter:
     limits: Range | None = None
     default: Any = REQUIRED
     help: str = ""
+    arguments: ArgumentsOf | None = None
 
     def check(self, value: Any, *, name: str | None = None) -> None:
         """Refuse a number outside the limits, and where there are limits, what is no number; None is a default.
@@ -99,7 +115,13 @@ def _parameters_of(target: Callable[..., Any], is_keyword_only: bool) -> dict[st
 def _parameter(name: str, annotation: Any, default: Any, help: str) -> Parameter:
     # an annotation that cannot be resolved, or none, takes anything
     unknown = annotation is REQUIRED or isinstance(annotation, str)
-    return Parameter(name, Any if unknown else _bare(annotation), _limits_in(annotation), default, help)
+    bare = Any if unknown else _bare(annotation)
+    return Parameter(name, bare, _limits_in(annotation), default, help, _arguments_in(annotation))
+
+
+def _arguments_in(annotation: Any) -> ArgumentsOf | None:
+    notes = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return next((note for note in notes if isinstance(note, ArgumentsOf)), None)
 
 
 def evaluated_signature(function: Callable[..., Any]) -> inspect.Signature:

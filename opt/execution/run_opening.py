@@ -14,6 +14,7 @@ from opt.execution.named_code import Code, function_digests
 from opt.execution.request import SearchRequest
 from opt.execution.saved_start import save_start
 from opt.files.locking import this_process
+from opt.flags.seeding import resolved
 from opt.problem import CompressionProblem
 from opt.problem.provenance import check_unchanged, provenance
 from opt.runs.run import Run
@@ -45,8 +46,8 @@ def first_manifest(
         resume: The run that goes on, or None.
     """
     named = {"algo": request.parameters, "problem": origin["parameters"] or {}}
-    order = () if resume is None else tuple(resume.manifest["problem"]["parameters"] or ())
-    made_by = provenance(problem, named, order=order)
+    recorded = {} if resume is None else resume.manifest["problem"]["parameters"] or {}
+    made_by = provenance(problem, named, recorded=resolved(recorded, seed=request.seed))
     parameters = {name: request.parameters.get(name, p.default) for name, p in spec.parameters.items()}
     file = None if origin["file"] is None else Path(origin["file"])
     functions = function_digests([Code(file=file, parameters=tuple(named.values()))])

@@ -34,7 +34,8 @@ def print_help(line: CommandLine) -> int:
     Raises:
         UsageError: The problem or the algorithm is not found.
     """
-    from opt.flags.parser import build_parser, help_text  # the list needs none of it
+    from opt.flags.own_arguments import arguments_help  # the list needs none of these
+    from opt.flags.parser import build_parser, help_text
 
     check_one_problem(line)
     if line.problem is None:
@@ -44,7 +45,8 @@ def print_help(line: CommandLine) -> int:
         return 0
     names = algorithm_names(line.algo)
     problem = load_problem_class(line.problem)
-    tell(help_text(build_parser(problem, find_algorithm(names[0], problem))))
+    parser = build_parser(problem, find_algorithm(names[0], problem))
+    tell(help_text(parser) + arguments_help(parser.parameters, line.tokens))
     if len(names) > 1:
         tell(f"Parameters of {', '.join(names[1:])}: --help with that algorithm alone.")
     return 0

@@ -14,12 +14,14 @@ from pymoo.core.problem import Problem
 from opt.algorithms import AlgorithmSpec
 from opt.console.command import spelled
 from opt.console.errors import UsageError, nearest
+from opt.console.option_groups import former_names, of_former
 from opt.console.parameters import REQUIRED, Parameter, parameters_of
 from opt.console.ranges import SEED, check_words
 from opt.flags.command_line import USAGE
 from opt.flags.config import as_text, plain
 from opt.flags.job_options import JobOptions
 from opt.flags.messages import outward, readable, too_large
+from opt.flags.own_arguments import gathered
 from opt.flags.search_options import OPTIONS, SWITCHES
 from opt.flags.seeding import is_seed, with_same_as_run
 
@@ -41,15 +43,17 @@ class SolveParser(ArgumentParser):
 
     Attributes:
         parameters: What each option is, by its name in the parsed namespace.
+        former: Options that had other names, with what they are now.
     """
 
     parameters: dict[str, Parameter]
+    former: dict[str, str]
 
 
 def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> SolveParser:
     """The parser for one problem class and one algorithm, or for neither."""
     parser = SolveParser(prog=spelled("solve"), usage=USAGE, exit_on_error=False, add_help=False)
-    parser.parameters = {}
+    parser.parameters, parser.former = {}, {}
     for name, parameter in sorted(OPTIONS.items(), key=lambda item: item[0] in SWITCHES):
         parser.parameters[name.replace("-", "_")] = parameter
         if name in SWITCHES:
@@ -59,6 +63,8 @@ def build_parser(problem: type[Problem] | None, spec: AlgorithmSpec | None) -> S
             parser.add_argument(f"--{name}", type=kind, default=parameter.default, help=_help(parameter))
     if problem is not None:
         _add_group(parser, "problem", problem.__name__, _with_seeds(parameters_of(problem)))
+        names = former_names(problem.__init__).items()
+        parser.former = {f"--problem.{was}": f"--problem.{now}" for was, now in names}
     if spec is not None:
         _add_group(parser, "algo", spec.name, spec.parameters)
     _add_group(parser, "cluster", "a job of slurm or pbs", parameters_of(JobOptions))
@@ -130,7 +136,7 @@ def _translated(parser: SolveParser, tokens: Sequence[str]) -> list[str]:
     """The tokens with options as the parser calls them."""
     options = {outward(option): option for action in parser._actions for option in action.option_strings}
     translated = []
-    for token in tokens:
+    for token in gathered(parser.parameters, tokens):
         name, equals, value = token.partition("=")
         if name.removeprefix("--") in SWITCHES and equals:
             if value not in ("true", "false"):
@@ -138,6 +144,8 @@ def _translated(parser: SolveParser, tokens: Sequence[str]) -> list[str]:
             if value == "false":
                 continue
             equals = value = ""
+        if name in parser.former:
+            raise UsageError(f"{name} is now {parser.former[name]}")
         if name not in options:
             raise UsageError(f"unknown option {name}{nearest(name, options)}; {spelled('solve')} --help lists them")
         translated.append(options[name] + equals + value)
@@ -151,7 +159,8 @@ def group(values: Namespace, prefix: str) -> dict[str, Any]:
 
 
 def reread(problem: type[Problem], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a problem as its constructor takes them, from `plain` ones."""
+    """The parameters of a problem as its constructor takes them, from `plain` ones, which may have former names."""
+    parameters = of_former(problem.__init__, parameters)
     known = parameters_of(problem)
     tokens = [f"--problem.{name}={as_text(name, value)}" for name, value in parameters.items() if name in known]
     return dict(parameters) | group(parse(build_parser(problem, None), tokens), "problem")

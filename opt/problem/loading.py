@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -201,6 +202,67 @@ def load_module(target: str, what: str) -> tuple[ModuleType, str]:
         raise UsageError(f"{what} {target}: cannot import {path}: {error}; run from its folder or install it") from None
     except (Exception, SystemExit) as error:  # a user's module may fail in any way: the reason is passed on
         raise UsageError(f"{what} {target}: {path} fails to load: {type(error).__name__}: {error}") from None
+
+
+def load_named(target: str, what: str, *, default: str = "", kinds: tuple[type, ...] = ()) -> Any:
+    """What `FILE.py:NAME` or `package.module:NAME` names: a function, a class, or an object of some kind.
+
+    Args:
+        target: Its name.
+        what: What it is for, in messages.
+        default: The name in `FILE.py` alone; "" where one must be given.
+        kinds: Of objects that may be named beside functions and classes.
+
+    Raises:
+        UsageError: No such file, module or name, or it is something else; with the names that are there.
+    """
+    path, colon, name = target.rpartition(":")
+    if not colon and target.endswith(".py") and default:
+        path, name = target, default
+    if path.endswith(".py"):
+        module = load_file(path, what)
+    else:
+        module, name = load_module(target, what)
+    found = getattr(module, name, None)
+    if found is None or not (callable(found) or isinstance(found, kinds)):
+        names = [n for n, v in vars(module).items() if not n.startswith("_") and (callable(v) or isinstance(v, kinds))]
+        own = [n for n in names if getattr(getattr(module, n), "__module__", module.__name__) == module.__name__]
+        there = f"; it has {', '.join(own)}" if own else ""
+        raise UsageError(f"{what} {target}: {path} has no {name!r}{nearest(name, own)}{there}")
+    return found
+
+
+def called(function: Callable[..., Any], target: str, what: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    """What a user's function returns.
+
+    Args:
+        function: The function or class; it may fail or try to end this process.
+        target: Its name, for messages.
+        what: What it is for, likewise.
+        arguments: By name; those without a default that lack here are refused.
+
+    Raises:
+        UsageError: It needs more arguments, or fails; with the reason.
+    """
+    if missing := [name for name in required_arguments(function) if name not in (arguments or {})]:
+        raise UsageError(f"{what} {target} needs arguments ({', '.join(missing)}); give them defaults")
+    try:
+        with guarded():
+            return function(**(arguments or {}))
+    except UsageError as error:
+        raise UsageError(f"{what} {target}: {error}") from None
+    except Exception as error:  # a user's function may fail in any way: the reason is passed on
+        raise UsageError(f"{what} {target} fails: {' '.join(reason_of(error).split())}") from None
+
+
+def required_arguments(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments without a default."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    catch_alls = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in catch_alls]
 
 
 def name_of(function: Callable[..., Any], what: str) -> str:

@@ -8,7 +8,7 @@ import inspect
 import platform
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from pymoo.core.problem import Problem
 
 from opt.console.errors import UsageError
+from opt.console.option_groups import of_former
 from opt.console.wording import some
 from opt.files.digest import short_digest
 from opt.problem import CompressionProblem
@@ -44,14 +45,17 @@ def versions() -> dict[str, str]:
 
 
 def provenance(
-    problem: CompressionProblem, parameters: Mapping[str, Any] | None = None, *, order: Sequence[str] = ()
+    problem: CompressionProblem,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    recorded: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the values of a problem depend on, as fields of a manifest.
 
     Args:
         problem: The problem.
         parameters: Its parameters, where they are known: functions that they name belong to its code.
-        order: Of `arguments_digest`.
+        recorded: Of `arguments_digest`.
 
     Returns:
         `versions`; `code`, this program's version and commit, digests of the problem's file and of the modules
@@ -74,7 +78,7 @@ def provenance(
         "code": code,
         "sources": sources,
         "data": call(problem, "data_fingerprint"),
-        "arguments": arguments_digest(problem, order=order),
+        "arguments": arguments_digest(problem, recorded=recorded),
     }
 
 
@@ -147,13 +151,14 @@ def _commit(root: Path) -> str | None:
     return None
 
 
-def arguments_digest(problem: CompressionProblem, *, order: Sequence[str] = ()) -> str | None:
+def arguments_digest(problem: CompressionProblem, *, recorded: Mapping[str, Any] | None = None) -> str | None:
     """Hex digest of what the problem was built with; None where that is not known.
 
     Args:
         problem: The problem.
-        order: The parameters in the order that an earlier digest took them in. Those that have come since then, and
-            that are as they are by default, do not count. Empty for all, in the constructor's order.
+        recorded: The parameters of an earlier digest, in its order. Those that have come since then, and that are as
+            they are by default, do not count; those that had another name or value then, and mean the same, count as
+            they were. None for all, in the constructor's order.
     """
     if problem.plain is not None:
         return getattr(problem.plain, _NOTE, None)
@@ -167,10 +172,15 @@ def arguments_digest(problem: CompressionProblem, *, order: Sequence[str] = ()) 
     except (TypeError, ValueError):
         return None
     values = {name: _text_of(value) or type(value).__name__ for name, value in bound.arguments.items()}
-    if order:
-        new = [name for name in values if name not in order]
+    if recorded:
+        present = of_former(type(problem).__init__, recorded)
+        renamed = {name: v for name, v in present.items() if name not in recorded or recorded[name] != v}
+        is_same = all(values.get(name) == _text_of(value) for name, value in renamed.items())
+        new = [name for name in values if name not in recorded and not (is_same and name in renamed)]
         changed = [name for name in new if values[name] != _text_of(signature.parameters[name].default)]
-        values = {name: values[name] for name in [*(name for name in order if name in values), *changed]}
+        former = [name for name in recorded if is_same and (name in renamed or name not in present)]
+        as_recorded = values | {name: _text_of(recorded[name]) or "" for name in former}
+        values = {name: as_recorded[name] for name in [*(name for name in recorded if name in as_recorded), *changed]}
     return _digest(list(values.items()))
 
 

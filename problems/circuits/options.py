@@ -37,8 +37,8 @@ class Int8NetworkOptions(TrainedNetworkOptions):
     network: NetworkName = "lenet5"
     width: Width = 0.25
 
-    def build(self, dataset: Dataset) -> nn.Module:
-        """The network, with int8 weights.
+    def load(self, dataset: Dataset) -> nn.Module:
+        """The network for a data set, with int8 weights.
 
         Raises:
             UsageError: As `int8_network`.

@@ -37,7 +37,7 @@ MOST_CLASSES = 65_536
 _Arrays = tuple[np.ndarray, np.ndarray]  # images (n, c, h, w) uint8, labels (n,) int64
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """A data set as it is stored; `white` is the value of a pixel that becomes 1."""
 
     train: _Arrays
@@ -66,6 +66,11 @@ class Split:
     def images(self) -> Tensor:
         """(n, c, h, w) float32 in [0, 1]."""
         return self.pixels.float().div_(self.white)
+
+    @property
+    def inputs(self) -> Tensor:
+        """The images, by the name that inputs of any kind have."""
+        return self.images
 
     @property
     def flat(self) -> Tensor:
@@ -166,6 +171,15 @@ def load_dataset(
         stored = _folder(in_home(name))
     else:
         stored = DATASETS[check_choice("data", name, DATASETS, more=" or a folder of IDX files")](folder, download)
+    return split_images(name, stored, split_seed=split_seed, n_search=n_search)
+
+
+def split_images(name: str, stored: Stored, *, split_seed: int, n_search: float | None) -> Dataset:
+    """Images of a set split by seed, as `load_dataset` does.
+
+    Raises:
+        UsageError: The images have several shapes, or n_search is impossible.
+    """
     shapes = [images.shape[1:] for images, _ in (stored.train, stored.test)]
     if shapes[0] != shapes[1]:
         raise UsageError(
@@ -175,7 +189,7 @@ def load_dataset(
     return _split(name, stored, split_seed, n_search)
 
 
-def _split(name: str, stored: _Stored, split_seed: int, n_search: float | None) -> Dataset:
+def _split(name: str, stored: Stored, split_seed: int, n_search: float | None) -> Dataset:
     train, test, white = stored.train, stored.test, stored.white
     n_train = len(train[0])
     count = _search_size(n_train, n_search)
@@ -212,7 +226,7 @@ def _search_size(n_train: int, n_search: float | None) -> int:
     return count
 
 
-def _digits(folder: Path | None, download: bool) -> _Stored:
+def _digits(folder: Path | None, download: bool) -> Stored:
     # scikit-learn takes a second to import; only this data set needs it.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -222,20 +236,20 @@ def _digits(folder: Path | None, download: bool) -> _Stored:
     train, test = train_test_split(ids, test_size=0.2, stratify=digits.target, random_state=_DIGITS_TEST_SEED)
     pixels = digits.images.astype(np.uint8)[:, None]
     labels = digits.target.astype(np.int64)
-    return _Stored((pixels[train], labels[train]), (pixels[test], labels[test]), white=16)
+    return Stored((pixels[train], labels[train]), (pixels[test], labels[test]), white=16)
 
 
-def _idx_set(name: str, folder: Path | None, download: bool) -> _Stored:
-    return _of_idx_files(idx_files(name, data_dir=folder, download=download))
+def _idx_set(name: str, folder: Path | None, download: bool) -> Stored:
+    return _of_idx_files(idx_files(name, data_dir=folder, download=download), is_qmnist=name == "qmnist")
 
 
-def _cifar10(folder: Path | None, download: bool) -> _Stored:
+def _cifar10(folder: Path | None, download: bool) -> Stored:
     batches = [cifar.read_cifar_batch(path) for path in cifar_files(data_dir=folder, download=download)]
     images, labels = zip(*batches[:-1], strict=True)
-    return _Stored((np.concatenate(images), np.concatenate(labels)), batches[-1])
+    return Stored((np.concatenate(images), np.concatenate(labels)), batches[-1])
 
 
-DATASETS: dict[str, Callable[[Path | None, bool], _Stored]] = {
+DATASETS: dict[str, Callable[[Path | None, bool], Stored]] = {
     "digits": _digits,
     **{name: functools.partial(_idx_set, name) for name in IDX_SOURCES},
     "cifar10": _cifar10,
@@ -243,13 +257,29 @@ DATASETS: dict[str, Callable[[Path | None, bool], _Stored]] = {
 """What reads each named data set: `(folder of its files or None, whether they may be downloaded) -> arrays`."""
 
 
-def _folder(folder: Path) -> _Stored:
-    """A user's own folder of IDX files."""
-    return _of_idx_files([_find_in_folder(folder, names) for names in _FOLDER_FILES])
+def _folder(folder: Path) -> Stored:
+    """A user's own folder of IDX files with images of bytes and classes."""
+    return _of_idx_files(folder_files(folder))
 
 
-def _of_idx_files(paths: Sequence[Path]) -> _Stored:
-    return _Stored(_read_idx_pair(paths[0], paths[1]), _read_idx_pair(paths[2], paths[3]))
+def folder_files(folder: Path) -> list[Path]:
+    """The four IDX files in a user's own folder: train images, train labels, test images, test labels.
+
+    Raises:
+        UsageError: One is missing; with its names.
+    """
+    return [_find_in_folder(folder, names) for names in _FOLDER_FILES]
+
+
+def is_idx_folder(folder: Path) -> bool:
+    """Whether a folder holds any of the four IDX files."""
+    return any(find_plain_or_gzipped(folder, name) for names in _FOLDER_FILES for name in names)
+
+
+def _of_idx_files(paths: Sequence[Path], *, is_qmnist: bool = False) -> Stored:
+    return Stored(
+        _read_idx_pair(paths[0], paths[1], is_qmnist=is_qmnist), _read_idx_pair(paths[2], paths[3], is_qmnist=is_qmnist)
+    )
 
 
 def _find_in_folder(folder: Path, names: tuple[str, ...]) -> Path:
@@ -260,25 +290,63 @@ def _find_in_folder(folder: Path, names: tuple[str, ...]) -> Path:
     raise UsageError(f"folder {folder} holds no file {names[0]} or {names[0]}.gz; put it there or name another folder.")
 
 
-def _read_idx_pair(image_path: Path, label_path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_idx_examples(image_path: Path, label_path: Path) -> _Arrays:
+    """Inputs and targets of two IDX files, whatever they stand for.
+
+    Returns:
+        Inputs (n, ...), images of one channel as (n, 1, h, w), and targets (n,) or (n, n_labels); as they are stored.
+
+    Raises:
+        UsageError: A file cannot be read, or the two do not belong together.
+    """
+    inputs, targets = read_idx(image_path), read_idx(label_path)
+    if inputs.ndim < 2 or 0 in inputs.shape[1:]:
+        raise UsageError(
+            f"{image_path} must hold inputs of shape (n, ...), such as images (n, h, w), got {inputs.dtype} "
+            f"{inputs.shape}; check that it is the file of images."
+        )
+    if targets.ndim not in (1, 2) or len(targets) != len(inputs) or not targets.size:
+        raise UsageError(
+            f"{label_path} must hold one whole number for each of the {len(inputs)} images of {image_path}, or a "
+            f"row of numbers, got {targets.dtype} {targets.shape}; check that the two files belong together."
+        )
+    return inputs[:, None] if inputs.ndim == 3 else inputs, targets
+
+
+def is_image_set(arrays: _Arrays) -> bool:
+    """Whether inputs are images of bytes, and targets classes."""
+    inputs, targets = arrays
+    return inputs.dtype == np.uint8 and inputs.ndim == 4 and targets.ndim == 1 and targets.dtype.kind in "iu"
+
+
+def _read_idx_pair(image_path: Path, label_path: Path, *, is_qmnist: bool = False) -> _Arrays:
     """(n, c, h, w) uint8 images and (n,) int64 labels of two IDX files."""
-    images, labels = read_idx(image_path), read_idx(label_path)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or 0 in images.shape[1:]:
+    images, labels = read_idx_examples(image_path, label_path)
+    if images.dtype != np.uint8 or images.ndim != 4:
         raise UsageError(
             f"{image_path} must hold bytes of shape (n, h, w) or (n, c, h, w), got {images.dtype} {images.shape}; "
             "check that it is the file of images."
         )
-    if labels.ndim == 2:
-        labels = labels[:, 0]  # QMNIST: eight numbers an image, the class first
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(images) or not len(labels):
+    if is_qmnist and labels.ndim == 2:
+        labels = labels[:, 0]  # eight numbers an image, the class first
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise UsageError(
             f"{label_path} must hold one whole number for each of the {len(images)} images of {image_path}, "
             f"got {labels.dtype} {labels.shape}; check that the two files belong together."
         )
+    check_classes(str(label_path), labels)
+    return images, labels.astype(np.int64)
+
+
+def check_classes(where: str, labels: np.ndarray) -> None:
+    """Refuse what are no classes, (n,) whole numbers.
+
+    Raises:
+        UsageError: One is below 0, or too large.
+    """
     if labels.min() < 0:
-        raise UsageError(f"{label_path} must hold labels from 0 on, got {labels.min()}; renumber the classes.")
+        raise UsageError(f"{where} must hold labels from 0 on, got {labels.min()}; renumber the classes.")
     if labels.max() >= MOST_CLASSES:
         raise UsageError(
-            f"{label_path} must hold labels below {MOST_CLASSES}, got {labels.max()}; renumber the classes from 0."
+            f"{where} must hold labels below {MOST_CLASSES}, got {labels.max()}; renumber the classes from 0."
         )
-    return images if images.ndim == 4 else images[:, None], labels.astype(np.int64)

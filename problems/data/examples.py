@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from opt.console.errors import UsageError
 from problems.data.data import Split
+from problems.data.memory import check_memory, say_memory
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """What a network's `forward` takes: one tensor, several in order, or several by name; (n, ...) each."""
@@ -31,7 +31,7 @@ class Examples:
         targets: (n, ...): classes as int64 (n,), several labels as (n, n_labels) of 0 and 1, numbers as floats.
 
     Raises:
-        UsageError: There is none, the lengths differ, or an input is not finite.
+        UsageError: There is none, the lengths differ, or an input or target is not finite.
     """
 
     inputs: Inputs
@@ -52,7 +52,7 @@ class Examples:
             raise UsageError(f"examples need as many inputs as targets, got {told}")
         if not len(self.targets):
             raise UsageError("a split holds no examples; give at least one")
-        for name, tensor in parts.items():
+        for name, tensor in [*parts.items(), ("targets", self.targets)]:
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 rows = ~torch.isfinite(tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None]).all(dim=1)
                 raise UsageError(
@@ -245,13 +245,13 @@ def _from_dataset(data: Any, most: int | None) -> Examples:
 
 def _joined(pairs: Iterator[tuple[Any, Any]], most: int | None, *, size_of: int | None) -> Examples:
     if size_of is not None:
-        _check_memory(size_of)
+        say_memory("the data set", size_of)
     batches: list[Examples] = []
     n = n_bytes = 0
     for inputs, targets in pairs:
         batch = Examples(as_inputs(inputs), as_targets(targets))
         n_bytes += sum(tensor.numel() * tensor.element_size() for _, tensor in batch.parts())
-        _check_memory(n_bytes)
+        check_memory(n_bytes)
         batches.append(batch)
         n += len(batch)
         if most is not None and n >= most:
@@ -281,20 +281,6 @@ def concatenated(parts: Sequence[Examples]) -> Examples:
     if isinstance(parts[0].inputs, tuple):
         return Examples(tuple(tensors.values()), targets)
     return Examples(next(iter(tensors.values())), targets)
-
-
-def _check_memory(n_bytes: int) -> None:
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):  # not told by this system
-        return
-    # pages of the file cache are given back when they are wanted: what counts is most of the machine's memory
-    if n_bytes > max(free, 0.7 * total):
-        raise UsageError(
-            f"the data set takes {n_bytes / 2**30:.1f} GiB and this machine has {total / 2**30:.1f}; "
-            "read fewer examples"
-        )
 
 
 class ImageExamples(Examples):

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import dataclasses
+from typing import Annotated, Any, Literal
 
+from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
+from opt.console.parameters import ArgumentsOf
 from opt.console.ranges import Epochs, Range, Seed, Share
-from problems.similarity.batch import RefitTarget, SimilarityName
+from opt.files.cache_folder import in_home
+from problems.data.data import Dataset
+from problems.data.data_options import SearchDataOptions
+from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
+from problems.networks.embeddings.dissimilarity import SimilarityName
+from problems.similarity.least_squares import RefitTarget
+from problems.workloads.of_dataset import workload_of
+from problems.workloads.own_workload import own_workload, workload_function
+from problems.workloads.parents import trained_parent
+from problems.workloads.workload import Workload
+
+_OF_BOTH = ("workload", "workload_arguments", "parent_seed")
+"""Options of a parent that a workload of the user's knows too."""
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]
@@ -21,12 +36,66 @@ class ParentOptions:
         hidden: Width of both hidden layers of a parent that is trained; by default 64 on digits, else 256.
         parent_epochs: At most so many epochs of training for the parent.
         parent_seed: Seed of the parent's weights and training.
+        workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
+            of a `Workload` or a function that returns one. Arguments of the function are options of their own,
+            --problem.workload.NAME; --help shows them beside it.
+        workload_arguments: The same arguments together, as a mapping by name.
     """
 
     parent: str | None = None
     hidden: Annotated[int, Range(1, 10_000)] | None = None
     parent_epochs: Epochs = 20
     parent_seed: Seed = 0
+    workload: Annotated[Any, ArgumentsOf(workload_function, "workload_arguments")] = None
+    workload_arguments: dict[str, Any] | None = None
+
+    def workload_on(self, data: SearchDataOptions) -> Workload:
+        """The user's own workload, or a parent on the data set.
+
+        Raises:
+            UsageError: It cannot be had, or is asked in two ways.
+        """
+        if self.workload is None:
+            if self.workload_arguments:
+                raise UsageError("workload_arguments are for a function that workload names; give that too")
+            dataset = data.load()
+            return workload_of(self.load(dataset), dataset)
+        for group in (self, data):
+            for field in dataclasses.fields(group):
+                if field.name not in _OF_BOTH and getattr(group, field.name) != field.default:
+                    raise UsageError(f"a workload brings its own network and data; leave out --problem.{field.name}")
+        workload = own_workload(self.workload, seed=self.parent_seed, arguments=self.workload_arguments)
+        # networks are evaluated as numpy's arrays, which lie on the processor
+        return workload if workload.device.type == "cpu" else workload.to("cpu")
+
+    def load(self, dataset: Dataset) -> FullyConnected:
+        """The network to compress: read, or trained and kept.
+
+        Raises:
+            UsageError: It cannot be read, or does not fit the data.
+        """
+        if self.parent is not None:
+            return _checked_parent(load_fully_connected(in_home(self.parent)), self.parent, dataset)
+        width = self.hidden or (64 if dataset.name == "digits" else 256)
+        model, _ = trained_parent(
+            dataset,
+            widths=(width, width),
+            seed=self.parent_seed,
+            epochs=self.parent_epochs,
+            # A small set needs small batches, or its epochs are too few steps.
+            batch_size=min(100, max(10, len(dataset.train) // 100)),
+        )
+        return model
+
+
+def _checked_parent(model: FullyConnected, path: str, dataset: Dataset) -> FullyConnected:
+    n_inputs, n_outputs = model.widths[0], model.widths[-1]
+    if n_inputs != dataset.n_inputs or n_outputs != dataset.n_classes or not model.hidden_widths:
+        raise UsageError(
+            f"parent {path} maps {n_inputs} inputs to {n_outputs} classes through hidden layers {model.hidden_widths}, "
+            f"but {dataset.name} has {dataset.n_inputs} inputs and {dataset.n_classes} classes; check parent and data."
+        )
+    return model
 
 
 @option_group
@@ -37,9 +106,9 @@ class ComparisonOptions:
         similarity: Loss between hidden representations: Gaussian or Student-t neighbourhoods; the published loss of
             whole distance matrices (distance); or the same over pairs of points alone (pair-distance).
         perplexity: Effective number of neighbours in the neighbourhoods.
-        similarity_points: Search images whose representations are compared.
+        similarity_points: Search examples whose representations are compared.
         size: What the size objective counts, as a fraction of the parent's; width is the mean over layers.
-        batch_size: Search images a generation, another batch each time, as published; by default all of them always.
+        batch_size: Search examples a generation, another batch each time, as published; by default all of them always.
     """
 
     similarity: SimilarityName = "gaussian"
@@ -76,10 +145,10 @@ class RefitOptions:
 
     Args:
         refit: Whether the layers behind the first are refitted by least squares.
-        refit_target: What the output layer is refitted to: the parent's logits, labels, or logits corrected
-            where the parent is wrong (mixture).
-        n_refit: Training images that refit and greedy seeds use.
-        finetune_steps: Gradient steps on training images for the solutions of the final front; the search has none.
+        refit_target: What the output layer is refitted to: the parent's logits, the targets (labels), or logits
+            corrected where the parent is wrong (mixture).
+        n_refit: Training examples that refit and greedy seeds use.
+        finetune_steps: Gradient steps on training examples for the solutions of the final front; the search has none.
     """
 
     refit: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,15 @@ def _differences(outputs: Tensor, targets: Tensor) -> Tensor:
     if flat.shape != wanted.shape:
         raise ValueError(f"outputs {tuple(outputs.shape)} and targets {tuple(targets.shape)} differ in shape")
     return flat - wanted
+
+
+def usual_pick(outputs: Any) -> Any:
+    """The tensor that is judged of a network's outputs: the one that they are, or their `logits`; else the outputs."""
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        return outputs["logits"]
+    if not isinstance(outputs, Tensor) and isinstance(getattr(outputs, "logits", None), Tensor):
+        return outputs.logits
+    return outputs
 
 
 LOSSES: dict[str, LossFunction] = {

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
+from problems.data.data import Dataset
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
+from problems.data.splits import check_apart, split_off
+from problems.networks.layers.plain_attention import plain_attention
 from problems.workloads.devices import device_named
 from problems.workloads.identity import code_of, update_with_network
-from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, value_of
+from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, usual_pick, value_of
 from problems.workloads.plain_network import plain_network, preserved, state_copied, unwrapped
 from problems.workloads.recipe import Recipe
-from problems.workloads.splits import check_apart, split_off
 
 BATCH = 500
 _FEW = 32
@@ -62,6 +64,7 @@ class Workload:
         mixes_batch: Whether an example's answer depends on the batch that it stands in.
         gives_tensor: Whether `forward` returns one tensor.
         notes: What a user should know of it.
+        dataset: The image data set that its splits are of; None for a user's own examples.
 
     Raises:
         UsageError: Something does not fit: with what was expected, what came, and what to do.
@@ -82,6 +85,7 @@ class Workload:
     name: str = ""
     are_apart: bool = False
     notes: list[str] = field(default_factory=list, init=False)
+    dataset: Dataset | None = field(default=None, init=False)
     device: torch.device = field(default=_CPU, init=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class Workload:
         self.metric: Metric | None = self.metrics[0] if self.metrics else None
         self._as_float32()
         self._check_network()
+        self._unpack_attention()
         self._check_targets()
         self._judged_once()
 
@@ -178,12 +183,7 @@ class Workload:
         Raises:
             UsageError: There is no tensor to judge.
         """
-        if self.pick is not None:
-            outputs = self.pick(outputs)
-        elif isinstance(outputs, Mapping) and "logits" in outputs:
-            outputs = outputs["logits"]
-        elif not isinstance(outputs, Tensor) and isinstance(getattr(outputs, "logits", None), Tensor):
-            outputs = outputs.logits
+        outputs = usual_pick(outputs) if self.pick is None else self.pick(outputs)
         if not isinstance(outputs, Tensor):
             raise UsageError(
                 f"the network returns a {type(outputs).__name__}: give the workload a function `pick` that takes the "
@@ -282,6 +282,14 @@ class Workload:
         except Exception:  # a user's forward may raise anything
             return False
         return True
+
+    def _unpack_attention(self) -> None:
+        few = self.search.subset(slice(0, _FEW)).inputs
+        with torch.no_grad():
+            names = plain_attention(self.network, lambda: self.answers(self.network, few))
+        if names:
+            told = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            self.notes.append(f"attention of four linear layers, packed again in saved files: {told}")
 
     def _check_network(self) -> None:
         self.changes_inputs = self.changes_itself = self.mixes_batch = self.gives_tensor = False

@@ -41,6 +41,6 @@ def test_dependencies_are_what_is_imported():
     belongs = importlib.metadata.packages_distributions()
     used = {normal(belongs[name][0]) for name in imported()}
     needed = {normal(text) for text in PROJECT["dependencies"]}
-    extra = {"dask-jobqueue", "distributed"}  # of the extra `dask`
+    extra = {"dask-jobqueue", "distributed", "pillow"}  # of the extras `dask` and `pictures`
     assert (used - needed, needed - used) == (extra, OF_OTHERS)
     assert "dask[distributed]" in " ".join(PROJECT["optional-dependencies"]["dask"])

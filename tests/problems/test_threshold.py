@@ -350,7 +350,7 @@ def test_what_a_user_gets_wrong_is_told(options, message, checkpoint):
 
 
 def test_checkpoint_of_another_network_is_refused(checkpoint):
-    with pytest.raises(UsageError, match="missing or unknown"):
+    with pytest.raises(UsageError, match="does not hold the weights of"):
         own("residual", checkpoint=checkpoint)
 
 

@@ -143,11 +143,12 @@ class _Draw:
         parameters = dict(zeroed.named_parameters())
         with torch.no_grad():
             for name, mask in rows.items():
-                parameters[name].mul_(torch.from_numpy(mask))
+                parameters[name].mul_(torch.from_numpy(mask).to(parameters[name].device))
             for name, buffer in zeroed.named_buffers():
                 if name.endswith("running_mean") and 0 in kept.get(name, {}):
                     # in the search norms take the statistics of the images at hand: of a channel of zeros they are zero
-                    buffer.mul_(torch.from_numpy(np.isin(np.arange(len(buffer)), kept[name][0])))
+                    stays = torch.from_numpy(np.isin(np.arange(len(buffer)), kept[name][0]))
+                    buffer.mul_(stays.to(buffer.device))
         got = self._answers(cut(self._network, kept), self._run)
         return not self._difference(got, self._answers(zeroed, self._run), self._tolerance)
 

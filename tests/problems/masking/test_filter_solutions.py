@@ -14,7 +14,6 @@ from torch import nn
 import opt
 from operators.masks import MaskGenome, as_population
 from opt.console.errors import UsageError
-from problems.masking.logit_losses import LOSSES
 from problems.masks import MASK_BITS, Masks
 from problems.networks.channels.loading import load_cut
 
@@ -57,9 +56,8 @@ def own(monkeypatch):
 
 
 def judged(problem, network) -> float:
-    with torch.no_grad():
-        logits = network(problem._split.images).T.contiguous().numpy()
-    return LOSSES[problem.judging.loss].value(logits, problem._labels)
+    answers = problem.workload.outputs(network, problem._shown)
+    return problem.measure.value(answers.T.contiguous().numpy(), problem._shown.targets)
 
 
 @pytest.mark.parametrize("options", [{}, {"train_steps": 2}, {"sparsity": None, "size": "macs"}])

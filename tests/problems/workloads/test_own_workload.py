@@ -69,7 +69,7 @@ def test_what_a_function_draws_follows_the_seed(file):
         (":needy", r"needs arguments \(width\)"),
         (":broken", "fails: RuntimeError: no such file"),
         (":exits", "fails: SystemExit"),
-        (":wrong", "must return a Workload, got Linear"),
+        (":wrong", "must return a Workload, got the network Linear"),
         (":X", "has no 'X'"),
     ],
 )

@@ -9,8 +9,8 @@ from sklearn.metrics import f1_score, r2_score
 from torch import nn
 
 from opt import UsageError
+from problems.data.splits import split_off
 from problems.workloads.losses import LOSSES, METRICS, Metric
-from problems.workloads.splits import split_off
 from problems.workloads.workload import Workload
 
 GENERATOR = torch.Generator().manual_seed(3)

@@ -11,6 +11,11 @@ from opt.console.command import warn
 from opt.console.errors import UsageError
 from problems.data.examples import Examples
 
+SPLITS = {
+    "train": "train", "training": "train", "search": "search", "val": "search", "valid": "search",
+    "validation": "search", "test": "test", "testing": "test",
+}  # fmt: skip
+"""Words for a split, and the split."""
 LARGEST_SPLIT = 10_000
 """Most examples of a split whose size is not asked for; a fifth of all, where that is less."""
 MOST_SHARED = 0.01
