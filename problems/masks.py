@@ -91,7 +91,7 @@ class Masks(NetworkProblem):
         moves: MoveOptions,
         criteria: CriteriaOptions,
     ) -> None:
-        self.workload = network.workload_on(data)
+        self.workload = places.form_of(network.workload_on(data))
         self.dataset, self.model = self.workload.dataset, self.workload.network
         self.places, self.judging, self.moves, self.model_seed = places, judging, moves, network.model_seed
         self.measure = measure_of(self.workload, judging.loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ from problems.masking.space import MaskSpace, WeightSpace
 from problems.masking.training_plans import RecipeTraining, ScheduledTraining, TrainingPlan
 from problems.networks.architectures.lottery_networks import Init, build_architecture
 from problems.networks.layers.compressible import Compressible, compressible_layers
+from problems.networks.layers.plain_attention import with_packed_attention
 from problems.networks.layers.prunable import select_layers
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.schedule import Schedule
@@ -110,6 +112,14 @@ class PlacesOptions:
     sparsity: Annotated[float, Range(0.0, 1.0, is_above=True, is_below=True)] | None = 0.8
     per_layer: bool = False
     size: Size = "kept"
+
+    def form_of(self, work: Workload) -> Workload:
+        """The workload in the form that is masked: for filters attention is torch's own, out of which heads are cut."""
+        if self.level != "filters":
+            return work
+        work = copy.copy(work)
+        work.network = with_packed_attention(work.network)
+        return work
 
     def space(self, work: Workload, compressible: Compressible) -> MaskSpace:
         """The places of a workload's network; a few of its examples are run to find them.

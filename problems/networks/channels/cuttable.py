@@ -20,7 +20,7 @@ from problems.networks.channels.tracing import Trace, step_by_step, traced
 from problems.networks.channels.trial import Run, Trial
 
 _SPLITTINGS: tuple[Splitting, ...] = ("last", "middle", "first")
-_LONGEST = 8
+_MOST_NAMES, _MOST_REASONS = 4, 3
 
 
 class Cuttable:
@@ -48,6 +48,11 @@ class Cuttable:
         self._reasons: dict[str, str] = {}
         self._order: dict[str, int] = {}
         self._trial = Trial(network, run)
+        if self._trial.has_other_ways():
+            raise UsageError(
+                "no channels of this network can go: torch's fast way through its encoder layers, which a cut network "
+                "cannot take, answers otherwise than the slow one; give the encoder enable_nested_tensor=False"
+            )
         self._choose(self._candidates())
         self.groups.sort(key=lambda group: self._order.get(group.root, len(self._order)))
         self.left_out = self._left_out()
@@ -112,7 +117,7 @@ class Cuttable:
         if trace.is_decided_by_values:
             raise UsageError(
                 "no channels of this network can go: its forward decides by values which way it takes, and only one "
-                f"was seen ({', '.join(trace.running[:_LONGEST])}); search --problem.level weights"
+                f"was seen ({', '.join(trace.running[:_MOST_NAMES])}); search --problem.level weights"
             )
 
     def _choose(self, candidates: Sequence[Group]) -> None:
@@ -176,10 +181,12 @@ class Cuttable:
         for item in self.left_out:
             by_reason.setdefault(item.reason, []).append(item)
         parts = []
-        for reason, items in by_reason.items():
-            names = ", ".join(item.layer for item in items[:_LONGEST]) + (" ..." if len(items) > _LONGEST else "")
+        for reason, items in sorted(by_reason.items(), key=lambda pair: -sum(item.share for item in pair[1])):
+            names = ", ".join(item.layer for item in items[:_MOST_NAMES])
+            names += f" and {len(items) - _MOST_NAMES} more" if len(items) > _MOST_NAMES else ""
             parts.append(f"{names} ({sum(item.share for item in items):.1%} of the parameters: {reason})")
-        return "; ".join(parts)
+        more = [f"{len(parts) - _MOST_REASONS} more reasons"] if len(parts) > _MOST_REASONS else []
+        return "; ".join(parts[:_MOST_REASONS] + more)
 
     def parameter(self, name: str) -> Tensor:
         """A tensor of the network by its name."""

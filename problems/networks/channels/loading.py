@@ -28,7 +28,7 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     """The smaller network of a file, in evaluation mode.
 
     Args:
-        network: Of the original architecture and widths, whatever its weights; left as it is.
+        network: Of the original architecture and widths, whatever its weights; left as it is. Its precision stays.
         file: A safetensors file with a layout in its metadata.
 
     Raises:
@@ -36,6 +36,8 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     """
     layout, tensors = _read(os.fspath(file))
     network = unwrapped(network)
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
+        raise ValueError("the network has lazy layers that have not run yet; run it once on an example first")
     check_network(network, layout["whole"])
     try:
         cut = apply_layout(_copied(network), layout)
@@ -48,10 +50,6 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
             tensors[name] = tensor.reshape(())  # some writers give single numbers an axis
         elif state[name].shape != tensor.shape:
             raise ValueError(f"{file}: tensor {name!r} is not of the shape that the layout says; the file is damaged")
-    for owner, leaf, own in _owned(cut):
-        given = tensors.get(f"{owner}.{leaf}" if owner else leaf)
-        if given is not None and given.dtype != own.dtype:
-            own.data = own.data.to(given.dtype)
     other = {name: part for name, part in state.items() if not isinstance(part, Tensor)}
     cut.load_state_dict({**tensors, **other})
     cut.eval()  # `eval` of a user's may return nothing

@@ -73,6 +73,10 @@ class Trial:
                 return reason
         return "without half of it, the network answers as before, so that it cannot be tried"
 
+    def has_other_ways(self) -> bool:
+        """Whether the network answers otherwise where attention is computed step by step."""
+        return self._draw(0).has_other_ways()
+
     def keeps_zero(self, groups: Sequence[Group], rows: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> bool:
         """Whether the network with zeros in rows of parameters answers as the cut one.
 
@@ -119,12 +123,17 @@ class _Draw:
         with step_by_step():
             self._whole = self._answers(copy.deepcopy(self._network), self._run)
 
+    def has_other_ways(self) -> bool:
+        """Whether answers differ from those step by step."""
+        own = self._answers(copy.deepcopy(self._network), self._run)
+        return bool(self._difference(own, self._whole, max(self._tolerance, 1e-6)))
+
     def failure(self, kept: Kept) -> str | None:
         """Why a cut is not true; "" where it is, None where it shows nothing."""
         try:
             got = self._answers(cut(self._network, kept), self._run)
         except Exception as error:  # a forward of the user's may be bound to its widths in any way
-            return f"cut by half, the network fails with {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            return f"cut by half, the network fails with {type(error).__name__}: {' '.join(str(error).split())[:80]}"
         whole = masked(self._network, kept)
         try:
             with statistics_of_kept(whole, kept), step_by_step():
