@@ -42,6 +42,7 @@ def kinds() -> dict[str, Callable[[], Workload]]:
     spec = importlib.util.spec_from_file_location("kinds", KINDS)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules["kinds"] = module
     spec.loader.exec_module(module)
     return {make.__name__: make for make in module.KINDS}
 
