@@ -272,9 +272,11 @@ class CompressionProblem(Problem):
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays that hold the decoded solution x, for its safetensors file."""
-        if self.representation == "object":
-            return {}
-        return {"x": np.asarray(x)}
+        return {} if self.representation == "object" else {"x": np.asarray(x)}
+
+    def metadata(self, x: np.ndarray) -> dict[str, str]:
+        """Text by name for the metadata of x's safetensors file, beside its id and values."""
+        return {}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Held-out metrics of x by name (without the prefix `test_`); never used by a search."""

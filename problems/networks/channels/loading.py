@@ -37,7 +37,7 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     layout, tensors = _read(os.fspath(file))
     network = unwrapped(network)
     check_network(network, layout["whole"])
-    cut = apply_layout(copy.deepcopy(network), layout)
+    cut = apply_layout(_copied(network), layout)
     state = cut.state_dict()
     for name, tensor in tensors.items():
         if state[name].shape != tensor.shape:
@@ -50,6 +50,19 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     cut.load_state_dict({**tensors, **other})
     cut.eval()  # `eval` of a user's may return nothing
     return cut
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """A copy; what earlier passes have left in attributes is detached from them."""
+    left = [t for module in network.modules() for t in _tensors_in(vars(module)) if not t.is_leaf]
+    return copy.deepcopy(network, {id(t): t.detach().clone() for t in left})
+
+
+def _tensors_in(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts = list(value.values()) if isinstance(value, dict) else value
+    return [t for part in parts for t in _tensors_in(part)] if isinstance(parts, (list, tuple, set)) else []
 
 
 def _read(file: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

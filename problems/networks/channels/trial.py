@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from problems.data.examples import Inputs, call, mapped
 from problems.networks.channels.cutting import cut, kept_entries, masked, statistics_of_kept
 from problems.networks.channels.groups import Group
-from problems.networks.channels.tracing import slow_attention, tensors_in
+from problems.networks.channels.tracing import step_by_step, tensors_in
 
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
 """Largest differences between answers, relative to the largest answer, by the precision that the network takes."""
@@ -81,7 +81,7 @@ class Trial:
             return f"cut by half, the network fails with {type(error).__name__}: {' '.join(str(error).split())[:120]}"
         whole = masked(self._network, kept)
         try:
-            with statistics_of_kept(whole, kept), slow_attention():
+            with statistics_of_kept(whole, kept), step_by_step():
                 expected = self._answers(whole, self._run)
         except Exception as error:  # the masked network may divide by what is zero
             return f"its masked network fails with {type(error).__name__}"
