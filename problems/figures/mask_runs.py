@@ -42,7 +42,7 @@ def problem_of(run: Run, *, trust: bool = False) -> Masks:
 
     Raises:
         UsageError: The run is of another problem, was made from Python without parameters on record, or names a
-            function that is not trusted (`opt.execution.trust`).
+            function that is not trusted (`opt.execution.trust`); or it searches a user's own workload.
     """
     from problems.masks import Masks
 
@@ -57,7 +57,10 @@ def problem_of(run: Run, *, trust: bool = False) -> Masks:
     check_code(run.path, [Code(parameters=(parameters,))], recorded_by(run, ""), trust=trust)
     if parameters.get("model_seed") == "same-as-run":
         parameters["model_seed"] = run.manifest["seed"]
-    return Masks(**parameters)
+    problem = Masks(**parameters)
+    if problem.dataset is None:
+        raise UsageError(f"{run.path} searches a workload of one's own; give runs on named data")
+    return problem
 
 
 def best_mask(run: Run, problem: Masks) -> NamedMask:

@@ -71,8 +71,13 @@ class NetworkOptions:
             if self.model is not None and ":" in self.model:
                 dataset = dataset.row_major()
             network = self.load(dataset)
-            check_answers(network, dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
-            return workload_of(network, dataset)
+            work = workload_of(network, dataset)
+            check_answers(
+                lambda images: work.answers(work.network, images),
+                dataset.train.subset(slice(0, 2)).images,
+                dataset.n_classes,
+            )
+            return work
         for group in (self, data):
             for field in dataclasses.fields(group):
                 if field.name not in _OF_BOTH and getattr(group, field.name) != field.default:

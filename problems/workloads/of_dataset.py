@@ -17,5 +17,5 @@ def workload_of(network: nn.Module, dataset: Dataset) -> Workload:
     """
     train, search, test = (ImageExamples(split) for split in (dataset.train, dataset.search, dataset.test))
     work = Workload(network, train=train, search=search, test=test, name=dataset.name, are_apart=True)
-    work.data_fingerprint = dataset.fingerprint
+    work.dataset, work.data_fingerprint = dataset, dataset.fingerprint
     return work

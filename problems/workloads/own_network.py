@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +76,7 @@ def network_of_choice(
     return network.eval()
 
 
-def check_answers(model: nn.Module, images: Tensor, n_classes: int) -> None:
+def check_answers(model: Callable[[Tensor], Any], images: Tensor, n_classes: int) -> None:
     """Refuse a network that does not give finite logits, (n, n_classes or more), for images."""
     with torch.no_grad():
         logits = model(images)
