@@ -193,7 +193,11 @@ class ChainGraph:
                 y, part = function(x.clone()), function(x[:, ids].clone())
         except Exception:  # parameters for each neuron, for example
             return False
-        return y.shape == x.shape and part.shape == (_SAMPLE, len(ids)) and torch.allclose(y[:, ids], part, rtol=1e-5)
+        return (
+            y.shape == x.shape
+            and part.shape == (_SAMPLE, len(ids))
+            and torch.allclose(y[:, ids], part, rtol=1e-5, equal_nan=True)
+        )
 
     # -- batch norms --------------------------------------------------------------------------
 
