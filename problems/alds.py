@@ -15,7 +15,6 @@ from opt.console.option_groups import flat_options
 from opt.problem import CompressionProblem, Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split
-from problems.data.data_options import SearchDataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
@@ -32,7 +31,7 @@ from problems.lowrank.retraining.retraining import Retrained
 from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
 from problems.lowrank.rivals.rivals import Rival, rival_curves
 from problems.networks.training.training import evaluate
-from problems.workloads.own_network import check_answers
+from problems.workloads.data_options import DataOptions
 
 UNCOMPRESSED = "uncompressed network"
 
@@ -49,7 +48,7 @@ class ALDS(CompressionProblem):
     search. `--algo alds` is the published heuristic, `--algo alds-exact` that optimum.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network to compress, `DecomposedNetworkOptions`.
         decomposition: How layers are decomposed, `DecompositionOptions`.
         judging: What a search sees, `JudgingOptions`.
@@ -65,7 +64,7 @@ class ALDS(CompressionProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: DecomposedNetworkOptions,
         decomposition: DecompositionOptions,
         judging: JudgingOptions,
@@ -74,10 +73,10 @@ class ALDS(CompressionProblem):
     ) -> None:
         if retraining.retrain and judging.goal == "bound":
             raise UsageError("retrain is for the goals accuracy, loss and both; a bound needs no network")
-        self.dataset: Dataset = data.load()
-        self.model = network.load(self.dataset)
+        examples = network.examples_of(data)
+        self.dataset: Dataset = examples.as_images()
+        self.model = network.network_on(examples)
         calibration = self.dataset.train.subset(slice(0, decomposition.n_calibration)).images
-        check_answers(self.model, calibration[:2], self.dataset.n_classes)
         self.goal, self.decomposition = judging.goal, decomposition
         self._retraining = retraining.of(network, self.model, self.dataset)
         self.lowrank = DecomposableNetwork(self.model, calibration, patterns=decomposition.layers)
@@ -88,8 +87,7 @@ class ALDS(CompressionProblem):
         self.ladder = Ladder(self.table, self.budget_size)
         self.budget = None if judging.budget is None else self._checked_budget(judging.budget)
         self.objectives = objectives_of(judging.goal, self.sizes)
-        test = self.dataset.test if judging.n_test is None else self.dataset.test.subset(slice(0, judging.n_test))
-        self._search, self._test = self.dataset.search.channels_last(), test.channels_last()
+        self._search, self._test = self.dataset.search.channels_last(), self.dataset.test.channels_last()
         self._n_rivals = comparison.n
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}

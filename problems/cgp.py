@@ -30,9 +30,9 @@ from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import build_task
 from problems.circuits.variation import circuit_operators
 from problems.data.data import Dataset
-from problems.data.data_options import DataOptions
 from problems.networks.evaluation.classification import classification
 from problems.networks.layers.quantised import int8_weights
+from problems.workloads.data_options import DataOptions
 
 LOADED = "int8 network, weights loaded"
 RELATIVE_UNIT = "published relative units"
@@ -86,8 +86,9 @@ class CGP(CompressionProblem):
         self.functions = gates.function_set(multiplexer=weights.task == "all_layers")
         self.costs = gates.cost_table()
         self.pj_per_byte = gates.pj_per_byte
-        self.dataset: Dataset = data.load()
-        self.model = network.build(self.dataset)
+        examples = network.examples_of(data)
+        self.dataset: Dataset = examples.as_images()
+        self.model = network.network_on(examples)
         self.weights = int8_weights(self.model)
         self.task = build_task(
             weights.task, self.weights, layer=weights.layer, source=weights.source, kernel=weights.kernel

@@ -20,11 +20,11 @@ from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_
 from problems.circuits.network import state_arrays, with_codes
 from problems.circuits.options import GateOptions, Int8NetworkOptions, LayerSearchOptions
 from problems.data.data import Dataset
-from problems.data.data_options import SearchDataOptions
 from problems.networks.evaluation.classification import classification
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.quantised import int8_weights
+from problems.workloads.data_options import DataOptions
 
 LOADED = "all weights loaded"
 
@@ -39,7 +39,7 @@ class CGPLayers(CompressionProblem):
     the search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network whose weights are computed, `Int8NetworkOptions`.
         layers: Layers that may compute their weights, shell patterns separated by commas.
         thresholds: Root mean squared errors, one circuit a layer for each.
@@ -56,7 +56,7 @@ class CGPLayers(CompressionProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: Int8NetworkOptions,
         layers: str = "*",
         thresholds: str = "0,2,5,11",
@@ -69,8 +69,9 @@ class CGPLayers(CompressionProblem):
             rows=search.rows, cols=search.cols, n_gen=search.generations, seed=search.circuit_seed,
             functions=gates.function_set(), costs=gates.cost_table(),
         )  # fmt: skip
-        self.dataset: Dataset = data.load()
-        self.model = network.build(self.dataset)
+        examples = network.examples_of(data)
+        self.dataset: Dataset = examples.as_images()
+        self.model = network.network_on(examples)
         self.names = select_layers(self.model, layers, example=self.dataset.search.images[:2])
         self.weights = int8_weights(self.model)
         self.circuits: list[list[LayerCircuit]] = [

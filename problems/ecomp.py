@@ -24,11 +24,10 @@ from operators.networks import (
 )
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
-from opt.files.cache_folder import in_home
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split
-from problems.data.data_options import SearchDataOptions
-from problems.networks.architectures.fully_connected import FullyConnected, layer_names, load_fully_connected
+from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.fully_connected import FullyConnected, layer_names
 from problems.networks.training.training import train
 from problems.similarity.batch import (
     ImageTable,
@@ -42,7 +41,8 @@ from problems.similarity.batch import (
 )
 from problems.similarity.cost import count
 from problems.similarity.ecomp_options import ComparisonOptions, ParentOptions, RefitOptions, VariationOptions
-from problems.workloads.parents import trained_parent
+from problems.workloads.data_options import DataOptions
+from problems.workloads.named_networks import MLP
 
 # Widths of the reference curves, as fractions of the parent's; pruned networks change fastest when small.
 _REFERENCE_FRACTIONS = (*np.geomspace(0.04, 0.3, 10), *np.linspace(0.35, 1.0, 14))
@@ -76,15 +76,16 @@ class EComp(CompressionProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         parent: ParentOptions,
         comparison: ComparisonOptions,
         variation: VariationOptions,
         refit: RefitOptions,
     ) -> None:
         super().__init__(n_var=1, representation="object")
-        self.dataset: Dataset = data.load()
-        weights, biases = _parent(self.dataset, parent).to_arrays()
+        examples = parent.examples_of(data)
+        self.dataset: Dataset = examples.as_images()
+        weights, biases = _parent(examples, parent).to_arrays()
         self.network = ParentNetwork(tuple(weights), tuple(biases))
         self.comparison, self.variation, self.refit = comparison, variation, refit
         self._measure_options: dict[str, Any] = {
@@ -300,19 +301,15 @@ class EComp(CompressionProblem):
         )
 
 
-def _parent(dataset: Dataset, asked: ParentOptions) -> FullyConnected:
+def _parent(examples: ExampleSet, asked: ParentOptions) -> FullyConnected:
     """The network to compress: read, or trained and kept."""
-    if asked.parent is not None:
-        return _checked_parent(load_fully_connected(in_home(asked.parent)), asked.parent, dataset)
-    width = asked.hidden or (64 if dataset.name == "digits" else 256)
-    model, _ = trained_parent(
-        dataset,
-        widths=(width, width),
-        seed=asked.parent_seed,
-        epochs=asked.parent_epochs,
-        # A small set needs small batches, or its epochs are too few steps.
-        batch_size=min(100, max(10, len(dataset.train) // 100)),
-    )
+    if asked.workload is not None:
+        raise UsageError("ecomp takes fully connected networks by name; leave out --problem.workload")
+    name = asked.name_on(examples)
+    if MLP.fullmatch(name) is None:
+        raise UsageError(f"ecomp needs a fully connected network, mlp-W-W of any widths, got {name}")
+    model = asked.network_on(examples)
+    assert isinstance(model, FullyConnected)
     return model
 
 
@@ -329,13 +326,3 @@ def _batches(search: ImageTable, batch_size: int | None) -> list[ImageTable]:
 
 def _table(network: ParentNetwork, split: Split) -> ImageTable:
     return ImageTable(network, split.flat.numpy(), split.labels.numpy())
-
-
-def _checked_parent(model: FullyConnected, path: str, dataset: Dataset) -> FullyConnected:
-    n_inputs, n_outputs = model.widths[0], model.widths[-1]
-    if n_inputs != dataset.n_inputs or n_outputs != dataset.n_classes or not model.hidden_widths:
-        raise UsageError(
-            f"parent {path} maps {n_inputs} inputs to {n_outputs} classes through hidden layers {model.hidden_widths}, "
-            f"but {dataset.name} has {dataset.n_inputs} inputs and {dataset.n_classes} classes; check parent and data."
-        )
-    return model

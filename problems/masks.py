@@ -27,7 +27,6 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split
-from problems.data.data_options import SearchDataOptions
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import CriterionMasks, spread_counts
 from problems.masking.dense import MaskedDense, dense_layers
@@ -46,7 +45,7 @@ from problems.masking.trajectories import trained_states
 from problems.networks.layers.sparse import SUFFIX
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate
-from problems.workloads.own_network import check_answers
+from problems.workloads.data_options import DataOptions
 
 MASK_BITS = "mask_bits"
 """A solution's mask, packed as `np.packbits` does, in the order of the problem's places."""
@@ -65,7 +64,7 @@ class Masks(CompressionProblem):
     one scale. `configs/masks-published.yaml` is the published search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network that is masked, `MaskedNetworkOptions`.
         places: What the places of a mask stand for, `PlacesOptions`.
         judging: What masks are judged by, `JudgingOptions`.
@@ -79,18 +78,18 @@ class Masks(CompressionProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: MaskedNetworkOptions,
         places: PlacesOptions,
         judging: JudgingOptions,
         moves: MoveOptions,
         criteria: CriteriaOptions,
     ) -> None:
-        self.dataset: Dataset = data.load()
-        self.places, self.judging, self.moves, self.model_seed = places, judging, moves, network.model_seed
-        self.model = network.load(self.dataset)
+        examples = network.examples_of(data)
+        self.dataset: Dataset = examples.as_images()
+        self.places, self.judging, self.moves, self.network_seed = places, judging, moves, network.network_seed
+        self.model = network.network_on(examples)
         example = self.dataset.train.images[:2]
-        check_answers(self.model, example, self.dataset.n_classes)
         self.space: MaskSpace = places.space(self.model, example)
         self.layout = places.layout(self.space)
         self.n_kept, self._bounds = places.n_kept(self.layout), places.bounds(self.layout)
@@ -105,7 +104,7 @@ class Masks(CompressionProblem):
             self.dataset,
             schedule=self.schedule,
             lottery_epochs=criteria.lottery_epochs,
-            seed=self.model_seed,
+            seed=self.network_seed,
             scope=criteria.scope,
             least=self.layout.least,
             n_images=_GRADIENT_IMAGES,
@@ -126,7 +125,9 @@ class Masks(CompressionProblem):
     def _judged_state(self) -> dict[str, Tensor]:
         """The weights and buffers that masks are put on."""
         epoch = self.judging.epochs
-        states = trained_states(self.model, self.dataset, epochs=[epoch], schedule=self.schedule, seed=self.model_seed)
+        states = trained_states(
+            self.model, self.dataset, epochs=[epoch], schedule=self.schedule, seed=self.network_seed
+        )
         state = {name: tensor.detach() for name, tensor in states[epoch].items()}
         return with_signed_constants(state, self.space.names) if self.judging.weights == "signed" else state
 
@@ -196,7 +197,7 @@ class Masks(CompressionProblem):
 
     def _trained(self, genome: MaskGenome) -> nn.Module:
         masks = self.space.tensors(genome.mask())
-        steps, seed, data = self.judging.train_steps, self.model_seed, self.dataset.train
+        steps, seed, data = self.judging.train_steps, self.network_seed, self.dataset.train
         return briefly_trained(self.model, self.state, masks, data, steps=steps, schedule=self.schedule, seed=seed)
 
     def slope(self, genome: MaskGenome) -> np.ndarray:

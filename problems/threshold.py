@@ -16,7 +16,6 @@ from opt.fronts.archive import hypervolume, nondominated
 from opt.problem import Objective, Operators, Reference, minimise
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data_options import SearchDataOptions
 from problems.data.examples import Examples
 from problems.networks.layers.compressible import compressible_layers
 from problems.networks.layers.prunable import prunable_layers, select_layers
@@ -29,6 +28,7 @@ from problems.thresholds.pruned_quality import LARGEST_CHAIN, PrunedQuality
 from problems.thresholds.scores import InputStatistics, input_statistics, weight_scores
 from problems.thresholds.threshold_options import PrunedNetworkOptions, PruningOptions, VariationOptions
 from problems.thresholds.variation import Space, operators_of
+from problems.workloads.data_options import DataOptions
 from problems.workloads.network_problem import NetworkProblem
 from problems.workloads.plain_network import tensors_of, with_tensors
 
@@ -50,7 +50,7 @@ class Threshold(NetworkProblem):
     `configs/threshold-published.yaml` is the published search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network to prune, or a workload of the user's, `PrunedNetworkOptions`.
         pruning: Which weights go at a threshold, `PruningOptions`.
         variation: What candidates are, how they begin and change, `VariationOptions`.
@@ -65,7 +65,7 @@ class Threshold(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: PrunedNetworkOptions,
         pruning: PruningOptions,
         variation: VariationOptions,

@@ -186,7 +186,7 @@ def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None 
     whole = Whole(n, sum(layer.macs * calls[layer.name] for layer in found), BYTES * n)
     layers = [known[name] for name in names if not _is_depthwise(known[name])]
     if not layers:
-        raise UsageError("the network has no layer that can be decomposed; give another --problem.model")
+        raise UsageError("the network has no layer that can be decomposed; give another --problem.network")
     return layers, whole
 
 

@@ -2,31 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
+from torch import nn
+
+from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
-from opt.console.ranges import Epochs, Range, Seed, Share
+from opt.console.ranges import Range, Share
+from opt.files.cache_folder import in_home
+from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
 from problems.similarity.batch import RefitTarget, SimilarityName
+from problems.workloads.network_options import TrainedNetworkOptions
+from problems.workloads.trained_networks import trained
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]
 
 
 @option_group
-class ParentOptions:
+class ParentOptions(TrainedNetworkOptions):
     """The trained network whose neurons every candidate's descend from.
 
     Args:
-        parent: Trained network to compress, a safetensors checkpoint; by default one is trained and kept.
-        hidden: Width of both hidden layers of a parent that is trained; by default 64 on digits, else 256.
-        parent_epochs: At most so many epochs of training for the parent.
-        parent_seed: Seed of the parent's weights and training.
+        network: The parent, mlp-W-W of any widths; by default mlp-64-64 on digits, else mlp-256-256.
+        epochs: At most so many epochs of its training; by default 20.
     """
 
-    parent: str | None = None
-    hidden: Annotated[int, Range(1, 10_000)] | None = None
-    parent_epochs: Epochs = 20
-    parent_seed: Seed = 0
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "parent": "checkpoint",
+        "hidden": "network mlp-W-W",
+        "parent_epochs": "epochs",
+        "parent_seed": "network_seed",
+    }
+
+    network: str | None = None  # type: ignore[assignment]
+
+    def name_on(self, data: ExampleSet) -> str:
+        """The parent's name on a data set."""
+        return self.network or ("mlp-64-64" if data.name == "digits" else "mlp-256-256")
+
+    def network_on(self, data: ExampleSet) -> nn.Module:
+        """The parent, trained or read, in evaluation mode.
+
+        Raises:
+            UsageError: It cannot be had, or does not fit the data.
+        """
+        if self.checkpoint is not None and self.network is None:
+            path = in_home(self.checkpoint)
+            return checked_parent(load_fully_connected(path), self.checkpoint, data).eval()
+        return trained(
+            self.name_on(data), data, seed=self.network_seed, epochs=self.epochs, checkpoint=self.checkpoint
+        )  # fmt: skip
+
+    @classmethod
+    def of_former(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Recorded options under the names of now."""
+        present = dict(recorded)
+        if "hidden" in recorded:
+            width = present.pop("hidden")
+            present["network"] = None if width is None else f"mlp-{width}-{width}"
+        if present.get("parent") is not None:  # its widths are in its file, and it was not trained
+            present |= {"network": None, "parent_epochs": None}
+        names = {"parent": "checkpoint", "parent_epochs": "epochs", "parent_seed": "network_seed"}
+        return {names.get(name, name): value for name, value in present.items()}
+
+
+def checked_parent(model: FullyConnected, path: str, data: ExampleSet) -> FullyConnected:
+    """A parent of a file, whose widths are its own.
+
+    Raises:
+        UsageError: It does not fit the data.
+    """
+    n_inputs, n_outputs = model.widths[0], model.widths[-1]
+    if n_inputs != math.prod(data.input_shape) or n_outputs != data.n_outputs or not model.hidden_widths:
+        raise UsageError(
+            f"parent {path} maps {n_inputs} inputs to {n_outputs} classes through hidden layers {model.hidden_widths}, "
+            f"but {data.name} has {math.prod(data.input_shape)} inputs and {data.n_outputs} classes; check checkpoint "
+            "and data."
+        )
+    return model
 
 
 @option_group

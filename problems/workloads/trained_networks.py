@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from problems.data.data import Split
+from problems.data.data import Dataset, Split
 from problems.data.examples import Examples, call, mapped
 from problems.data.sets.example_set import ExampleSet
 from problems.networks.storage.checkpoints import encode_network, load_metadata, load_weights
@@ -27,7 +27,8 @@ from problems.workloads.reference_networks import default_schedule, trained_netw
 
 # Part of the key of every kept network: raise it when training changes what it makes.
 _VERSION = 1
-_LOSSES = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers": "mse"}
+USUAL_LOSSES = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers": "mse"}
+"""Losses by what targets are."""
 _OWN = Adam()
 _REFERENCES = {"lenet-5-padded": "lenet5", "resnet-20": "resnet20", "vgg-small": "vgg"}
 """Networks that are kept under their former names, so that those of today are found."""
@@ -118,6 +119,16 @@ def epochs_of(training: Adam | Schedule, data: ExampleSet) -> int:
     return 2 * training.epochs if len(data.train) < 2 * FEW_EXAMPLES else training.epochs
 
 
+def schedule_of(network: str, data: Dataset) -> Schedule | None:
+    """The schedule by which a named network is trained on a data set; None where that is none, or not by SGD."""
+    if network in _REFERENCES:
+        return default_schedule(_REFERENCES[network], data)
+    training = named_network(network).training if is_named(network) else None
+    if not isinstance(training, Schedule) or len(data.train) >= 2 * FEW_EXAMPLES:
+        return training if isinstance(training, Schedule) else None
+    return dataclasses.replace(training, batch_size=32, epochs=2 * training.epochs)
+
+
 def _of_today(
     network: str, data: ExampleSet, seed: int, epochs: int | None, precision: Precision, progress: bool
 ) -> nn.Module | None:
@@ -191,7 +202,7 @@ def _train(
 ) -> None:
     n = epochs or epochs_of(training, data)
     examples: Examples | Split = data.train if data.images is None else data.images.train
-    loss = _mean_of(_LOSSES[data.kind])
+    loss = _mean_of(USUAL_LOSSES[data.kind])
     if isinstance(training, Schedule):
         is_few = len(data.train) < 2 * FEW_EXAMPLES
         schedule = _of_epochs(dataclasses.replace(training, batch_size=32 if is_few else training.batch_size), n)

@@ -23,6 +23,7 @@ from problems.networks.architectures.lottery_networks import build_architecture
 from problems.similarity import batch, objectives, pruning
 from problems.thresholds import scores, threshold_options
 from problems.thresholds import variation as threshold_variation
+from problems.workloads import named_networks
 from problems.workloads.reference_networks import NETWORKS, SCHEDULES, NetworkName
 
 ROOT = Path(__file__).parents[2]
@@ -80,8 +81,26 @@ def test_help_of_the_pipeline_lists_every_allocation():
 
 
 def test_help_of_networks_lists_them_all():
-    assert get_args(options_of("alds")["network"].kind) == tuple(NETWORKS)
-    assert all(name in options_of("masks")["model"].help for name in lottery_networks.ARCHITECTURES)
+    for task in ("threshold", "masks", "alds", "cgp", "cgp_layers"):
+        words = re.findall(r"[\w-]+", options_of(task)["network"].help)
+        assert set(named_networks.NETWORKS) <= set(words)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_takes_network_and_data_by_the_same_options(task):
+    names = (
+        "workload",
+        "network",
+        "data",
+        "data_dir",
+        "checkpoint",
+        "network_seed",
+        "split_seed",
+        "n_search",
+        "n_test",
+    )
+    assert {*names, "epochs", "input_scale", "input_mean", "input_std", "image_size"} <= set(options_of(task))
+    assert not {"model", "model_seed", "parent", "hidden", "parent_seed", "parent_epochs"} & set(options_of(task))
 
 
 @pytest.mark.parametrize(
