@@ -15,6 +15,7 @@ from opt.console.option_groups import flat_options
 from opt.problem import CompressionProblem, Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.data import Dataset, Split
+from problems.data.sets.data_options import DataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
@@ -31,7 +32,6 @@ from problems.lowrank.retraining.retraining import Retrained
 from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
 from problems.lowrank.rivals.rivals import Rival, rival_curves
 from problems.networks.training.training import evaluate
-from problems.workloads.data_options import DataOptions
 
 UNCOMPRESSED = "uncompressed network"
 

@@ -30,9 +30,9 @@ from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import build_task
 from problems.circuits.variation import circuit_operators
 from problems.data.data import Dataset
+from problems.data.sets.data_options import DataOptions
 from problems.networks.evaluation.classification import classification
 from problems.networks.layers.quantised import int8_weights
-from problems.workloads.data_options import DataOptions
 
 LOADED = "int8 network, weights loaded"
 RELATIVE_UNIT = "published relative units"

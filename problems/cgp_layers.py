@@ -20,11 +20,11 @@ from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_
 from problems.circuits.network import state_arrays, with_codes
 from problems.circuits.options import GateOptions, Int8NetworkOptions, LayerSearchOptions
 from problems.data.data import Dataset
+from problems.data.sets.data_options import DataOptions
 from problems.networks.evaluation.classification import classification
 from problems.networks.evaluation.staged import StagedNetwork
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.quantised import int8_weights
-from problems.workloads.data_options import DataOptions
 
 LOADED = "all weights loaded"
 

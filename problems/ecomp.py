@@ -26,6 +26,7 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split
+from problems.data.sets.data_options import DataOptions
 from problems.data.sets.example_set import ExampleSet
 from problems.networks.architectures.fully_connected import FullyConnected, layer_names
 from problems.networks.training.training import train
@@ -41,7 +42,6 @@ from problems.similarity.batch import (
 )
 from problems.similarity.cost import count
 from problems.similarity.ecomp_options import ComparisonOptions, ParentOptions, RefitOptions, VariationOptions
-from problems.workloads.data_options import DataOptions
 from problems.workloads.named_networks import MLP
 
 # Widths of the reference curves, as fractions of the parent's; pruned networks change fastest when small.
@@ -60,7 +60,7 @@ class EComp(CompressionProblem):
 
     Args:
         data: The data set, `DataOptions`.
-        parent: The network to compress, `ParentOptions`.
+        network: The network to compress, `ParentOptions`.
         comparison: What candidates are judged by, `ComparisonOptions`.
         variation: How candidates begin and change, `VariationOptions`.
         refit: What the remaining layers are given back, `RefitOptions`.
@@ -77,15 +77,15 @@ class EComp(CompressionProblem):
         self,
         *,
         data: DataOptions,
-        parent: ParentOptions,
+        network: ParentOptions,
         comparison: ComparisonOptions,
         variation: VariationOptions,
         refit: RefitOptions,
     ) -> None:
         super().__init__(n_var=1, representation="object")
-        examples = parent.examples_of(data)
+        examples = network.examples_of(data)
         self.dataset: Dataset = examples.as_images()
-        weights, biases = _parent(examples, parent).to_arrays()
+        weights, biases = _parent(examples, network).to_arrays()
         self.network = ParentNetwork(tuple(weights), tuple(biases))
         self.comparison, self.variation, self.refit = comparison, variation, refit
         self._measure_options: dict[str, Any] = {

@@ -27,6 +27,7 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import CompressionProblem, Move, Objective, Operators, Reference, SamplingFunction, minimise
 from problems.data.data import Dataset, Split
+from problems.data.sets.data_options import DataOptions
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import CriterionMasks, spread_counts
 from problems.masking.dense import MaskedDense, dense_layers
@@ -45,7 +46,6 @@ from problems.masking.trajectories import trained_states
 from problems.networks.layers.sparse import SUFFIX
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.training import evaluate
-from problems.workloads.data_options import DataOptions
 
 MASK_BITS = "mask_bits"
 """A solution's mask, packed as `np.packbits` does, in the order of the problem's places."""

@@ -17,6 +17,7 @@ from opt.problem import Objective, Operators, Reference, minimise
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
 from problems.data.examples import Examples
+from problems.data.sets.data_options import DataOptions
 from problems.networks.layers.compressible import compressible_layers
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.networks.layers.sparse import SUFFIX, sparse_bytes
@@ -28,7 +29,6 @@ from problems.thresholds.pruned_quality import LARGEST_CHAIN, PrunedQuality
 from problems.thresholds.scores import InputStatistics, input_statistics, weight_scores
 from problems.thresholds.threshold_options import PrunedNetworkOptions, PruningOptions, VariationOptions
 from problems.thresholds.variation import Space, operators_of
-from problems.workloads.data_options import DataOptions
 from problems.workloads.network_problem import NetworkProblem
 from problems.workloads.plain_network import tensors_of, with_tensors
 
@@ -255,8 +255,8 @@ class Threshold(NetworkProblem):
         if self.pruning.score == "std":
             assert bias is not None
             lost = np.where(mask, 0.0, weight * self._inputs[layer].mean)
-            bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).to(bias.dtype)
-        return torch.from_numpy(np.where(mask, weight, weight.dtype.type(0))).to(own.weight.dtype), bias
+            bias = bias + torch.from_numpy(lost.reshape(len(lost), -1).sum(axis=1)).to(bias)
+        return torch.from_numpy(np.where(mask, weight, weight.dtype.type(0))).to(own.weight), bias
 
     # -- solutions ----------------------------------------------------------------------------
 

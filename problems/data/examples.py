@@ -77,8 +77,18 @@ class Examples:
         return Examples(mapped(self.inputs, change), change(self.targets))
 
     def subset(self, ids: Tensor | slice) -> Examples:
-        """The examples at the given positions, in their order."""
-        return self.map(lambda tensor: tensor[ids])
+        """The examples at the given positions, in their order.
+
+        Raises:
+            UsageError: There is none.
+        """
+        inputs, targets = mapped(self.inputs, lambda tensor: tensor[ids]), self.targets[ids]
+        if not len(targets):
+            raise UsageError("a split holds no examples; give at least one")
+        part = object.__new__(Examples)  # what was checked once is not looked through for each batch
+        object.__setattr__(part, "inputs", inputs)
+        object.__setattr__(part, "targets", targets)
+        return part
 
     def batch(self, ids: Tensor) -> tuple[Inputs, Tensor]:
         """Inputs and targets at (b,) positions."""
@@ -290,6 +300,11 @@ class ImageExamples(Examples):
     def inputs(self) -> Tensor:
         """(n, c, h, w) float32 in [0, 1]."""
         return self.split.images
+
+    def to(self, device: torch.device | str) -> Examples:
+        """The images on a device."""
+        split = self.split
+        return ImageExamples(Split(split.pixels.to(device), split.labels.to(device), split.white))
 
     def subset(self, ids: Tensor | slice) -> Examples:
         """The images at the given positions, in their order."""

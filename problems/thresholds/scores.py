@@ -96,6 +96,7 @@ class _Sums:
             self._unknown = " ".join(str(error).split())[:100]
 
     def _add(self, x: Tensor) -> None:
+        x = x.cpu()  # sums of doubles, which not every device has
         if isinstance(self._layer, nn.Linear):
             rows = x.reshape(-1, self._layer.in_features).double()
             self._first += rows.sum(0).numpy()

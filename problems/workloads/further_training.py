@@ -12,7 +12,8 @@ from opt.console.errors import UsageError
 from problems.networks.training.descent import Step, batches, check_finite_loss, descend
 from problems.networks.training.randomness import epoch_stream, global_generators_kept, seed_global_generators
 from problems.networks.training.training import one_thread
-from problems.workloads.workload import Recipe, Workload
+from problems.workloads.recipe import Recipe
+from problems.workloads.workload import Workload
 
 
 def needed_recipe(workload: Workload, option: str) -> Recipe:
@@ -29,12 +30,17 @@ def needed_recipe(workload: Workload, option: str) -> Recipe:
 def training_loss(workload: Workload) -> Callable[[Any, Tensor], Tensor]:
     """The workload's loss as a mean that can be differentiated.
 
-    The function raises UsageError where the loss is no tensor, or does not depend on the outputs.
+    The function raises UsageError where the loss is no tensor, or does not depend on the outputs. A function of the
+    user's, which may hold tensors of its own, is called on the processor.
     """
+    is_own = callable(workload.loss)
 
     def loss(outputs: Any, targets: Tensor) -> Tensor:
         try:
-            value = workload.loss_function(workload.picked(outputs), targets)
+            picked = workload.picked(outputs)
+            if is_own:
+                picked, targets = picked.cpu(), targets.cpu()
+            value = workload.loss_function(picked, targets)
         except UsageError:
             raise
         except Exception as error:  # a user's loss may raise anything

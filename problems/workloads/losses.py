@@ -230,7 +230,7 @@ def value_of(function: Callable[[Any, Tensor], Any], name: str, outputs: Any, ta
     except Exception as error:  # a user's function may raise anything
         reason = " ".join(str(error).split())
         raise UsageError(f"{name} failed on outputs {_shapes(outputs)}: {type(error).__name__}: {reason}") from None
-    array = value.detach().double().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64)
+    array = value.detach().cpu().double().numpy() if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64)
     if array.shape not in ((), (len(targets),)):
         raise UsageError(f"{name} must return a number, or one an example ({len(targets)},), got shape {array.shape}")
     return array

@@ -12,15 +12,16 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.parameters import ArgumentsOf
 from opt.console.ranges import Epochs, Seed
+from problems.data.sets.data_options import DataOptions
 from problems.data.sets.example_set import ExampleSet
-from problems.workloads.data_options import DataOptions
+from problems.workloads.devices import device_named
 from problems.workloads.named_networks import is_named
 from problems.workloads.of_dataset import workload_of
 from problems.workloads.own_workload import own_workload, workload_function
 from problems.workloads.trained_networks import trained
 from problems.workloads.workload import Workload
 
-_OF_BOTH = ("workload", "workload_arguments", "network_seed")
+_OF_BOTH = ("workload", "workload_arguments", "network_seed", "device")
 """Options of a network that a workload of the user's knows too."""
 
 
@@ -39,6 +40,7 @@ class NetworkOptions:
             arguments, FILE.py:NAME or package.module:NAME.
         checkpoint: File with its weights, of safetensors or of torch.save; by default it is trained.
         network_seed: Seed of its weights and training; same-as-run makes each run compress another network.
+        device: Where network and examples lie while they are evaluated: cpu, cuda, cuda:1, mps.
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {"model": "network", "model_seed": "network_seed"}
@@ -50,6 +52,7 @@ class NetworkOptions:
     network: str = "snowfall"
     checkpoint: str | None = None
     network_seed: Seed = 0
+    device: str = "cpu"
 
     def network_on(self, data: ExampleSet) -> nn.Module:
         """The network for a data set, trained or read, in evaluation mode.
@@ -60,11 +63,16 @@ class NetworkOptions:
         raise NotImplementedError
 
     def workload_on(self, data: DataOptions) -> Workload:
-        """The user's own workload, or the network on the data set.
+        """The user's own workload, or the network on the data set, on the device.
 
         Raises:
-            UsageError: It cannot be had, or is asked in two ways.
+            UsageError: It cannot be had, or is asked in two ways, or there is no such device.
         """
+        device_named(self.device)  # before anything is trained
+        workload = self._workload_on(data)
+        return workload if self.device == "cpu" else workload.to(self.device)
+
+    def _workload_on(self, data: DataOptions) -> Workload:
         if self.workload is None:
             if self.workload_arguments:
                 raise UsageError("workload_arguments are for a function that workload names; give that too")

@@ -35,7 +35,7 @@ def workload_of(network: nn.Module, data: ExampleSet, *, name: str | None = None
         are_apart=data.images is not None,
     )
     work.notes += data.notes
-    if data.prepared:
+    if data.images is None:
         work.notes.append(f"inputs of {data.name}: {data.prepared}")
     work.data_fingerprint = data.fingerprint
     return work

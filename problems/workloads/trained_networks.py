@@ -51,7 +51,7 @@ def trained(
         network: As in `build_network`.
         data: Its train split is trained on, by the usual loss of its targets.
         seed: Of initial weights and training.
-        epochs: Of training; None takes the network's own.
+        epochs: Of training, where there is no checkpoint; None takes the network's own.
         checkpoint: File with the weights, of safetensors or of `torch.save`.
         precision: Of products in trainings by SGD.
         options: Of named networks, as in `build_network`.
@@ -63,8 +63,6 @@ def trained(
     given = {name: value for name, value in (options or {}).items() if value is not None}
     model = build_network(network, data, seed=seed, **given)
     if checkpoint is not None:
-        if epochs is not None:
-            raise UsageError("a checkpoint is not trained further; leave out --problem.epochs")
         load_weights(model, checkpoint)
     check_fits(model, data, network)
     if checkpoint is not None:

@@ -14,48 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opt.console.errors import UsageError, check_choice
-from opt.console.ranges import Range
+from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
 from problems.data.splits import check_apart, split_off
+from problems.workloads.devices import device_named
 from problems.workloads.identity import code_of, update_with_network
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, usual_pick, value_of
 from problems.workloads.plain_network import plain_network, preserved, state_copied, unwrapped
+from problems.workloads.recipe import Recipe
 
 BATCH = 500
 _FEW = 32
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained further.
-
-    Args:
-        epochs: Passes over the training examples.
-        lr: Learning rate at the beginning.
-        batch_size: Examples a step; a last batch of one joins the one before.
-        optimiser: "adam" or "sgd".
-        momentum: Of sgd.
-        weight_decay: L2 decay of weights.
-        train: A function of the user's, `(network, examples, epochs, seed) -> None`, in place of all this.
-    """
-
-    epochs: int = 5
-    lr: float = 0.001
-    batch_size: int = 100
-    optimiser: str = "adam"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    train: Callable[[nn.Module, Examples, int, int], None] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            Range(1, 10**9).check(f"recipe's {name}", getattr(self, name))
-        Range(0, is_above=True).check("recipe's lr", self.lr)
-        check_choice("recipe's optimiser", self.optimiser, ("adam", "sgd"))
-        for name in ("momentum", "weight_decay"):
-            Range(0).check(f"recipe's {name}", getattr(self, name))
+_CPU = torch.device("cpu")
 
 
 @dataclass(eq=False)
@@ -84,6 +55,7 @@ class Workload:
         are_apart: Whether the splits are known to share no example; else they are looked through.
 
     Attributes:
+        device: Where network and examples lie; `to` moves them.
         metric: The first metric, whose values stand for the workload's quality; None where there is none.
         changes_inputs: Whether `forward` changes its inputs, and gets copies.
         changes_itself: Whether `forward` changes its own parameters or buffers, which are then put back.
@@ -110,6 +82,7 @@ class Workload:
     name: str = ""
     are_apart: bool = False
     notes: list[str] = field(default_factory=list, init=False)
+    device: torch.device = field(default=_CPU, init=False)
 
     def __post_init__(self) -> None:
         network = unwrapped(self.network, self.notes)
@@ -158,6 +131,29 @@ class Workload:
         """The splits by name."""
         yield from (("train", self.train), ("search", self.search), ("test", self.test))
 
+    def to(self, device: str) -> Workload:
+        """The same workload with network and examples on a device; this one stays where it is.
+
+        Raises:
+            UsageError: This machine has no such device, or the network does not run there.
+        """
+        target = device_named(device)
+        moved = copy.copy(self)
+        moved.device = target
+        moved.network = copy.deepcopy(self.network).to(target)
+        for name, split in self.splits():
+            setattr(moved, name, split.to(target))
+        try:
+            with torch.no_grad():
+                moved.answers(moved.network, moved.example)
+        except Exception as error:  # a user's forward may make tensors where they cannot be used
+            reason = " ".join(str(error).split()).partition(". ")[0]
+            raise UsageError(
+                f"the network does not run on {device}: {reason}; let its forward make tensors on the device of its "
+                "inputs, or take --problem.device cpu"
+            ) from None
+        return moved
+
     @property
     def example(self) -> Inputs:
         """Inputs of two search examples, for tracing."""
@@ -192,8 +188,8 @@ class Workload:
 
     @torch.no_grad()
     def outputs(self, network: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> Tensor:
-        """A network's answers for all examples, (n, ...)."""
-        return torch.cat([self.answers(network, batch.inputs) for batch in examples.batches(batch_size)])
+        """A network's answers for all examples, (n, ...), on the processor."""
+        return torch.cat([self.answers(network, batch.inputs).cpu() for batch in examples.batches(batch_size)])
 
     def judge(self, network: nn.Module, examples: Examples, *, batch_size: int = BATCH) -> dict[str, float]:
         """The loss and every metric of a network on examples, by name, by a plain loop over batches.
@@ -204,11 +200,12 @@ class Workload:
         return self.judge_outputs(self.outputs(network, examples, batch_size=batch_size), examples)
 
     def judge_outputs(self, outputs: Tensor, examples: Examples) -> dict[str, float]:
-        """The loss and every metric of answers, (n, ...), by name."""
-        values = {"loss": self.loss_of(outputs, examples.targets)}
+        """The loss and every metric of answers, (n, ...), by name, computed on the processor."""
+        outputs, targets = outputs.cpu(), examples.targets.cpu()
+        values = {"loss": self.loss_of(outputs, targets)}
         for metric in self.metrics:
             name = f"metric {metric.name!r}"
-            values[metric.name] = float(value_of(metric.function, name, outputs, examples.targets).mean())
+            values[metric.name] = float(value_of(metric.function, name, outputs, targets).mean())
         return values
 
     def loss_of(self, outputs: Tensor, targets: Tensor) -> float:
@@ -248,7 +245,7 @@ class Workload:
         update_with_network(digest, self.network)
         few = self.train.subset(slice(0, _FEW))
         with torch.no_grad():
-            digest.update(self.answers(self.network, few.inputs).double().cpu().contiguous().numpy().tobytes())
+            digest.update(self.answers(self.network, few.inputs).cpu().double().contiguous().numpy().tobytes())
         for _, split in self.splits():
             split.update(digest)
         for function in (self.loss_function, *(metric.function for metric in self.metrics), self.pick):

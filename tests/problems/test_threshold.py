@@ -333,7 +333,8 @@ def test_figures_refuse_runs_of_other_problems(tmp_path):
         ({"layers": "dens"}, "did you mean 'dense'"),
         ({"layers": "dense,", "epochs": 1}, "fits no layer"),
         ({"network": "no.such.package:network"}, "cannot import"),
-        ({"network": "network"}, "package.module:function"),
+        ({"network": "network"}, "network must be one of mlp-256-256"),
+        ({"model": "some:network"}, "Threshold(): model is now network"),
         ({"network": f"{__name__}:residua"}, "did you mean 'residual'"),
         ({"network": f"{__name__}:not_a_network"}, "torch.nn.Module, got int"),
         ({"network": f"{__name__}:failing"}, "no such thing"),
@@ -345,7 +346,7 @@ def test_figures_refuse_runs_of_other_problems(tmp_path):
 )
 def test_what_a_user_gets_wrong_is_told(options, message, checkpoint):
     with pytest.raises(UsageError) as caught:
-        Threshold(**({"checkpoint": checkpoint} if not {"model", "epochs"} & set(options) else {}) | options)
+        Threshold(**({"checkpoint": checkpoint} if not {"network", "epochs"} & set(options) else {}) | options)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

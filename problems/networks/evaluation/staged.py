@@ -69,9 +69,9 @@ class StagedNetwork:
         self.pruned = pruned
         self._layers = prunable_layers(model)
         parts = [(images[rows], labels[rows]) for rows in spans(len(labels), chunk)]
-        blocks = [LabelBlocks(answers.numpy()) for _, answers in parts]
+        blocks = [LabelBlocks(as_numpy(answers)) for _, answers in parts]
         self._chunks = [
-            (part[torch.from_numpy(b.order)], answers[torch.from_numpy(b.order)], b)
+            (part[order := torch.from_numpy(b.order).to(part.device)], answers[order], b)
             for (part, answers), b in zip(parts, blocks, strict=True)
         ]
         self._memory = _Memory(cache_bytes)
@@ -92,7 +92,7 @@ class StagedNetwork:
         """Where the only pruned layer is the last one (`ends_in_linear`): its inputs, (n, n_in), and their labels."""
         assert self._plan is not None and len(self.names) == 1
         parts = [self._prefix(i)[self._plan.inputs[0]] for i in range(len(self._chunks))]
-        return as_numpy(torch.cat(parts)), torch.cat([labels for _, labels, _ in self._chunks]).numpy()
+        return as_numpy(torch.cat(parts)), as_numpy(torch.cat([labels for _, labels, _ in self._chunks]))
 
     @torch.no_grad()
     def n_right(self, counts: Sequence[np.ndarray]) -> np.ndarray:

@@ -87,7 +87,7 @@ def test_a_missing_file_names_the_nearest(file):
 
 
 def test_a_workload_brings_its_own_network(file):
-    with pytest.raises(UsageError, match=r"leave out --problem\.model"):
+    with pytest.raises(UsageError, match=r"leave out --problem\.network"):
         Threshold(workload=f"{file}:workload", network="some:network")
 
 
