@@ -7,20 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from operators.ranks import BudgetRepair, BudgetSampling, LayerCrossover, RankMutation
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
-from opt.problem import CompressionProblem, Objective, Operators, Reference
+from opt.problem import Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data import Dataset, Split
+from problems.data.examples import ImageExamples, Inputs, call, mapped
 from problems.data.sets.data_options import DataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
 from problems.lowrank.goals import objectives_of
+from problems.lowrank.judging import Judge
 from problems.lowrank.ladder import Aggregate, Ladder
+from problems.lowrank.materialise import with_pairs
 from problems.lowrank.options.alds_options import (
     DecomposedNetworkOptions,
     DecompositionOptions,
@@ -28,17 +31,25 @@ from problems.lowrank.options.alds_options import (
     RetrainingOptions,
     RivalOptions,
 )
+from problems.lowrank.proof import counted_sizes, layer_bounds
 from problems.lowrank.retraining.retraining import Retrained
 from problems.lowrank.rivals.pruned_network import layer_errors, output_errors
 from problems.lowrank.rivals.rivals import Rival, rival_curves
-from problems.networks.training.training import evaluate
+from problems.networks.storage.checkpoints import as_numpy
+from problems.workloads.network_problem import NetworkProblem
+from problems.workloads.plain_network import tensors_of
+from problems.workloads.verifying import Disagreement
+from problems.workloads.workload import Workload
 
 UNCOMPRESSED = "uncompressed network"
 
 _RECENT_BYTES = 400_000_000
+# Examples that candidates are proved on before a search, and that show how the network computes.
+_PROVED, _FEW = 300, 32
+_TOLERANCE = 1e-3
 
 
-class ALDS(CompressionProblem):
+class ALDS(NetworkProblem):
     """Slices and ranks of every layer's low-rank decomposition: how large the network is, how much it loses.
 
     A layer's input channels are cut into k slices, and each slice's part of the weight is replaced by two factors of
@@ -49,7 +60,7 @@ class ALDS(CompressionProblem):
 
     Args:
         data: The data set, `DataOptions`.
-        network: The network to compress, `DecomposedNetworkOptions`.
+        network: The network to compress, or a workload of the user's, `DecomposedNetworkOptions`.
         decomposition: How layers are decomposed, `DecompositionOptions`.
         judging: What a search sees, `JudgingOptions`.
         retraining: How every network is trained further, `RetrainingOptions`.
@@ -73,21 +84,27 @@ class ALDS(CompressionProblem):
     ) -> None:
         if retraining.retrain and judging.goal == "bound":
             raise UsageError("retrain is for the goals accuracy, loss and both; a bound needs no network")
-        examples = network.examples_of(data)
-        self.dataset: Dataset = examples.as_images()
-        self.model = network.network_on(examples)
-        calibration = self.dataset.train.subset(slice(0, decomposition.n_calibration)).images
+        self.workload: Workload = network.workload_on(data)
+        self.model = self.workload.network
         self.goal, self.decomposition = judging.goal, decomposition
-        self._retraining = retraining.of(network, self.model, self.dataset)
-        self.lowrank = DecomposableNetwork(self.model, calibration, patterns=decomposition.layers)
+        self._retraining = retraining.of(network, self.workload)
+        self.lowrank = DecomposableNetwork(
+            self.model,
+            self.workload.train.subset(slice(0, decomposition.n_calibration)).inputs,
+            patterns=decomposition.layers,
+            answers=self._answers,
+            changes_itself=self.workload.changes_itself,
+        )
         self.table = self.lowrank.table(decomposition.measure, decomposition.numbers)
         if not self.table.n_layers:
             raise UsageError("no layer is smaller when decomposed; choose others with --problem.layers")
         self.sizes, self.budget_size = judging.sizes, judging.sizes[0]
         self.ladder = Ladder(self.table, self.budget_size)
         self.budget = None if judging.budget is None else self._checked_budget(judging.budget)
-        self.objectives = objectives_of(judging.goal, self.sizes)
-        self._search, self._test = self.dataset.search.channels_last(), self.dataset.test.channels_last()
+        self.objectives = objectives_of(judging.goal, self.sizes, self.workload)
+        is_named = isinstance(self.workload.train, ImageExamples)
+        self._search = Judge(self.workload, self.workload.search, self.lowrank.laid_out)
+        self._test = Judge(self.workload, self.workload.test, self.lowrank.laid_out, is_counted=is_named)
         self._n_rivals = comparison.n
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}
@@ -100,6 +117,9 @@ class ALDS(CompressionProblem):
             xu=np.column_stack([n_options - 1, self.table.top.max(axis=1)]).reshape(-1),
             n_ieq_constr=0 if self.budget is None else 1,
         )
+
+    def _answers(self, network: nn.Module, inputs: Inputs) -> Tensor:
+        return self.workload.picked(call(network, mapped(inputs, Tensor.clone)))
 
     def _checked_budget(self, budget: float) -> int:
         total, least = self.table.total(self.budget_size), self.ladder.smallest
@@ -152,16 +172,23 @@ class ALDS(CompressionProblem):
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
         """Objectives of (n, n_var) allocations, (n, n_obj) float64; with a budget also (n, 1) constraint values."""
         X = np.asarray(X, dtype=np.int64)
-        columns: dict[str, np.ndarray] = {s: self.table.sizes(X, s) / self.table.total(s) for s in self.sizes}
-        if self.goal in ("bound", "both"):
-            columns["bound"] = self.table.errors(X).max(axis=1)
-        if self.goal != "bound":
-            measured = np.array([_measured(self.compressed(x).dense, self._search) for x in X]).reshape(-1, 2)
-            columns |= {"loss": measured[:, 0], "error": 1 - measured[:, 1]}
-        F = np.column_stack([columns[o.name] for o in self.objectives])
+        F = self.objectives_of(X)
         if self.budget is None:
             return F
         return F, (self.table.sizes(X, self.budget_size)[:, None] - self.budget) / self.table.total(self.budget_size)
+
+    def fast(self, X: np.ndarray) -> np.ndarray:
+        """Objectives from the table of choices, and of networks with the weights that factors multiply to."""
+        sizes = [self.table.sizes(X, s) / self.table.total(s) for s in self.sizes]
+        bounds = self.table.errors(X).max(axis=1)
+        if self.goal == "bound":
+            return np.column_stack([bounds, *sizes])
+        values = np.array([self._seen(self._search(self.compressed(x).dense)) for x in X])
+        return np.column_stack([values, *([bounds] if self.goal == "both" else []), *sizes])
+
+    def _seen(self, values: Mapping[str, float]) -> float:
+        """What a search sees of a network's measures."""
+        return values["loss"] if self.goal == "loss" else self.workload.quality(values)
 
     def compressed(self, x: np.ndarray) -> Decomposition | Retrained:
         """The decomposition of an allocation, (n_var,), compensated and retrained as the problem asks."""
@@ -187,8 +214,8 @@ class ALDS(CompressionProblem):
         return self.table.identity(np.asarray(x, dtype=np.int64)[None])[0].tobytes()
 
     def data_fingerprint(self) -> str:
-        """Digest of the data set's images and labels."""
-        return self.dataset.fingerprint
+        """Digest of the examples, and of what else the workload is."""
+        return self.workload.data_fingerprint
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Sizes of the network, and of each layer its slices and rank, "k x j", or "whole"."""
@@ -205,15 +232,90 @@ class ALDS(CompressionProblem):
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The state of `decode(x)`; `load_decomposed` makes the network of it again."""
-        return {name: tensor.numpy() for name, tensor in self.decode(x).state_dict().items()}
+        return {name: as_numpy(tensor) for name, tensor in tensors_of(self.decode(x)).items()}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
-        """Accuracy and loss on the test set."""
-        return self._tested(self.compressed(x).dense)
+        """Accuracy and loss, or the workload's metrics, on the test set."""
+        return self._test(self.decode(x) if self.is_whole else self.compressed(x).dense)
 
-    def _tested(self, model: nn.Module) -> dict[str, float]:
-        loss, accuracy = _measured(model, self._test)
-        return {"accuracy": accuracy, "loss": loss}
+    # -- proof --------------------------------------------------------------------------------------
+
+    def to_verify(self, sample: np.ndarray) -> np.ndarray:
+        """As in `NetworkProblem`; where each candidate is trained, two."""
+        return super().to_verify(sample) if self._retraining is None else sample[:2]
+
+    def extremes(self) -> np.ndarray:
+        """(4, n_var) candidates: whole, least, and with the last of each layer's options at one and at most ranks."""
+        last = [len(options) - 1 for options in self.table.options]
+        ones, most = self.table.whole_row(), self.table.whole_row()
+        ones[0::2] = most[0::2] = last
+        ones[1::2] = 1
+        most[1::2] = np.maximum(1, self.table.top[np.arange(self.table.n_layers), last] - 1)
+        return np.array([self.table.whole_row(), self.ladder.allocate(self.ladder.smallest), ones, most])
+
+    def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
+        """(n_obj,) objectives of a decoded network: by a plain loop, and by counting on its modules."""
+        values = []
+        if self.goal != "bound":
+            values.append(self._seen(self.workload.judge(network, self._search.examples)))
+        if self.goal in ("bound", "both"):
+            # the bound is that of the factors before anything is given back or trained
+            choices, on_data = self.table.choices(x), self.decomposition.measure == "data"
+            plain = self.lowrank.compress(choices, on_data=on_data).materialise()
+            errors = layer_bounds(self.lowrank, plain, choices, self.decomposition.measure)
+            values.append(max(errors.values(), default=0.0))
+        sizes = counted_sizes(network, self.workload.train.subset(slice(0, _FEW)).inputs, self.lowrank.answers)
+        return np.array(values + [sizes[s] / self.table.total(s) for s in self.sizes])
+
+    def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
+        """The network with the layers that the saved tensors stand for."""
+        network = with_pairs(self.model, state, source="the saved solution")
+        others = {name: part for name, part in self.model.state_dict().items() if not isinstance(part, Tensor)}
+        network.load_state_dict({**state, **others})
+        network.eval()
+        return network
+
+    def tolerances(self) -> np.ndarray:
+        """As in `NetworkProblem`, for the examples that are judged."""
+        one = 1.0 / self._search.examples.targets.numel() + 1e-9
+        loose = [1e-4 * max(1.0, abs(o.worst or 1.0)) for o in self.objectives]
+        return np.array([max(one, t) if o.name == "error" else t for o, t in zip(self.objectives, loose, strict=True)])
+
+    def about(self) -> list[str]:
+        """The whole network's own measures, and what share of it can be decomposed."""
+        few = self.workload.search.subset(slice(0, 500))
+        values = ", ".join(f"{n} {v:.4g}" for n, v in self.workload.judge(self.model, few).items())
+        where = "the search split" if len(few) == len(self.workload.search) else f"{len(few)} search examples"
+        left = {layer.name for layer in self.lowrank.layers} - {layer.name for layer in self.table.layers}
+        known = self.lowrank.compressible
+        layers = {name: module for name, module in known.layers.items() if name not in left}
+        share = sum(m.weight.numel() for m in layers.values()) / self.lowrank.whole.parameters
+        why = known.left_out | dict.fromkeys(sorted(left), "no two factors are smaller")
+        known = dataclasses.replace(known, layers=layers, left_out=why, share=share)
+        return [f"whole, on {where}: {values}", known.summary()]
+
+    def _disagreements(self, X: np.ndarray) -> list[Disagreement]:
+        """On some of the search examples; whatever the goal, saved networks answer as those that are judged."""
+        everything = self._search
+        self._search = everything.first(_PROVED)
+        try:
+            found = super()._disagreements(X)
+            if not found and not self.is_whole:
+                found = self._otherwise(X)
+            return found
+        finally:
+            self._search = everything
+
+    def _otherwise(self, X: np.ndarray) -> list[Disagreement]:
+        """Candidates whose decoded network answers otherwise than the one with the weights that its factors make."""
+        few = self.workload.search.subset(slice(0, _FEW)).inputs
+        for x in X:
+            made = self.compressed(x)
+            a, b = (self.workload.answers(network, few).double() for network in (made.dense, made.materialise()))
+            scale = max(1.0, float(a.abs().nan_to_num(posinf=0.0).max()))
+            if a.shape != b.shape or not torch.allclose(a, b, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
+                return [Disagreement("two layers in place of one answer otherwise than one with their weights")]
+        return []
 
     # -- what is known ------------------------------------------------------------------------------
 
@@ -264,14 +366,13 @@ class ALDS(CompressionProblem):
     def _rival_reference(self, name: str, rivals: Sequence[Rival]) -> Reference:
         F, tests, rows = [], [], []
         for rival in rivals:
-            columns: dict[str, float] = {s: rival.sizes[s] / self.table.total(s) for s in SIZES}
-            if self.goal in ("bound", "both"):
-                columns["bound"] = self._bound(rival)
+            values: list[float] = []
             if self.goal != "bound":
-                loss, accuracy = _measured(rival.model, self._search)
-                columns |= {"loss": loss, "error": 1 - accuracy}
-                tests.append(self._tested(rival.model))
-            F.append([columns[o.name] for o in self.objectives])
+                values.append(self._seen(self._search(rival.model)))
+                tests.append(self._test(rival.model))
+            if self.goal in ("bound", "both"):
+                values.append(self._bound(rival))
+            F.append(values + [rival.sizes[s] / self.table.total(s) for s in self.sizes])
             rows.append({f"n_{s}": int(rival.sizes[s]) for s in SIZES})
         return Reference(name, F=np.array(F), test=tests or None, parameters=rows)
 
@@ -282,7 +383,3 @@ class ALDS(CompressionProblem):
         if rival.choices is not None and not rival.on_data:
             return float(self.table.errors(self.table.row(rival.choices)[None]).max())
         return float(max(layer_errors(self.lowrank, rival.model).values()))
-
-
-def _measured(model: nn.Module, split: Split) -> tuple[float, float]:
-    return evaluate(model, split.images, split.labels, batch_size=100)

@@ -19,8 +19,9 @@ from opt.runs.front_files import EXACT_FRONT
 from problems.data.examples import Examples
 from problems.data.sets.data_options import DataOptions
 from problems.networks.layers.compressible import compressible_layers
+from problems.networks.layers.plain_attention import packed_with_masks
 from problems.networks.layers.prunable import prunable_layers, select_layers
-from problems.networks.layers.sparse import SUFFIX, sparse_bytes
+from problems.networks.layers.sparse import sparse_bytes
 from problems.networks.storage.checkpoints import as_numpy
 from problems.thresholds.curves import GRID, MOST_STEPS, chains, evenly_spaced, last_layer_alone
 from problems.thresholds.fitness import published_fitness
@@ -317,9 +318,9 @@ class Threshold(NetworkProblem):
         }
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)`, and beside each pruned weight its bool mask, `NAME_mask`."""
+        """The state of `decode(x)`, attention packed again, and beside each pruned weight its bool `NAME_mask`."""
         state = {name: as_numpy(tensor) for name, tensor in tensors_of(self.decode(x)).items()}
-        return state | {name + SUFFIX: mask for name, mask in self.masks_of(x).items()}
+        return packed_with_masks(self.model, state, self.masks_of(x))
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """The workload's metrics on the test split."""

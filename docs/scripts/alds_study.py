@@ -254,7 +254,7 @@ def retrain(
     rows = Rows(out / f"retrain-{name}.csv", ("parent", "method", "budget", "epochs"))
     test = dataset.test.subset(slice(0, N_TEST))
     train = dataset.train if n_images is None else dataset.train.subset(slice(0, n_images))
-    schedule = default_schedule(name, dataset)
+    schedule = default_schedule(name, len(dataset.train))
     calibration = dataset.train.subset(slice(0, N_CALIBRATION)).images
     chosen: dict[str, Method] = {
         "ALDS": Method("alds"),

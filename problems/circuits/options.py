@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from torch import nn
 
 from native.cgp import CostTable, FunctionSet
-from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import COUNT, Count, Range, Seed
 from problems.circuits.energy import memory_pj_per_byte
@@ -43,10 +42,8 @@ class Int8NetworkOptions(TrainedNetworkOptions):
         """The network, with int8 weights.
 
         Raises:
-            UsageError: As `int8_network`, or a workload is asked for.
+            UsageError: As `int8_network`.
         """
-        if self.workload is not None:
-            raise UsageError("int8 weights are of a network on images; give --problem.network in place of a workload")
         return int8_network(
             data,
             network=self.network,

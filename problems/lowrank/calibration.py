@@ -8,9 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from problems.data.examples import Inputs, len_of
+from problems.lowrank.decomposable import Answers, tensor_answers
 from problems.lowrank.layer_matrices import Layer
 from problems.lowrank.moments import sampled_positions
-from problems.networks.layers.batch_norms import recalibration
+from problems.networks.layers.batch_norms import BATCH_NORMS, recalibration
 from problems.networks.layers.prunable import hooked, prunable_layers
 
 Compensation = Literal["none", "batch-norm", "refit"]
@@ -23,23 +25,24 @@ class Targets:
 
     Args:
         model: The original, in evaluation mode.
-        layers: Layers whose outputs are wanted.
-        images: (n, ...) calibration images.
+        layers: Layers whose outputs are wanted; each runs once a pass.
+        inputs: Of n calibration examples.
+        answers: Runs the network.
 
     Attributes:
-        images: The images.
         outputs: By name, (samples, f) float32.
         positions: By name, (p,) int64 positions of a map that the samples are taken from, image by image.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[Layer], images: Tensor) -> None:
-        self.images = images
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], inputs: Inputs, *, answers: Answers = tensor_answers
+    ) -> None:
         self.outputs: dict[str, Tensor] = {}
-        self.positions = {layer.name: sampled_positions(layer, len(images)) for layer in layers}
+        self.positions = {layer.name: sampled_positions(layer, len_of(inputs)) for layer in layers}
         handles = [model.get_submodule(layer.name).register_forward_hook(self._see(layer)) for layer in layers]
         try:
             with torch.no_grad():
-                model(images)
+                answers(model, inputs)
         finally:
             for handle in handles:
                 handle.remove()
@@ -54,21 +57,31 @@ class Targets:
         return hook
 
 
-def run_calibrated(model: nn.Module, images: Tensor, *, before: Callable[[str, Tensor], Any] | None = None) -> None:
-    """Run a network once over calibration images, in place: every batch norm takes its statistics from them.
+def run_calibrated(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    before: Callable[[str, Tensor], Any] | None = None,
+    answers: Answers = tensor_answers,
+) -> None:
+    """Run a network once over calibration examples, in place: every batch norm takes its statistics from them.
 
     The statistics of each batch norm are computed in the order in which they run, on what the layers before it
-    give now.
+    give now. Other buffers stay as they are.
 
     Args:
         model: In evaluation mode, and again behind it.
-        images: (n, ...) all at once.
+        inputs: Of n examples, all at once.
         before: Called with the name and the input of every convolution and linear layer just before it runs;
             what it does to the layer's weights holds for this pass already.
+        answers: Runs the network.
     """
     layers = prunable_layers(model) if before is not None else {}
+    others = [(b, b.clone()) for m in model.modules() if not isinstance(m, BATCH_NORMS) for b in m.buffers(False)]
     with recalibration(model), hooked(layers, before), torch.no_grad():
-        model(images)
+        answers(model, inputs)
+    for buffer, values in others:
+        buffer.copy_(values)
 
 
 def refitted(z: Tensor, y: Tensor, old: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
@@ -91,5 +104,5 @@ def refitted(z: Tensor, y: Tensor, old: Tensor, *, centred: bool) -> tuple[Tenso
     ridge = _RIDGE * gram.diagonal().mean().clamp_min(1e-12)
     right = (zc @ (y - y_mean - zc.T @ old.T)).double() / n
     step = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=torch.float64), right).T
-    weight = old + step.float()
+    weight = old + step.to(old.dtype)
     return weight, y_mean - weight @ z_mean

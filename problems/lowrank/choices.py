@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from problems.lowrank.layer_matrices import BYTES, Layer, Scheme, Whole
+from problems.lowrank.layer_matrices import Layer, Scheme, Whole
 from problems.lowrank.spectra import option_key
 
 Size = Literal["parameters", "macs", "bytes"]
@@ -206,10 +206,10 @@ class ChoiceTable:
 
 
 def _dense(layer: Layer, size: Size) -> int:
-    return {"parameters": layer.parameters, "macs": layer.macs, "bytes": BYTES * layer.parameters}[size]
+    return {"parameters": layer.parameters, "macs": layer.macs, "bytes": layer.itemsize * layer.parameters}[size]
 
 
 def _per_rank(layer: Layer, scheme: Scheme, k: int, size: Size) -> int:
     if size == "macs":
         return layer.rank_macs(scheme, k)
-    return layer.rank_parameters(scheme, k) * (BYTES if size == "bytes" else 1)
+    return layer.rank_parameters(scheme, k) * (layer.itemsize if size == "bytes" else 1)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from problems.lowrank.choices import Choice
-from problems.lowrank.materialise import choice_of_shape, choices_of, empty_pair, multiplied, replace_module
-from problems.networks.layers.prunable import Prunable, prunable_layers
+from problems.lowrank.materialise import choice_of_shape, choices_of, empty_pair, multiplied
+from problems.networks.layers.prunable import Prunable, prunable_layers, replace_module
 
 
 class ComposedPair(nn.Module):
@@ -45,7 +45,7 @@ class ComposedPair(nn.Module):
             encoder *= scale.reshape(-1, *[1] * (encoder.dim() - 1))
             groups /= scale.reshape(len(groups), 1, -1, *[1] * (decoder.dim() - 2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # torch's own name, by which it may be called
         """The output of the layer that the factors stand for."""
         module = self._original[0]
         encoder: Any = self.encoder.weight
@@ -55,8 +55,8 @@ class ComposedPair(nn.Module):
         with torch.autocast("cpu", enabled=False):
             weight = multiplied(encoder, decoder, module)
         if isinstance(module, nn.Linear):
-            return functional.linear(x, weight, bias)
-        return module._conv_forward(x, weight, bias)
+            return functional.linear(input, weight, bias)
+        return module._conv_forward(input, weight, bias)
 
 
 def to_composed(model: nn.Module, original: nn.Module) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.data.examples import Examples, Inputs, len_of, mapped
 from problems.lowrank.calibration import Compensation, Targets, refitted, run_calibrated
 from problems.lowrank.choices import Choice, ChoiceTable
+from problems.lowrank.decomposable import Answers, decomposable_layers, tensor_answers
 from problems.lowrank.factors import DataFactors, Factors, spread, svd_factors
-from problems.lowrank.layer_matrices import Layer, Scheme, Whole, decomposable_layers
-from problems.lowrank.materialise import empty_pair, fill_pair, projected_weight, replace_module
+from problems.lowrank.layer_matrices import Layer, Scheme, Whole
+from problems.lowrank.materialise import empty_pair, fill_pair, projected_weight
 from problems.lowrank.moments import InputMoments, input_moments, metrics, patches, takes_mean
 from problems.lowrank.spectra import (
     Measure,
@@ -24,9 +27,13 @@ from problems.lowrank.spectra import (
     kept_tables,
     option_key,
     table_lengths,
-    weights_digest,
 )
-from problems.networks.layers.prunable import prunable_layers
+from problems.networks.layers.prunable import prunable_layers, replace_module
+from problems.networks.storage.checkpoints import as_numpy
+from problems.workloads.identity import update_with_network
+from problems.workloads.plain_network import preserved
+
+_FEW = 32
 
 
 class DecomposableNetwork:
@@ -34,12 +41,16 @@ class DecomposableNetwork:
 
     Args:
         model: Trained; left alone.
-        calibration: (n, ...) images without labels, for what is measured on data.
+        calibration: Inputs of some examples, such as (n, ...) images, for what is measured on data.
         patterns: Layers to decompose, shell patterns of names separated by commas; None takes all.
         cache_dir: Folder of tables, as in `kept_tables`.
+        answers: What is judged of the network's outputs for inputs; by default they are one tensor.
+        changes_itself: Whether the network changes its own tensors as it runs; then they are put back.
 
     Attributes:
         layers: The layers that can be decomposed.
+        compressible: The same as modules, and what is left out.
+        is_channels_last: Whether images and weights lie with their channels last, where convolutions are fastest.
         whole: Size of the network.
         weights: Their weights by name, float32.
         biases: Their biases, or None.
@@ -48,25 +59,35 @@ class DecomposableNetwork:
     def __init__(
         self,
         model: nn.Module,
-        calibration: Tensor,
+        calibration: Inputs,
         *,
         patterns: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        answers: Answers = tensor_answers,
+        changes_itself: bool = False,
     ) -> None:
-        self.model = model.eval()
-        self.calibration = calibration.contiguous(memory_format=torch.channels_last)
-        self.cache_dir = cache_dir
+        self.model = model
+        model.eval()  # a user's may return nothing
+        self.cache_dir, self._answers = cache_dir, answers
+        self.answers = answers = _put_back(answers) if changes_itself else answers
+        few = mapped(calibration, lambda tensor: tensor[:_FEW])
         self.layers: list[Layer]
         self.whole: Whole
-        self.layers, self.whole = decomposable_layers(model, calibration[:2], patterns)
+        self.layers, self.whole, self.compressible = decomposable_layers(model, few, patterns, answers=answers)
+        self.is_channels_last = _runs_with_channels_last(model, few, answers)
+        self.calibration = self.laid_out(calibration)
         modules = prunable_layers(model)
         self.by_name = {layer.name: layer for layer in self.layers}
-        self.weights = {name: modules[name].weight.detach().numpy() for name in self.by_name}
+        self.weights = {name: as_numpy(modules[name].weight) for name in self.by_name}
         self.biases: dict[str, np.ndarray | None] = {}
         for name in self.by_name:
             bias = modules[name].bias
-            self.biases[name] = None if bias is None else bias.detach().numpy()
+            self.biases[name] = None if bias is None else as_numpy(bias)
         self._known: dict[tuple[str, int], DataFactors] = {}
+
+    def laid_out(self, inputs: Inputs) -> Inputs:
+        """Inputs as the network is fastest on them."""
+        return mapped(inputs, _channels_last) if self.is_channels_last else inputs
 
     # -- tables -----------------------------------------------------------------------------------
 
@@ -76,8 +97,7 @@ class DecomposableNetwork:
             return error_tables(
                 self.weights, self.layers, measure=measure, schemes=tuple(schemes), cache_dir=self.cache_dir
             )
-        state = {name: t.detach().numpy() for name, t in self.model.state_dict().items()}
-        digest = weights_digest(state | {"calibration": self.calibration.numpy()})
+        digest = self._digest()
         kind = f"data|{[(layer.name, layer.groups, layer.slices, takes_mean(layer)) for layer in self.layers]}"
 
         def make() -> Tables:
@@ -90,6 +110,17 @@ class DecomposableNetwork:
         lengths = table_lengths(self.layers, (0,))
         return kept_tables(kind, digest, make, lengths=lengths, cache_dir=self.cache_dir)
 
+    def _digest(self) -> str:
+        """Of the network's code and tensors, of the calibration examples, and of the answers to some of them."""
+        digest = hashlib.sha256()
+        update_with_network(digest, self.model)
+        examples = Examples(self.calibration, torch.zeros(len_of(self.calibration)))
+        examples.update(digest)
+        with torch.no_grad():
+            few = self.answers(self.model, examples.subset(slice(0, _FEW)).inputs)
+        digest.update(few.double().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def table(self, measure: Measure = "spectral", schemes: Sequence[Scheme] = (0,)) -> ChoiceTable:
         """Errors and sizes of all choices."""
         schemes = (0,) if measure == "data" else schemes
@@ -100,7 +131,7 @@ class DecomposableNetwork:
     @functools.cached_property
     def moments(self) -> dict[str, InputMoments]:
         """Of the layers' inputs on the calibration images."""
-        return input_moments(self.model, self.layers, self.calibration)
+        return input_moments(self.model, self.layers, self.calibration, answers=self.answers)
 
     @functools.cached_property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -110,7 +141,8 @@ class DecomposableNetwork:
     @functools.cached_property
     def targets(self) -> Targets:
         """What the layers put out on the calibration images."""
-        return Targets(self.model, self.layers, self.calibration)
+        single = [layer for layer in self.layers if layer.is_single]
+        return Targets(self.model, single, self.calibration, answers=self.answers)
 
     def data_factors(self, name: str, k: int) -> DataFactors:
         """Factors of a layer that are optimal on data, for every rank; remembered."""
@@ -138,19 +170,23 @@ class DecomposableNetwork:
             compensation: What the calibration images are used for then. `batch-norm` computes batch-norm statistics
                 anew; `refit` also solves every decoder, just before it runs, for the least squares of the
                 original layer's outputs on what its encoder gives in the compressed network, so that a layer makes good
-                what earlier ones have lost. Decoders that hold a part of the kernel (schemes 1 to 3) stay.
+                what earlier ones have lost. Decoders that hold a part of the kernel (schemes 1 to 3), and those of
+                layers that run more than once, stay.
 
         Source of `refit`: Zhang et al. 2015, arXiv:1505.06798, sec. 3.3 ("asymmetric"); there one layer after another,
         here within one pass and for sliced encoders.
         """
         parts: dict[str, Part] = {}
-        dense = copy.deepcopy(self.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        dense = copy.deepcopy(self.model)
+        if self.is_channels_last:
+            dense.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         modules = prunable_layers(dense)
         for name, choice in choices.items():
             if choice is None:
                 continue
             # a decoder that is refitted need not be solved for before
-            factors = self.factors(name, choice, on_data=on_data, solve=compensation != "refit")
+            is_refitted = compensation == "refit" and self.by_name[name].is_single
+            factors = self.factors(name, choice, on_data=on_data, solve=not is_refitted)
             lost = self._lost_mean(name, choice, factors) if on_data else None
             bias = self.biases[name]
             parts[name] = Part(choice, factors, bias if lost is None or bias is None else bias + lost)
@@ -160,12 +196,14 @@ class DecomposableNetwork:
         if compensation != "none":
 
             def refit(name: str, x: Tensor) -> None:
-                if name in parts and parts[name].choice.scheme == 0:
+                if name in parts and parts[name].choice.scheme == 0 and self.by_name[name].is_single:
                     parts[name] = self._refitted(modules[name], name, parts[name], x)
                     self._put(modules[name], name, parts[name])
 
-            run_calibrated(dense, self.calibration, before=refit if compensation == "refit" else None)
-        return Decomposition(dense.eval().requires_grad_(False), parts, self.by_name)
+            before = refit if compensation == "refit" else None
+            run_calibrated(dense, self.calibration, before=before, answers=self._answers)
+        dense.eval()
+        return Decomposition(dense.requires_grad_(False), parts, self.by_name)
 
     def _lost_mean(self, name: str, choice: Choice, factors: Factors) -> np.ndarray:
         """(f,) mean on the calibration images of what a layer's outputs lose."""
@@ -187,7 +225,7 @@ class DecomposableNetwork:
         module.weight.data.copy_(torch.from_numpy(weight).reshape(module.weight.shape))
         if part.bias is not None:
             assert isinstance(module.bias, Tensor)
-            module.bias.data = torch.from_numpy(part.bias.astype(np.float32))
+            module.bias.data = torch.from_numpy(part.bias).to(module.bias.dtype)
 
     def _refitted(self, module: nn.Module, name: str, part: Part, x: Tensor) -> Part:
         layer, (k, j) = self.by_name[name], (part.choice.k, part.choice.j)
@@ -196,8 +234,8 @@ class DecomposableNetwork:
         decoders, shifts = [], []
         for g in range(layer.groups):
             own = slice(g * k, (g + 1) * k)
-            encoder = torch.from_numpy(spread(part.factors.encoder[own]).reshape(k * j, -1)).float()
-            old = torch.from_numpy(part.factors.decoder[own].swapaxes(0, 1).reshape(-1, k * j)).float()
+            encoder = torch.from_numpy(spread(part.factors.encoder[own]).reshape(k * j, -1)).to(x.dtype)
+            old = torch.from_numpy(part.factors.decoder[own].swapaxes(0, 1).reshape(-1, k * j)).to(x.dtype)
             solved, shift = refitted(encoder @ inputs[g], wanted[:, g], old, centred=takes_mean(layer))
             decoders.append(solved.double().numpy().reshape(-1, k, j).swapaxes(0, 1))
             shifts.append(shift.numpy())
@@ -239,4 +277,30 @@ class Decomposition:
             pair = empty_pair(modules[name], part.choice)
             fill_pair(pair, self.layers[name], part.choice, part.factors, part.bias)
             replace_module(model, name, pair)
-        return model.eval().requires_grad_(False)
+        model.eval()
+        return model.requires_grad_(False)
+
+
+def _put_back(answers: Answers) -> Answers:
+    def undisturbed(network: nn.Module, inputs: Inputs) -> Tensor:
+        with preserved(network):
+            return answers(network, inputs)
+
+    return undisturbed
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def _runs_with_channels_last(model: nn.Module, few: Inputs, answers: Answers) -> bool:
+    """Whether a network of images takes them with their channels last, and answers the same."""
+    if not isinstance(few, Tensor) or few.ndim != 4 or not few.is_floating_point():
+        return False
+    try:
+        with torch.no_grad():
+            changed = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            expected, got = answers(model, few), answers(changed, _channels_last(few))
+    except Exception:  # a user's forward may call for another layout
+        return False
+    return got.shape == expected.shape and torch.allclose(got, expected, rtol=1e-3, atol=1e-4, equal_nan=True)

@@ -7,19 +7,12 @@ from typing import Literal
 
 from opt.problem import Objective, minimise
 from problems.lowrank.choices import Size
+from problems.workloads.workload import Workload
 
 Goal = Literal["bound", "accuracy", "loss", "both"]
 
 _BOUND = Objective("bound", minimise, unit="largest relative error of a layer", weight=1.0, worst=1.0)
 _ERROR = Objective("error", minimise, unit="fraction", weight=1.0, worst=1.0)
-
-GOALS: dict[Goal, tuple[Objective, ...]] = {
-    "bound": (_BOUND,),
-    "accuracy": (_ERROR,),
-    "loss": (Objective("loss", minimise, unit="nats", weight=1.0),),
-    "both": (_ERROR, _BOUND),
-}
-"""The objectives of each goal, beside the sizes."""
 
 SIZE_OBJECTIVES: dict[Size, Objective] = {
     "parameters": Objective("parameters", minimise, unit="fraction of parameters", weight=0.5, worst=1.0),
@@ -28,6 +21,28 @@ SIZE_OBJECTIVES: dict[Size, Objective] = {
 }
 
 
-def objectives_of(goal: Goal, sizes: Sequence[Size]) -> tuple[Objective, ...]:
+def goal_objectives(goal: Goal, workload: Workload | None = None) -> tuple[Objective, ...]:
+    """The objectives of a goal beside the sizes.
+
+    Args:
+        goal: What a search sees.
+        workload: What is compressed, whose first metric and loss are searched; None for classes by their accuracy.
+    """
+    error, unit = _ERROR, "nats"
+    if workload is not None:
+        is_accuracy = workload.error_objective.name == _ERROR.name
+        error = _ERROR if is_accuracy else workload.error_objective
+        unit = unit if workload.loss_name == "cross-entropy" else ""
+    loss = Objective("loss", minimise, unit=unit, weight=1.0)
+    goals: dict[Goal, tuple[Objective, ...]] = {
+        "bound": (_BOUND,),
+        "accuracy": (error,),
+        "loss": (loss,),
+        "both": (error, _BOUND),
+    }
+    return goals[goal]
+
+
+def objectives_of(goal: Goal, sizes: Sequence[Size], workload: Workload | None = None) -> tuple[Objective, ...]:
     """The objectives of a goal and of sizes, in the order in which they are shown."""
-    return (*GOALS[goal], *(SIZE_OBJECTIVES[size] for size in sizes))
+    return (*goal_objectives(goal, workload), *(SIZE_OBJECTIVES[size] for size in sizes))

@@ -1,25 +1,14 @@
-"""Layers that can be decomposed, and what each of them costs whole and in two factors."""
+"""A layer's weight as matrices, and what it costs whole and in two factors."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-
-from opt.console.errors import UsageError
-from problems.networks.layers.batch_norms import BATCH_NORMS
-from problems.networks.layers.prunable import Prunable, prunable_layers, select_layers
 
 Scheme = Literal[0, 1, 2, 3]
-
-BYTES = 4
-"""Of a float32 parameter."""
 
 
 def in_encoder(scheme: Scheme, axis: int, n_axes: int) -> bool:
@@ -42,6 +31,10 @@ class Layer:
         has_bias: Whether it has one.
         is_flat: Linear on vectors, or a convolution: only these can be sliced.
         norm: Name of the batch norm that takes this layer's output, or None.
+        runs: How often the layer runs over its map for one example: once, or more where it is called again, or where
+            something else is folded into the batch.
+        itemsize: Bytes of a parameter.
+        is_single: Whether one call a pass is all.
     """
 
     name: str
@@ -54,6 +47,9 @@ class Layer:
     has_bias: bool
     is_flat: bool
     norm: str | None = None
+    runs: float = 1.0
+    itemsize: int = 4
+    is_single: bool = True
 
     @property
     def parameters(self) -> int:
@@ -62,13 +58,18 @@ class Layer:
 
     @property
     def positions(self) -> int:
-        """How often each weight is used for one image."""
+        """Places of the layer's output map."""
         return math.prod(self.output_sides)
 
     @property
+    def uses(self) -> float:
+        """How often each weight is used for one example."""
+        return self.positions * self.runs
+
+    @property
     def macs(self) -> int:
-        """Multiply-adds of the layer as it is, for one image."""
-        return self.parameters * self.positions
+        """Multiply-adds of the layer as it is, for one example."""
+        return round(self.parameters * self.uses)
 
     @property
     def slices(self) -> tuple[int, ...]:
@@ -105,7 +106,7 @@ class Layer:
         return encoder + k * self.n_out * math.prod(self.decoder_kernel(scheme))
 
     def rank_macs(self, scheme: Scheme, k: int) -> int:
-        """Multiply-adds of one more rank in every slice, for one image."""
+        """Multiply-adds of one more rank in every slice, for one example."""
         # the first factor's map has output sides along the axes that it holds and input sides along the others
         between = math.prod(
             out if self._in_encoder(scheme, axis) else inner
@@ -113,7 +114,7 @@ class Layer:
         )
         encoder = self.n_in * math.prod(self.encoder_kernel(scheme))
         decoder = k * self.n_out * math.prod(self.decoder_kernel(scheme))
-        return encoder * between + decoder * self.positions
+        return round((encoder * between + decoder * self.positions) * self.runs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,122 +123,13 @@ class Whole:
 
     Args:
         parameters: All of them: biases and batch norms too, buffers not.
-        macs: Multiply-adds of all convolutions and linear layers, for one image.
-        size_bytes: Of parameters in float32.
+        macs: Multiply-adds of all convolutions and linear layers, for one example.
+        size_bytes: Of parameters.
     """
 
     parameters: int
     macs: int
     size_bytes: int
-
-
-def decomposable_layers(model: nn.Module, example: Tensor, patterns: str | None = None) -> tuple[list[Layer], Whole]:
-    """The layers that can be decomposed, in the order in which the network runs them, and the network's size.
-
-    Every convolution and linear layer but depthwise ones; a layer of several groups that are not depthwise
-    has each of them decomposed alike.
-
-    Args:
-        model: In evaluation mode.
-        example: (n, ...) images to run once.
-        patterns: Shell patterns of names, separated by commas; None takes all.
-
-    Raises:
-        UsageError: No such layer, the network does not take the images, or a layer runs more than once, shares its
-            weight with another or computes it.
-    """
-    names = select_layers(model, patterns or "*", example=example)
-    modules = prunable_layers(model)
-    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    outputs: dict[int, tuple[str, Tensor, int]] = {}
-    calls: Counter[str] = Counter()
-    norms: dict[str, str] = {}
-
-    def see(name: str) -> Any:
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-            shapes[name] = (tuple(arguments[0].shape[1:]), tuple(output.shape[1:]))
-            outputs[id(output)] = (name, output, output._version)  # kept alive, so that its id stays its own
-            calls[name] += 1
-
-        return hook
-
-    def meet(norm: str) -> Any:
-        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            name, output, version = outputs.get(id(arguments[0]), ("", arguments[0], -1))
-            # what an in-place activation has changed since is no longer the layer's output
-            if output._version == version:
-                norms[name] = norm
-
-        return hook
-
-    handles = [module.register_forward_hook(see(name)) for name, module in modules.items()]
-    named = model.named_modules()
-    handles += [m.register_forward_pre_hook(meet(name)) for name, m in named if isinstance(m, BATCH_NORMS)]
-    try:
-        with torch.no_grad():
-            model(example[:2])
-    finally:
-        for handle in handles:
-            handle.remove()
-    found = [_described(name, modules[name], shapes[name], norms.get(name)) for name in shapes]
-    known = {layer.name: layer for layer in found}
-    _refuse_shared(modules, names, calls)
-    n = sum(p.numel() for p in model.parameters())
-    whole = Whole(n, sum(layer.macs * calls[layer.name] for layer in found), BYTES * n)
-    layers = [known[name] for name in names if not _is_depthwise(known[name])]
-    if not layers:
-        raise UsageError("the network has no layer that can be decomposed; give another --problem.network")
-    return layers, whole
-
-
-def _refuse_shared(modules: Mapping[str, Prunable], names: Sequence[str], calls: Mapping[str, int]) -> None:
-    """Refuse layers whose weight is not theirs alone, used once a pass: it cannot be replaced by two factors."""
-    owners: dict[int, str] = {}
-    for name, module in modules.items():
-        other = owners.setdefault(id(module.weight), name)
-        is_chosen = name in names
-        if is_chosen and "weight" not in module._parameters:
-            raise UsageError(
-                f"layer {name} computes its weight; remove its parametrisation first "
-                "(torch.nn.utils.parametrize.remove_parametrizations), or leave it out with --problem.layers"
-            )
-        if other != name and (is_chosen or other in names):
-            raise UsageError(f"layers {other} and {name} share one weight; leave both out with --problem.layers")
-        if is_chosen and calls[name] > 1:
-            raise UsageError(f"layer {name} runs {calls[name]} times for one image; leave it out with --problem.layers")
-
-
-def _described(name: str, module: Prunable, shapes: tuple[tuple[int, ...], tuple[int, ...]], norm: str | None) -> Layer:
-    before, after = shapes
-    if isinstance(module, nn.Linear):
-        return Layer(
-            name,
-            module.out_features,
-            module.in_features,
-            1,
-            (),
-            before[:-1],
-            after[:-1],
-            module.bias is not None,
-            len(before) == 1,
-            norm,
-        )
-    return Layer(
-        name,
-        module.out_channels,
-        module.in_channels,
-        module.groups,
-        tuple(module.kernel_size),
-        before[1:],
-        after[1:],
-        module.bias is not None,
-        True,
-        norm,
-    )
-
-
-def _is_depthwise(layer: Layer) -> bool:
-    return layer.groups > 1 and layer.groups == layer.n_in
 
 
 def unfold(weight: np.ndarray, layer: Layer, scheme: Scheme) -> np.ndarray:

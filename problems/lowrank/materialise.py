@@ -18,7 +18,8 @@ from opt.console.errors import UsageError
 from problems.lowrank.choices import Choice
 from problems.lowrank.factors import Factors
 from problems.lowrank.layer_matrices import Layer, Scheme, in_encoder
-from problems.networks.layers.prunable import Prunable, prunable_layers
+from problems.networks.layers.plain_attention import unpack_named
+from problems.networks.layers.prunable import Prunable, prunable_layers, replace_module
 from problems.networks.storage.checkpoints import load_metadata, load_weights, read_safetensors
 
 _CONVOLUTIONS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {
@@ -39,15 +40,15 @@ def empty_pair(module: Prunable, choice: Choice) -> nn.Sequential:
         module: The layer, left alone.
         choice: Scheme, slices, ranks.
     """
-    has_bias = module.bias is not None
+    has_bias, kind_of_numbers = module.bias is not None, {"dtype": module.weight.dtype}
     k, j = choice.k, choice.j
     if isinstance(module, nn.Linear):
         c, f = module.in_features, module.out_features
-        decoder = nn.utils.skip_init(nn.Linear, k * j, f, bias=has_bias)
+        decoder = nn.utils.skip_init(nn.Linear, k * j, f, bias=has_bias, **kind_of_numbers)
         if k == 1:
-            encoder: nn.Module = nn.utils.skip_init(nn.Linear, c, j, bias=False)
+            encoder: nn.Module = nn.utils.skip_init(nn.Linear, c, j, bias=False, **kind_of_numbers)
             return nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))
-        encoder = nn.utils.skip_init(nn.Conv1d, c, k * j, 1, groups=k, bias=False)
+        encoder = nn.utils.skip_init(nn.Conv1d, c, k * j, 1, groups=k, bias=False, **kind_of_numbers)
         parts = OrderedDict(columns=nn.Unflatten(1, (c, 1)), encoder=encoder, flat=nn.Flatten(1), decoder=decoder)
         return nn.Sequential(parts)
     kind = _CONVOLUTIONS[len(module.kernel_size)]
@@ -70,6 +71,7 @@ def empty_pair(module: Prunable, choice: Choice) -> nn.Sequential:
             groups=groups,
             bias=has_bias and not is_encoder,
             padding_mode=module.padding_mode,
+            **kind_of_numbers,
         )
 
     g, c, f = module.groups, module.in_channels, module.out_channels
@@ -91,10 +93,10 @@ def fill_pair(pair: nn.Sequential, layer: Layer, choice: Choice, factors: Factor
     for module, array in ((encoder, factors.encoder), (decoder, second)):
         weight = module.weight
         assert isinstance(weight, Tensor)
-        weight.data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).reshape(weight.shape)
+        weight.data = torch.from_numpy(np.ascontiguousarray(array)).to(weight.dtype).reshape(weight.shape)
     if bias is not None:
         assert isinstance(decoder.bias, Tensor)
-        decoder.bias.data = torch.from_numpy(bias.astype(np.float32))
+        decoder.bias.data = torch.from_numpy(bias).to(decoder.bias.dtype)
 
 
 def projected_weight(layer: Layer, choice: Choice, factors: Factors) -> np.ndarray:
@@ -152,19 +154,14 @@ def taken_together(model: nn.Module, original: nn.Module) -> nn.Module:
     return out.eval()
 
 
-def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put another module where `name` is."""
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent) if parent else model, last, module)
-
-
 def load_decomposed(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """A decomposed network from its safetensors file and the network that it was made of.
 
     Scheme, slices and ranks are read from the shapes of the tensors.
 
     Args:
-        model: The original network, trained or not; left alone.
+        model: The original network, trained or not; left alone. Packed attention that the file has as linear layers
+            becomes such.
         path: A solution of a run, or a checkpoint of `problems.lowrank.retraining.pipeline`.
 
     Returns:
@@ -173,14 +170,30 @@ def load_decomposed(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module
     Raises:
         UsageError: The file is missing, damaged, or another network's.
     """
-    tensors, _ = read_safetensors(Path(path))
+    model = with_pairs(model, read_safetensors(Path(path))[0], source=path)
+    load_weights(model, path)
+    model.eval()
+    return model
+
+
+def with_pairs(model: nn.Module, tensors: Mapping[str, Tensor], *, source: object) -> nn.Module:
+    """A copy of a network with empty pairs of layers where tensors of a decomposed one stand for them.
+
+    Args:
+        model: The original network.
+        tensors: State of the decomposed one; their shapes tell scheme, slices and ranks.
+        source: Of the tensors, for an error.
+
+    Raises:
+        UsageError: A shape is none of the layer's.
+    """
     model = copy.deepcopy(model)
+    unpack_named(model, tensors)
     for name, module in prunable_layers(model).items():
         weight = tensors.get(f"{name}.encoder.weight")
         if weight is not None:
-            replace_module(model, name, empty_pair(module, _choice_of(name, weight, module, path)))
-    load_weights(model, path)
-    return model.eval()
+            replace_module(model, name, empty_pair(module, _choice_of(name, weight, module, source)))
+    return model
 
 
 def load_reference(path: str | os.PathLike[str]) -> nn.Module:

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from opt.console.errors import UsageError
+from problems.data.examples import Inputs, len_of, mapped, spans
+from problems.lowrank.decomposable import Answers, tensor_answers
 from problems.lowrank.layer_matrices import Layer
 from problems.networks.layers.prunable import Prunable, hooked, padded, prunable_layers
 
@@ -46,6 +49,7 @@ def patches(module: Prunable, groups: int, x: Tensor, positions: Tensor | None =
         x: (n, ...) its input.
         positions: (p,) int64, positions of the output map to take, row by row; None takes all.
     """
+    x = with_batch(module, x)
     if isinstance(module, nn.Linear):
         rows = x.reshape(len(x), -1, x.shape[-1])
         rows = rows if positions is None else rows[:, positions]
@@ -61,6 +65,12 @@ def patches(module: Prunable, groups: int, x: Tensor, positions: Tensor | None =
     return split.reshape(groups, c // groups * n_places, -1)
 
 
+def with_batch(module: Prunable, x: Tensor) -> Tensor:
+    """A layer's input with an axis of examples; what is given without one is one example."""
+    n_axes = 1 if isinstance(module, nn.Linear) else len(module.kernel_size) + 1
+    return x[None] if x.ndim == n_axes else x
+
+
 def _places(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, sides: Sequence[int], positions: Tensor | None) -> Tensor:
     """(places of the kernel, p) int64: where in the padded, flat map each output position meets each of them."""
     starts, offsets = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
@@ -73,38 +83,77 @@ def _places(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, sides: Sequence[int], pos
 
 def sampled_positions(layer: Layer, n_images: int, *, seed: int = 0) -> Tensor:
     """(p,) int64, ascending: positions of a layer's map that give about 16,384 samples over the images."""
-    used = max(1, min(layer.positions, -(-SAMPLES // max(1, n_images))))
+    return _sampled(layer.positions, n_images, seed=seed)
+
+
+def _sampled(n_positions: int, n_images: int, *, seed: int = 0) -> Tensor:
+    used = max(1, min(n_positions, -(-SAMPLES // max(1, n_images))))
     generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(layer.positions, generator=generator)[:used].sort().values
+    return torch.randperm(n_positions, generator=generator)[:used].sort().values
 
 
-def input_moments(model: nn.Module, layers: Sequence[Layer], images: Tensor) -> dict[str, InputMoments]:
-    """Moments of the input of every layer, by name, at `sampled_positions`.
+def _n_positions(module: Prunable, x: Tensor) -> int:
+    """Places of the output map for an input with a batch."""
+    if isinstance(module, nn.Linear):
+        return math.prod(x.shape[1:-1])
+    return math.prod(
+        (side - spread * (kernel - 1) - 1) // stride + 1
+        for side, kernel, stride, spread in zip(
+            padded(module, x[:1]).shape[2:], module.kernel_size, module.stride, module.dilation, strict=True
+        )
+    )
+
+
+def input_moments(
+    model: nn.Module, layers: Sequence[Layer], inputs: Inputs, *, answers: Answers = tensor_answers
+) -> dict[str, InputMoments]:
+    """Moments of the input of every layer, by name, at `sampled_positions`, over all its calls.
 
     Args:
         model: In evaluation mode.
         layers: Layers of it.
-        images: (n, ...) to run.
+        inputs: Of n examples, to run.
+        answers: Runs the network.
 
     Products are taken in float32 and added up in float64.
+
+    Raises:
+        UsageError: A layer's inputs cannot be seen.
     """
     modules = prunable_layers(model)
-    groups = {layer.name: layer.groups for layer in layers}
-    positions = {layer.name: sampled_positions(layer, len(images)) for layer in layers}
+    by_name = {layer.name: layer for layer in layers}
+    n = len_of(inputs)
+    positions = {layer.name: sampled_positions(layer, n) for layer in layers}
     sums: dict[str, tuple[Tensor, Tensor, int]] = {}
 
     def see(name: str, x: Tensor) -> None:
-        p = patches(modules[name], groups[name], x, positions[name])
-        first, second, n = p.sum(dim=2).double(), (p @ p.transpose(1, 2)).double(), p.shape[2]
+        module = modules[name]
+        x = with_batch(module, x)
+        n_places = _n_positions(module, x)
+        # a map of another size than in the first pass has positions of its own
+        chosen = positions[name] if n_places == by_name[name].positions else _sampled(n_places, n)
+        p = patches(module, by_name[name].groups, x, chosen)
+        first, second, n_columns = p.sum(dim=2).double(), (p @ p.transpose(1, 2)).double(), p.shape[2]
         if name in sums:
             before = sums[name]
-            first, second, n = first + before[0], second + before[1], n + before[2]
-        sums[name] = (first, second, n)
+            first, second, n_columns = first + before[0], second + before[1], n_columns + before[2]
+        sums[name] = (first, second, n_columns)
 
-    with hooked({name: modules[name] for name in groups}, see), torch.no_grad():
-        for part in images.split(_CHUNK):
-            model(part)
-    return {name: InputMoments((first / n).numpy(), (second / n).numpy()) for name, (first, second, n) in sums.items()}
+    with hooked({name: modules[name] for name in by_name}, see), torch.no_grad():
+        for part in spans(n, _CHUNK):
+            answers(model, mapped(inputs, lambda tensor, rows=part: tensor[rows]))  # type: ignore[misc]
+    return {name: _moments(name, *of) for name, of in sums.items()}
+
+
+def _moments(name: str, first: Tensor, second: Tensor, n: int) -> InputMoments:
+    try:
+        return InputMoments((first / n).numpy(), (second / n).numpy())
+    except RuntimeError as error:  # a mapped call hides its values
+        reason = " ".join(str(error).split())[:100]
+        raise UsageError(
+            f"what layer {name!r} gets cannot be seen ({reason}); take another --problem.measure than data, or leave "
+            "the layer out with --problem.layers"
+        ) from None
 
 
 def metrics(layers: Sequence[Layer], moments: Mapping[str, InputMoments]) -> dict[str, np.ndarray]:

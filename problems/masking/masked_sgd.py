@@ -89,7 +89,7 @@ def train_masked(
         if 0 in keep_epochs and 0 not in done.states:
             done.states[0] = copy_of_state(model)
         first = len(done.curve) + 1
-        passes = descend(model, data, optimiser, _steps(schedule, len(data), seed, first), after_step=hold)
+        passes = descend(model, data, optimiser, _steps(model, schedule, len(data), seed, first), after_step=hold)
         for epoch, (loss, _) in enumerate(passes, start=first):
             done.curve.append({"epoch": float(epoch), "train_loss": loss} | _measured(model, watched or {}))
             if epoch in keep_epochs:
@@ -115,13 +115,13 @@ def _all_trainable(model: nn.Module) -> Iterator[dict[str, nn.Parameter]]:
             parameter.requires_grad_(was_trained[name])
 
 
-def _steps(schedule: Schedule, n: int, seed: int, first: int) -> Iterator[list[Step]]:
+def _steps(model: nn.Module, schedule: Schedule, n: int, seed: int, first: int) -> Iterator[list[Step]]:
     """Steps of each epoch from `first` on; orders of images and dropout follow from seed and epoch alone."""
     for epoch in range(first, schedule.epochs + 1):
         stream = epoch_stream(seed, epoch)
         seed_global_generators(stream)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(stream))
-        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in batches(order, schedule.batch_size)]
+        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in batches(order, schedule.batch_size, model=model)]
 
 
 def _measured(model: nn.Module, watched: Mapping[str, Split]) -> dict[str, float]:

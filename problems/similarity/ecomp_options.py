@@ -14,7 +14,8 @@ from opt.console.ranges import Range, Share
 from opt.files.cache_folder import in_home
 from problems.data.sets.example_set import ExampleSet
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
-from problems.similarity.batch import RefitTarget, SimilarityName
+from problems.networks.embeddings.dissimilarity import SimilarityName
+from problems.similarity.least_squares import RefitTarget
 from problems.workloads.network_options import TrainedNetworkOptions
 from problems.workloads.trained_networks import trained
 
@@ -94,9 +95,9 @@ class ComparisonOptions:
         similarity: Loss between hidden representations: Gaussian or Student-t neighbourhoods; the published loss of
             whole distance matrices (distance); or the same over pairs of points alone (pair-distance).
         perplexity: Effective number of neighbours in the neighbourhoods.
-        similarity_points: Search images whose representations are compared.
+        similarity_points: Search examples whose representations are compared.
         size: What the size objective counts, as a fraction of the parent's; width is the mean over layers.
-        batch_size: Search images a generation, another batch each time, as published; by default all of them always.
+        batch_size: Search examples a generation, another batch each time, as published; by default all of them always.
     """
 
     similarity: SimilarityName = "gaussian"
@@ -133,10 +134,10 @@ class RefitOptions:
 
     Args:
         refit: Whether the layers behind the first are refitted by least squares.
-        refit_target: What the output layer is refitted to: the parent's logits, labels, or logits corrected
-            where the parent is wrong (mixture).
-        n_refit: Training images that refit and greedy seeds use.
-        finetune_steps: Gradient steps on training images for the solutions of the final front; the search has none.
+        refit_target: What the output layer is refitted to: the parent's logits, the targets (labels), or logits
+            corrected where the parent is wrong (mixture).
+        n_refit: Training examples that refit and greedy seeds use.
+        finetune_steps: Gradient steps on training examples for the solutions of the final front; the search has none.
     """
 
     refit: bool = True

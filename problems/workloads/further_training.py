@@ -63,6 +63,7 @@ def train_by_recipe(
     seed: int,
     epochs: int | None = None,
     after_step: Callable[[], None] | None = None,
+    clip: float | None = None,
 ) -> list[float]:
     """Train a network in place on the workload's train split, and leave it in evaluation mode.
 
@@ -72,7 +73,8 @@ def train_by_recipe(
         recipe: How.
         seed: Of orders and of everything that the network draws.
         epochs: Passes; None takes the recipe's.
-        after_step: Called after each step, as to hold masked weights at zero; after each epoch of a user's function.
+        after_step: Called after each step, as to hold masked weights at zero; after a user's function has trained.
+        clip: Largest Euclidean norm of a step's gradient; None for any. A user's function has its own.
 
     Returns:
         The mean loss of each epoch; none for a user's function, which does not tell.
@@ -88,7 +90,7 @@ def train_by_recipe(
         with one_thread(), global_generators_kept(), torch.enable_grad():
             if recipe.train is not None:
                 return _by_own_function(workload, network, recipe.train, n_epochs, seed, after_step)
-            return _by_descent(workload, network, recipe, n_epochs, seed, after_step)
+            return _by_descent(workload, network, recipe, n_epochs, seed, after_step, clip)
     finally:
         network.eval()
         network.zero_grad()
@@ -103,6 +105,7 @@ def _by_descent(
     epochs: int,
     seed: int,
     after_step: Callable[[], None] | None,
+    clip: float | None,
 ) -> list[float]:
     optimiser = _optimiser(recipe, network)
     n = len(workload.train)
@@ -111,11 +114,11 @@ def _by_descent(
         for epoch in range(1, epochs + 1):
             seed_global_generators(epoch_stream(seed, epoch))
             order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_stream(seed, epoch)))
-            yield [Step(ids) for ids in batches(order, recipe.batch_size)]
+            yield [Step(ids) for ids in batches(order, recipe.batch_size, model=network)]
 
     losses = []
     loss = training_loss(workload)
-    for result in descend(network, workload.train, optimiser, steps(), loss=loss, after_step=after_step):
+    for result in descend(network, workload.train, optimiser, steps(), loss=loss, after_step=after_step, clip=clip):
         check_finite_loss(result.loss)
         losses.append(result.loss)
     return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
@@ -21,7 +22,7 @@ from problems.workloads.own_workload import own_workload, workload_function
 from problems.workloads.trained_networks import trained
 from problems.workloads.workload import Workload
 
-_OF_BOTH = ("workload", "workload_arguments", "network_seed", "device")
+_OF_BOTH = ("workload", "workload_arguments", "network_seed", "device", "n_test")
 """Options of a network that a workload of the user's knows too."""
 
 
@@ -82,7 +83,12 @@ class NetworkOptions:
             for field in dataclasses.fields(group):
                 if field.name not in _OF_BOTH and getattr(group, field.name) != field.default:
                     raise UsageError(f"a workload brings its own network and data; leave out --problem.{field.name}")
-        return own_workload(self.workload, seed=self.network_seed, arguments=self.workload_arguments)
+        work = own_workload(self.workload, seed=self.network_seed, arguments=self.workload_arguments)
+        if data.n_test is None:
+            return work
+        work = copy.copy(work)  # the user's own stays as it is
+        work.test = work.test.subset(slice(0, data.n_test))
+        return work
 
     def examples_of(self, data: DataOptions) -> ExampleSet:
         """The data, laid out as the network takes it."""

@@ -55,11 +55,19 @@ class NetworkProblem(CompressionProblem):
         """Lines that a user should know of the workload, before the search."""
         return []
 
-    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> Any:
         """Objectives of (n, n_var) candidates on the search split: (n, n_obj) float64."""
+        return self.objectives_of(X)
+
+    def objectives_of(self, X: np.ndarray) -> np.ndarray:
+        """The same by the fast way, or of decoded networks."""
         if self.is_whole:
             return np.array([self.judged(self.decode(x), x) for x in X])
         return self.fast(X)
+
+    def to_verify(self, sample: np.ndarray) -> np.ndarray:
+        """Candidates that are proved, of (n, n_var) from the sampling and the extremes."""
+        return candidates_to_verify(sample, self.extremes())
 
     def verify(self, rng: np.random.Generator) -> Sequence[str]:
         """Prove that `evaluate` is what saved networks give; where the fast way is not, decoded networks are judged.
@@ -68,7 +76,7 @@ class NetworkProblem(CompressionProblem):
             UsageError: Not even these are what is saved.
         """
         sample = operators_of(self).sampling(_SAMPLE, rng)
-        X = candidates_to_verify(sample, self.extremes())
+        X = self.to_verify(sample)
         notes = [*self.workload.notes, *self.about()]
         found = self._disagreements(X)
         if not found:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from problems.networks.layers.baking import bake
-from problems.networks.layers.compressible import shared_parameters
 from problems.networks.layers.prunable import Prunable
+from problems.networks.layers.shared_parameters import shared_parameters
 
 
 def unwrapped(network: Any, notes: list[str]) -> nn.Module:

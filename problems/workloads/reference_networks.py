@@ -55,10 +55,10 @@ def build_network(name: str, dataset: Dataset, *, seed: int = 0) -> nn.Module:
     return build(dataset.input_shape, dataset.n_classes, mean=mean, std=std, seed=seed)
 
 
-def default_schedule(name: str, dataset: Dataset) -> Schedule:
-    """The schedule of `SCHEDULES`, with smaller batches and more epochs where there are few images."""
+def default_schedule(name: str, n_images: int) -> Schedule:
+    """The schedule of `SCHEDULES`, with smaller batches and more epochs where there are few training images."""
     schedule = SCHEDULES[name]
-    if len(dataset.train) >= 10_000:
+    if n_images >= 10_000:
         return schedule
     return dataclasses.replace(schedule, batch_size=32, epochs=2 * schedule.epochs)
 
@@ -95,7 +95,7 @@ def trained_network(
     Raises:
         UsageError: Unknown name.
     """
-    used = schedule or default_schedule(name, dataset)
+    used = schedule or default_schedule(name, len(dataset.train))
     asked: dict[str, object] = {
         "version": _VERSION,
         "network": name,

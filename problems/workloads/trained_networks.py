@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
-from problems.data.data import Dataset, Split
+from problems.data.data import Split
 from problems.data.examples import Examples, call, mapped
 from problems.data.sets.example_set import ExampleSet
 from problems.networks.storage.checkpoints import encode_network, load_metadata, load_weights
@@ -117,12 +117,12 @@ def epochs_of(training: Adam | Schedule, data: ExampleSet) -> int:
     return 2 * training.epochs if len(data.train) < 2 * FEW_EXAMPLES else training.epochs
 
 
-def schedule_of(network: str, data: Dataset) -> Schedule | None:
-    """The schedule by which a named network is trained on a data set; None where that is none, or not by SGD."""
+def schedule_of(network: str, n_examples: int) -> Schedule | None:
+    """The schedule by which a named network is trained on so many examples; None where it has none."""
     if network in _REFERENCES:
-        return default_schedule(_REFERENCES[network], data)
+        return default_schedule(_REFERENCES[network], n_examples)
     training = named_network(network).training if is_named(network) else None
-    if not isinstance(training, Schedule) or len(data.train) >= 2 * FEW_EXAMPLES:
+    if not isinstance(training, Schedule) or n_examples >= 2 * FEW_EXAMPLES:
         return training if isinstance(training, Schedule) else None
     return dataclasses.replace(training, batch_size=32, epochs=2 * training.epochs)
 
@@ -143,7 +143,7 @@ def _of_today(
     if network == "snowfall":
         return trained_snowfall(data.images, seed=seed, epochs=n, batch_size=min(128, batch_size), progress=progress)[0]
     if network in _REFERENCES:
-        schedule = default_schedule(_REFERENCES[network], data.images)
+        schedule = default_schedule(_REFERENCES[network], len(data.train))
         if epochs is not None:
             schedule = _of_epochs(schedule, epochs)
         return trained_network(

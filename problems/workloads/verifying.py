@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors.torch import load, save
@@ -28,8 +28,8 @@ class Verifiable(Protocol):
     workload: Workload
     objectives: Sequence[Objective]
 
-    def evaluate(self, X: np.ndarray) -> np.ndarray:
-        """(n, n_obj) objectives of (n, n_var) candidates, the fast way."""
+    def evaluate(self, X: np.ndarray) -> Any:
+        """(n, n_obj) objectives of (n, n_var) candidates, the fast way; or these and the values of constraints."""
 
     def decode(self, x: np.ndarray) -> nn.Module:
         """The network that a candidate stands for."""
@@ -98,9 +98,9 @@ def verify(problem: Verifiable, X: np.ndarray) -> list[Disagreement]:
     """
     work = problem.workload
     before = _digest(work)
-    F = problem.evaluate(X.copy())
-    alone = np.concatenate([problem.evaluate(X[k : k + 1].copy()) for k in range(len(X))])
-    backwards = problem.evaluate(X[::-1].copy())[::-1]
+    F = _objectives(problem, X)
+    alone = np.concatenate([_objectives(problem, X[k : k + 1]) for k in range(len(X))])
+    backwards = _objectives(problem, X[::-1])[::-1]
     judged = []
     for x in X:
         network = problem.decode(x)
@@ -114,6 +114,12 @@ def verify(problem: Verifiable, X: np.ndarray) -> list[Disagreement]:
     if _digest(work) != before:
         found.append(Disagreement(CHANGED))
     return found
+
+
+def _objectives(problem: Verifiable, X: np.ndarray) -> np.ndarray:
+    """Objectives without the values of constraints."""
+    values = problem.evaluate(X.copy())
+    return values[0] if isinstance(values, tuple) else values
 
 
 def _differing(what: str, problem: Verifiable, said: np.ndarray, true: np.ndarray) -> list[Disagreement]:

@@ -18,6 +18,7 @@ from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
 from problems.data.splits import check_apart, split_off
+from problems.networks.layers.plain_attention import plain_attention
 from problems.workloads.devices import device_named
 from problems.workloads.identity import code_of, update_with_network
 from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, usual_pick, value_of
@@ -97,6 +98,7 @@ class Workload:
         self.metric: Metric | None = self.metrics[0] if self.metrics else None
         self._as_float32()
         self._check_network()
+        self._unpack_attention()
         self._check_targets()
         self._judged_once()
 
@@ -277,6 +279,14 @@ class Workload:
         except Exception:  # a user's forward may raise anything
             return False
         return True
+
+    def _unpack_attention(self) -> None:
+        few = self.search.subset(slice(0, _FEW)).inputs
+        with torch.no_grad():
+            names = plain_attention(self.network, lambda: self.answers(self.network, few))
+        if names:
+            told = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            self.notes.append(f"attention of four linear layers, packed again in saved files: {told}")
 
     def _check_network(self) -> None:
         self.changes_inputs = self.changes_itself = self.mixes_batch = self.gives_tensor = False

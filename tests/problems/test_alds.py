@@ -19,6 +19,7 @@ from problems.data.cifar import FOLDER as CIFAR_FOLDER
 from problems.data.cifar import TEST_FILES, TRAIN_FILES
 from problems.data.data import load_dataset
 from problems.lowrank.algorithms.alds import read_budgets
+from problems.lowrank.choices import Choice
 from problems.lowrank.decomposed_network import DecomposableNetwork
 from problems.lowrank.materialise import load_decomposed, load_reference, n_parameters
 from problems.lowrank.retraining import prune_retrain
@@ -140,7 +141,7 @@ def test_accuracy_is_that_of_the_decoded_network():
     assert [o.name for o in problem.objectives] == ["error", "bound", "parameters", "macs"]
     X = problem.operators().sampling(6, np.random.default_rng(0))
     F = problem.evaluate(X)
-    search, test = problem.dataset.search, problem.dataset.test
+    search, test = problem.workload.search.split, problem.workload.test.split
     for x, f in zip(X, F, strict=True):
         model = problem.decode(x)
         assert f[0] == pytest.approx(1 - evaluate(model, search.images, search.labels)[1], abs=0.0051)
@@ -167,7 +168,7 @@ def test_whole_network_is_the_original(problem):
     x = problem.table.whole_row()
     F = problem.evaluate(x[None])
     assert F.tolist() == [[0.0, 1.0]]
-    test = problem.dataset.test
+    test = problem.workload.test.split
     assert problem.test(x)["accuracy"] == evaluate(problem.model, test.images, test.labels)[1]
 
 
@@ -184,7 +185,7 @@ def test_own_network_with_layers_on_sequences(tmp_path):
     problem = ALDS(network=f"{__name__}:tiny", n_search=200, epochs=1, layers="mix,head", rivals=False)
     assert problem.table.options[0] == [(0, 1)], "a layer on rows of features is not sliced"
     x = problem.ladder.allocate(problem.ladder.smallest)
-    assert problem.decode(x)(problem.dataset.test.images[:3]).shape == (3, 10)
+    assert problem.decode(x)(problem.workload.test.inputs[:3]).shape == (3, 10)
     with pytest.raises(UsageError, match="layers pattern 'nose' fits no layer"):
         ALDS(network=f"{__name__}:tiny", n_search=200, epochs=1, layers="nose")
 
@@ -323,7 +324,7 @@ def test_solution_of_a_run_loads_onto_the_original(problem, tmp_path, no_plots):
     run = opt.minimize(problem, "alds-exact", budgets="0.3", n_gen=2, out=tmp_path)
     (row,) = [r for _, r in run.front.iterrows()]
     model = load_decomposed(problem.model, run.path / "solutions" / f"{row['id']}.safetensors")
-    test = problem.dataset.test
+    test = problem.workload.test.split
     assert evaluate(model, test.images, test.labels)[1] == pytest.approx(row["test_accuracy"], abs=0.003)
 
 
@@ -381,7 +382,7 @@ def test_retraining_is_part_of_what_is_judged(problem, tmp_path, no_plots):
     run = opt.minimize(retrained, "alds-exact", budgets="0.15", out=tmp_path, keep=1)
     row = run.front.iloc[0]
     loaded = load_decomposed(retrained.model, run.path / "solutions" / f"{row['id']}.safetensors")
-    test = retrained.dataset.test.subset(slice(0, 200))
+    test = retrained.workload.test.split.subset(slice(0, 200))
     assert evaluate(loaded, test.images, test.labels)[1] == pytest.approx(row["test_accuracy"])
     # rivals are retrained alike: of each the smallest network gains
     rivals = {r.name: r.test[0]["loss"] for r in retrained.references() if r.test}
@@ -449,7 +450,7 @@ def test_colour_images_of_cifar_files_are_compressed_too(tmp_path, no_plots):
     assert run.manifest["n_eval"] == 2 and (run.front["parameters"] <= 0.5).all()
     row = run.front.iloc[0]
     loaded = load_decomposed(problem.model, run.path / "solutions" / f"{row['id']}.safetensors")
-    images = problem.dataset.test.images
+    images = problem.workload.test.inputs
     with torch.no_grad():
         assert loaded(images).shape == (12, 10)
 
@@ -479,21 +480,20 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("tied", "layers second and third share one weight; leave both out with --problem.layers"),
-        ("normed", "layer second computes its weight; remove its parametrisation first"),
-        ("twice", "layer second runs 2 times for one image; leave it out with --problem.layers"),
-    ],
+    ("kind", "reason"), [("tied", "its weight is shared"), ("normed", "its weight is computed"), ("twice", "")]
 )
-def test_layers_that_cannot_be_replaced_are_refused(kind, message):
+def test_layers_that_cannot_be_replaced_are_left_out(kind, reason):
     images = torch.rand((4, 1, 8, 8))
-    with pytest.raises(UsageError, match=message):
-        DecomposableNetwork(Odd(kind), images)
-    network = DecomposableNetwork(Odd(kind), images, patterns="first,head")
-    assert [layer.name for layer in network.layers] == ["first", "head"]
+    network = DecomposableNetwork(Odd(kind), images)
+    assert network.compressible.left_out.get("second", "") == reason
+    assert ("second" in network.by_name) == (not reason)
     if kind == "twice":
         assert network.whole.macs == 64 * (54 + 2 * 324) + 3840
+        assert (
+            network.by_name["second"].macs == 2 * 64 * 324 and network.by_name["second"].rank_macs(0, 1) == 2 * 64 * 60
+        )
+        made = network.compress({"second": Choice(0, 1, 2)}, on_data=True, compensation="refit")
+        torch.testing.assert_close(made.materialise()(images), made.dense(images))
 
 
 def test_the_smallest_budget_is_one_that_can_be_searched(tmp_path, no_plots):

@@ -144,7 +144,7 @@ def test_computed_weights_go_back_with_the_trained_scales(bypass):
     assert torch.equal(model.conv2.weight, torch.from_numpy(codes["conv2"].astype(np.float32)) * scale)
     for name in ("conv1", "fc1", "fc2", "fc3"):
         assert torch.equal(getattr(model, name).weight, getattr(bypass.model, name).weight)
-    images, labels = bypass.dataset.test.images, bypass.dataset.test.labels
+    images, labels = bypass.workload.test.split.images, bypass.workload.test.split.labels
     tested = bypass.test(x)
     assert tested["accuracy"] == pytest.approx(float((model(images).argmax(1) == labels).float().mean()))
     assert tested["top5"] >= tested["accuracy"] and tested["loss"] > 0
@@ -163,7 +163,7 @@ def test_verdict_counts_bytes_and_runs_of_the_circuit():
 def test_references_are_the_loaded_weights_and_the_nearest_inputs(bypass):
     loaded, wires = bypass.references()
     assert loaded.F.tolist() == [[0.0, 2400 * bypass.pj_per_byte]]
-    base = bypass.model(bypass.dataset.test.images).argmax(1) == bypass.dataset.test.labels
+    base = bypass.model(bypass.workload.test.split.images).argmax(1) == bypass.workload.test.split.labels
     assert loaded.test[0]["accuracy"] == pytest.approx(float(base.float().mean()))
     error, energy = bypass.evaluate(wires.X)[0]
     conv1, conv2 = (bypass.weights[name].codes.astype(int).ravel() for name in ("conv1", "conv2"))

@@ -32,7 +32,7 @@ def every(problem):
 
 
 def test_objectives_are_those_of_the_decoded_network(problem):
-    split = problem.dataset.search
+    split = problem.workload.search.split
     for x, (error, energy) in zip(every(problem), problem.evaluate(every(problem)), strict=True):
         answers = problem.decode(x)(split.images).argmax(dim=1)
         assert error == pytest.approx(1 - float((answers == split.labels).float().mean()), abs=2 / len(split))

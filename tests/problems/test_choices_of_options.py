@@ -20,7 +20,8 @@ from problems.lowrank.retraining.prune_retrain import PruneRetrainOptions
 from problems.masking import criterion_masks, logit_losses, mask_training, selection
 from problems.networks.architectures import initial_weights, lottery_networks
 from problems.networks.architectures.lottery_networks import build_architecture
-from problems.similarity import batch, objectives, pruning
+from problems.networks.embeddings import dissimilarity, similarities
+from problems.similarity import least_squares, pruning
 from problems.thresholds import scores, threshold_options
 from problems.thresholds import variation as threshold_variation
 from problems.workloads import named_networks
@@ -37,8 +38,8 @@ def options_of(task):
 @pytest.mark.parametrize(
     ("literal", "factories"),
     [
-        (batch.SimilarityName, objectives.SIMILARITIES),
-        (batch.RefitTarget, batch.REFIT_TARGETS),
+        (dissimilarity.SimilarityName, similarities.SIMILARITIES),
+        (least_squares.RefitTarget, least_squares.REFIT_TARGETS),
         (scores.ScoreName, scores.SCORES),
         (logit_losses.Loss, logit_losses.LOSSES),
         (mask_training.Kept, mask_training.BEGINNINGS),

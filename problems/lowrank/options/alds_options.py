@@ -10,17 +10,19 @@ from torch import nn
 from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import Count, Range
-from problems.data.data import Dataset
+from problems.data.examples import ImageExamples
 from problems.data.sets.example_set import ExampleSet
 from problems.lowrank.calibration import Compensation
 from problems.lowrank.choices import Size
 from problems.lowrank.goals import Goal
 from problems.lowrank.layer_matrices import Scheme
-from problems.lowrank.retraining.retraining import OWN_SCHEDULE, Retraining
+from problems.lowrank.retraining.retraining import OWN_SCHEDULE, FurtherTraining, Retraining, RetrainingByRecipe
 from problems.lowrank.spectra import Measure
 from problems.networks.training.descent import Precision
+from problems.workloads.further_training import needed_recipe
 from problems.workloads.network_options import TrainedNetworkOptions
 from problems.workloads.trained_networks import schedule_of, trained
+from problems.workloads.workload import Workload
 
 
 @option_group
@@ -72,12 +74,12 @@ class DecompositionOptions:
     Args:
         layers: Layers to decompose, shell patterns of names separated by commas; by default all that can be.
         measure: Error of a layer: the paper's (spectral), times sqrt(k), the true residual's, Frobenius, nuclear, or
-            that of its outputs on calibration images (data); the last also chooses the factors.
+            that of its outputs on calibration examples (data); the last also chooses the factors.
         schemes: How a kernel is shared between the factors: wholly in the first (spatial, as in the paper), or any
             of the four ways (all).
-        compensation: What the calibration images, without labels, give back to a decomposed network: nothing, its
+        compensation: What the calibration examples, without targets, give back to a decomposed network: nothing, its
             batch-norm statistics, or these and each decoder's least-squares fit to the original's outputs (refit).
-        n_calibration: Training images for what is measured on data.
+        n_calibration: Training examples for what is measured on data.
     """
 
     layers: str | None = None
@@ -102,9 +104,9 @@ class JudgingOptions:
 
     Args:
         goal: What a search sees beside the size: the largest relative error of a layer (bound), the decomposed
-            network's share of wrong answers on the search split (accuracy), its cross-entropy there (loss; of few
-            images it tells networks apart where shares of wrong answers tie or differ by chance), or bound and
-            accuracy (both).
+            network's share of wrong answers on the search split (accuracy; of a workload its first metric), its
+            cross-entropy there (loss, or the workload's; on few examples it tells networks apart where shares of wrong
+            answers tie or differ by chance), or bound and accuracy (both).
         size: Second objective: parameters, multiply-adds (macs) or bytes kept, or parameters and multiply-adds (both).
         budget: Largest size, as a fraction of the network (the first of two sizes); by default none.
     """
@@ -124,30 +126,40 @@ class RetrainingOptions:
     """How every network is trained further before it is judged.
 
     Args:
-        retrain: Epochs that every network is trained further before it is judged, the end of its training schedule;
-            0 for none. Rival methods are retrained alike.
-        n_retrain: Training images for it, the first of them; by default all.
+        retrain: Epochs that every network is trained further before it is judged, the end of its training schedule, or
+            by the workload's recipe; 0 for none. Rival methods are retrained alike.
+        n_retrain: Training examples for it, the first of them; by default all.
     """
 
     retrain: Annotated[float, Range(0.0)] = 0.0
     n_retrain: Count | None = None
 
-    def of(self, network: DecomposedNetworkOptions, original: nn.Module, dataset: Dataset) -> Retraining | None:
+    def of(self, network: DecomposedNetworkOptions, workload: Workload) -> FurtherTraining | None:
         """The retraining of what is made from a network; None where there is none.
 
+        A network on images is trained to the end of its schedule, another and a workload of the user's by its recipe.
+
         Raises:
-            UsageError: It is longer than the training's schedule.
+            UsageError: It is longer than the training's schedule; or the workload has no recipe.
         """
         if not self.retrain:
             return None
-        schedule = schedule_of(network.network, dataset) or OWN_SCHEDULE
+        if not isinstance(workload.train, ImageExamples):
+            recipe = needed_recipe(workload, "--problem.retrain")
+            if self.retrain != int(self.retrain):
+                raise UsageError(f"retrain must be whole epochs of the workload's recipe, got {self.retrain}")
+            return RetrainingByRecipe(
+                workload.network, workload, recipe, int(self.retrain), network.network_seed, n_examples=self.n_retrain
+            )
+        images = workload.train.split
+        schedule = schedule_of(network.network, len(images)) or OWN_SCHEDULE
         if not 0 < self.retrain <= schedule.epochs:
             raise UsageError(
                 f"retrain must lie between 0 and the schedule's {schedule.epochs} epochs, got {self.retrain}"
             )
-        images = dataset.train if self.n_retrain is None else dataset.train.subset(slice(0, self.n_retrain))
+        used = images if self.n_retrain is None else images.subset(slice(0, self.n_retrain))
         start = schedule.epochs - self.retrain
-        return Retraining(original, images, schedule, start, network.network_seed, precision=network.precision)
+        return Retraining(workload.network, used, schedule, start, network.network_seed, precision=network.precision)
 
 
 @option_group

@@ -170,7 +170,7 @@ def prune_retrain(asked: PruneRetrainOptions) -> Results:
     SEED.check("--seed", asked.seed + asked.repetitions - 1)
     ratios, methods = asked.keep_ratios(), asked.methods()
     dataset = load_dataset(asked.data, data_dir=asked.data_dir)
-    schedule = PUBLISHED_CIFAR if asked.schedule == "published" else default_schedule(asked.network, dataset)
+    schedule = PUBLISHED_CIFAR if asked.schedule == "published" else default_schedule(asked.network, len(dataset.train))
     start_epoch = asked.start_of(schedule)
     train = dataset.train if asked.n_train is None else dataset.train.subset(slice(0, asked.n_train))
     results = Results(asked.out)

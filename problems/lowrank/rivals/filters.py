@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.data.examples import len_of, mapped
 from problems.lowrank.choices import Size
 from problems.lowrank.decomposed_network import DecomposableNetwork
-from problems.lowrank.layer_matrices import BYTES, Layer
+from problems.lowrank.layer_matrices import Layer
 from problems.lowrank.moments import patches, sampled_positions
 from problems.lowrank.rivals.pruned_network import pruned_sizes
 from problems.networks.layers.prunable import hooked, prunable_layers
@@ -28,7 +29,7 @@ def magnitude_pruning(network: DecomposableNetwork, budget: float, *, size: Size
     weights = np.concatenate([np.abs(w).reshape(-1) for w in network.weights.values()])
     costs = np.concatenate(
         [
-            np.full(layer.parameters, layer.positions if size == "macs" else BYTES if size == "bytes" else 1)
+            np.full(layer.parameters, layer.uses if size == "macs" else layer.itemsize if size == "bytes" else 1)
             for layer in network.layers
         ]
     )
@@ -113,12 +114,12 @@ def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]
     """
     model, modules = network.model, prunable_layers(network.model)
     chosen = {layer.name: layer for layer in network.layers[1:] if layer.groups == 1}
-    images = network.calibration[:_SENSITIVITY_IMAGES]
+    images = mapped(network.calibration, lambda tensor: tensor[:_SENSITIVITY_IMAGES])
     found: dict[str, np.ndarray] = {}
 
     def see(name: str, x: Tensor) -> None:
         layer, module = chosen[name], modules[name]
-        positions = sampled_positions(layer, _SENSITIVITY_SAMPLES // len(images))
+        positions = sampled_positions(layer, _SENSITIVITY_SAMPLES // len_of(images))
         c = layer.n_in
         weight = module.weight.detach().reshape(layer.n_out, c, -1)
         inputs = patches(module, 1, x, positions)[0].reshape(c, weight.shape[2], -1)
@@ -133,7 +134,7 @@ def channel_sensitivities(network: DecomposableNetwork) -> dict[str, np.ndarray]
         found[name] = best.double().numpy()
 
     with hooked({name: modules[name] for name in chosen}, see), torch.no_grad():
-        model(images)
+        network.answers(model, images)
     return found
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from problems.data.examples import mapped
 from problems.lowrank.choices import Size
 from problems.lowrank.decomposed_network import DecomposableNetwork
-from problems.lowrank.layer_matrices import BYTES
 from problems.networks.layers.prunable import Prunable, prunable_layers
 
 _PROBES = 64
@@ -32,8 +32,9 @@ def pruned_sizes(network: DecomposableNetwork, model: nn.Module, *, is_structure
     )
     gone = {layer.name: layer.parameters - live[layer.name] for layer in network.layers}
     parameters = network.whole.parameters - sum(gone.values())
-    macs = network.whole.macs - sum(gone[layer.name] * layer.positions for layer in network.layers)
-    return {"parameters": int(parameters), "macs": int(macs), "bytes": int(BYTES * parameters)}
+    macs = network.whole.macs - sum(gone[layer.name] * layer.uses for layer in network.layers)
+    n_bytes = network.whole.size_bytes - sum(gone[layer.name] * layer.itemsize for layer in network.layers)
+    return {"parameters": int(parameters), "macs": int(macs), "bytes": int(n_bytes)}
 
 
 def live_weights(network: DecomposableNetwork, model: nn.Module) -> dict[str, int]:
@@ -58,10 +59,10 @@ def _has_gradient(network: DecomposableNetwork, model: nn.Module) -> dict[str, T
     for name in network.by_name:
         modules[name].weight.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
-    images = network.calibration[:_PROBES]
+    few = mapped(network.calibration, lambda tensor: tensor[:_PROBES])
     with torch.enable_grad():
-        logits = model(images)
-        (logits * torch.rand(logits.shape, generator=generator)).sum().backward()
+        outputs = network.answers(model, few)
+        (outputs * torch.rand(outputs.shape, generator=generator)).sum().backward()
     return {name: modules[name].weight.grad != 0 for name in network.by_name}  # type: ignore[misc]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import nn
 
+from opt.console.command import warn
 from problems.lowrank.calibration import Compensation
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, Size
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
@@ -79,8 +80,12 @@ def rival_curves(
             "magnitude": magnitude_pruning,
         }
         for name, prune in prunings.items():
-            models = [m for b in budgets if (m := prune(network, float(b), size=size)) is not None]
-            curves[name] = [Rival(m, pruned_sizes(network, m, is_structured=name != "magnitude")) for m in models]
+            try:
+                models = [m for b in budgets if (m := prune(network, float(b), size=size)) is not None]
+                curves[name] = [Rival(m, pruned_sizes(network, m, is_structured=name != "magnitude")) for m in models]
+            except Exception as error:  # gradients and inputs of a user's layers may not be had
+                reason = " ".join(str(error).split())
+                warn(f"{name} is not for this network ({type(error).__name__}: {reason[:100]}) and is left out")
     return curves
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from opt.console.errors import UsageError
 from problems.data.examples import Inputs
+from problems.networks.layers.plain_attention import is_packed
 from problems.networks.layers.prunable import Prunable, prunable_layers, running_order
+from problems.networks.layers.shared_parameters import shared_parameters
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def compressible_layers(network: nn.Module, example: Inputs | None = None) -> Co
             left_out[name] = "its weight is computed"
         elif id(weight) in shared:
             left_out[name] = "its weight is shared"
-        elif isinstance(_parent(network, name), nn.MultiheadAttention):
+        elif is_packed(_parent(network, name)):
             left_out[name] = "a projection of packed attention"
         elif name not in running:
             left_out[name] = "does not run"
@@ -89,26 +91,6 @@ def compressible_layers(network: nn.Module, example: Inputs | None = None) -> Co
     return Compressible(layers, left_out, held / n if n else 0.0)
 
 
-def shared_parameters(network: nn.Module) -> set[int]:
-    """Ids of tensors that several modules own, or that lie where other tensors of the network lie."""
-    owned = [
-        tensor
-        for module in network.modules()
-        for tensors in (module._parameters, module._buffers)
-        for tensor in tensors.values()
-        if tensor is not None and tensor.layout == torch.strided and tensor.numel()
-    ]
-    shared = set()
-    end, last = 0, None
-    for tensor in sorted(owned, key=Tensor.data_ptr):
-        if last is not None and tensor.data_ptr() < end:
-            shared |= {id(last), id(tensor)}
-        extent = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-        if last is None or tensor.data_ptr() + extent * tensor.element_size() > end:
-            end, last = tensor.data_ptr() + extent * tensor.element_size(), tensor
-    return shared
-
-
 def _parent(network: nn.Module, name: str) -> nn.Module:
     return network.get_submodule(name.rpartition(".")[0])
 
@@ -120,7 +102,7 @@ def _reason(module: nn.Module) -> str:
         return "an embedding"
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
         return "a recurrent cell"
-    if isinstance(module, nn.MultiheadAttention):
+    if is_packed(module):
         return "packed attention"
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         return "a transposed convolution"

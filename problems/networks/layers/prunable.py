@@ -84,6 +84,19 @@ def _shapes(example: Inputs) -> str:
     return "inputs of shape " + ", ".join(f"{name}: {tuple(tensor.shape)}" for name, tensor in parts)
 
 
+def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Make the module of that name another one, in place: wherever else it stands, the other stands too.
+
+    Args:
+        model: Holds it.
+        name: Its name.
+        module: What it becomes; handed over.
+    """
+    target = model.get_submodule(name)
+    target.__class__ = module.__class__
+    target.__dict__ = module.__dict__
+
+
 @contextmanager
 def replaced(layers: Mapping[str, nn.Module], tensors: Mapping[str, tuple[Tensor, Tensor | None]]) -> Iterator[None]:
     """While open, layers compute with other tensors than their own, which stay as they are.

@@ -137,4 +137,4 @@ def put_back(model: nn.Module, weights: Mapping[str, Int8Weight], codes: Mapping
     """
     layers = prunable_layers(model)
     for name, own in weights.items():
-        layers[name].weight.data = own.weight(codes.get(name))
+        layers[name].weight.data = own.weight(codes.get(name)).to(layers[name].weight.dtype)

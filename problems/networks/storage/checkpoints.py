@@ -98,7 +98,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         check_regular(path)
         with open(path, "rb") as file:
-            is_of_torch = is_torch_file(file.read(4))
+            is_of_torch = is_torch_file(file.read(9))
     except UsageError:
         raise
     except (OSError, ValueError):  # told by the reader in its words
@@ -270,7 +270,7 @@ def as_arrays(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> di
 
 def _check_start(path: Path, file: BinaryIO) -> None:
     """Refuse by its first bytes what PyTorch wrote, where nothing but safetensors is read."""
-    if is_torch_file(file.read(4)):
+    if is_torch_file(file.read(9)):
         raise UsageError(
             f"{path} is a file of torch.save, which may hold code and is not opened; convert it: safetensors.torch."
             "save_file(torch.load(FILE, weights_only=True), 'weights.safetensors'), and give that."

@@ -12,7 +12,7 @@ from torch import nn
 from opt.console.errors import UsageError
 from problems.lowrank.choices import Choice
 from problems.lowrank.composed import to_composed, to_pairs
-from problems.lowrank.layer_matrices import decomposable_layers
+from problems.lowrank.decomposable import decomposable_layers
 from problems.lowrank.materialise import (
     choice_of_shape,
     choices_of,
@@ -174,8 +174,8 @@ def test_kernels_of_one_and_three_axes(module, choice, kernels):
 @pytest.mark.parametrize("inplace", [True, False])
 def test_batch_norm_behind_an_activation_is_not_the_layers_own(inplace):
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=inplace), nn.BatchNorm2d(4), nn.Flatten()).eval()
-    (layer,), _ = decomposable_layers(model, torch.rand((2, 1, 6, 6)))
+    (layer,), *_ = decomposable_layers(model, torch.rand((2, 1, 6, 6)))
     assert layer.norm is None
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=inplace), nn.Flatten()).eval()
-    (layer,), _ = decomposable_layers(model, torch.rand((2, 1, 6, 6)))
+    (layer,), *_ = decomposable_layers(model, torch.rand((2, 1, 6, 6)))
     assert layer.norm == "1"

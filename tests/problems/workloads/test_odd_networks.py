@@ -13,8 +13,11 @@ from odd_networks import NETWORKS, OddNetwork
 from torch import Tensor, nn
 
 from opt import UsageError
+from problems.networks.layers.plain_attention import packed_state
 from problems.networks.layers.sparse import SUFFIX
+from problems.networks.storage.checkpoints import as_numpy
 from problems.threshold import Threshold
+from problems.workloads.plain_network import tensors_of as plain_tensors
 from problems.workloads.workload import Workload
 
 N = 90
@@ -168,10 +171,10 @@ def check_saved(
     """The file's masks, zeros and size, and the answers of a fresh network with its tensors."""
     saved = safetensors.numpy.load(safetensors.numpy.save(problem.tensors(x)))
     masks = {key.removesuffix(SUFFIX): saved.pop(key) for key in list(saved) if key.endswith(SUFFIX)}
-    whole = problem.model.state_dict()
+    whole = packed_state(problem.model, {name: as_numpy(t) for name, t in plain_tensors(problem.model).items()})
     n = n_kept = 0
     for key, mask in masks.items():
-        expected = np.where(mask, whole[key].float().numpy(), 0)
+        expected = np.where(mask, whole[key], 0)
         assert np.array_equal(saved[key].astype(np.float32), expected.astype(np.float32))
         n, n_kept = n + mask.size, n_kept + int(mask.sum())
     assert f[1] == pytest.approx(n_kept / n, abs=1e-12)

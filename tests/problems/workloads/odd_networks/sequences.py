@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from odd_networks.case import N_CLASSES, N_WORDS, chain, odd, series, tokens, wired
 
-CELL, PACKED = "a recurrent cell", "packed attention"
+CELL, LINEAR, PACKED = "a recurrent cell", "attention of four linear layers", "packed attention"
 
 
 @odd(series, noted=CELL)
@@ -99,7 +99,7 @@ def embedding_with_largest_norm() -> nn.Module:
     )
 
 
-@odd(series, noted=PACKED)
+@odd(series, noted=LINEAR)
 def multihead_attention() -> nn.Module:
     """Packed projections between linear layers."""
 
@@ -116,7 +116,7 @@ def multihead_attention() -> nn.Module:
     )
 
 
-@odd(series, noted=PACKED)
+@odd(series, noted=LINEAR)
 def attention_of_other_widths() -> nn.Module:
     """Separate projections of keys and values."""
 
@@ -133,7 +133,7 @@ def attention_of_other_widths() -> nn.Module:
     )
 
 
-@odd(tokens, refused="packed attention")
+@odd(tokens, noted=LINEAR)
 def attention_alone() -> nn.Module:
     """Nothing but packed attention."""
     return wired(
@@ -143,7 +143,7 @@ def attention_alone() -> nn.Module:
     )
 
 
-@odd(series, noted=PACKED)
+@odd(series, noted=LINEAR)
 def transformer_layer() -> nn.Module:
     """torch's own layer, which computes in another way when it may."""
     return wired(
@@ -154,7 +154,7 @@ def transformer_layer() -> nn.Module:
     )
 
 
-@odd(tokens, noted=PACKED)
+@odd(tokens, noted=LINEAR)
 def transformer_with_padding() -> nn.Module:
     """An encoder of two layers whose mask comes from the words."""
 
@@ -172,7 +172,7 @@ def transformer_with_padding() -> nn.Module:
     )
 
 
-@odd(series, noted=PACKED)
+@odd(series, noted=LINEAR)
 def transformer_nested() -> nn.Module:
     """An encoder that may compute in nested tensors."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
@@ -184,6 +184,80 @@ def transformer_nested() -> nn.Module:
         encoder=nn.TransformerEncoder(layer, 1),
         out=nn.Linear(8, N_CLASSES),
     )
+
+
+@odd(tokens, noted=PACKED)
+def transformer_that_sees_its_padding() -> nn.Module:
+    """An encoder whose nested tensors put zeros where the words end, which the answers see."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    return wired(
+        lambda self, x: self.out(self.encoder(self.embed(x), src_key_padding_mask=_behind(x)).mean(1)),
+        embed=nn.Embedding(N_WORDS, 8),
+        encoder=nn.TransformerEncoder(layer, 1),
+        out=nn.Linear(8, N_CLASSES),
+    )
+
+
+def _behind(words: Tensor) -> Tensor:
+    """Where a text has ended: at most the last five words."""
+    return torch.arange(words.shape[1]) >= 5 + words[:, :1] % 6
+
+
+@odd(tokens, noted=LINEAR)
+def decoder_over_an_encoding() -> nn.Module:
+    """torch's decoder layer, causal, tokens first, with attention to another sequence."""
+
+    def forward(self: nn.Module, words: Tensor) -> Tensor:
+        x = self.embed(words).transpose(0, 1)
+        causal = nn.Transformer.generate_square_subsequent_mask(len(x))
+        return self.out(self.layer(x, x.flip(0), tgt_mask=causal, tgt_is_causal=True)[-1])
+
+    return wired(
+        forward,
+        embed=nn.Embedding(N_WORDS, 8),
+        layer=nn.TransformerDecoderLayer(8, 2, 16),
+        out=nn.Linear(8, N_CLASSES),
+    )
+
+
+@odd(series, noted=LINEAR)
+def attention_with_everything() -> nn.Module:
+    """Biases of keys and values, a zero token, a mask of numbers, weights of each head."""
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        mask = -torch.linspace(0, 3, x.shape[1] * x.shape[1]).view(x.shape[1], -1)
+        mixed, weights = self.attention(x, x, x, attn_mask=mask, average_attn_weights=False)
+        return self.out(mixed.mean(1)) + weights.mean((1, 2))[:, :N_CLASSES]
+
+    attention = nn.MultiheadAttention(4, 2, add_bias_kv=True, add_zero_attn=True, batch_first=True)
+    return wired(forward, attention=attention, out=nn.Linear(4, N_CLASSES))
+
+
+class _SelfAttention(nn.MultiheadAttention):
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x + super().forward(x, x, x, need_weights=False)[0]
+
+
+@odd(series, noted=LINEAR)
+def attention_derived() -> nn.Module:
+    """A class of one's own from torch's attention, used for each example alone, without a batch."""
+    return wired(
+        lambda self, x: self.out(torch.stack([self.attention(part) for part in x.transpose(1, 2)]).mean(1)),
+        attention=_SelfAttention(4, 1, bias=False),
+        out=nn.Linear(4, N_CLASSES),
+    )
+
+
+@odd(series, noted=PACKED)
+def attention_read_elsewhere() -> nn.Module:
+    """The packed projection is read by other code as well."""
+
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        return self.out(self.attention(x, x, x)[0].mean(1) + self.attention.in_proj_weight.mean(0))
+
+    return wired(forward, attention=nn.MultiheadAttention(4, 2, batch_first=True), out=nn.Linear(4, N_CLASSES))
 
 
 @odd(tagged)

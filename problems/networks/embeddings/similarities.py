@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from problems.similarity import blockwise
-from problems.similarity.affinities import (
+from problems.networks.embeddings import blockwise
+from problems.networks.embeddings.affinities import (
     MACHINE_EPSILON,
     bandwidths,
     check_perplexity,
