@@ -16,12 +16,12 @@ from opt.console.parameters import checked
 from opt.console.ranges import Epochs, Range
 from problems.data.examples import ImageExamples
 from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.named_networks import build_network
 from problems.networks.evaluation.classification import classification
 from problems.networks.layers.compressible import Compressible, compressible_layers
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.layers.quantised import Int8Weight, int8_weights, put_back, train_quantised
 from problems.networks.storage.checkpoints import as_numpy, load_weights
-from problems.workloads.named_networks import build_network
 from problems.workloads.parents import trained_mobilenet, trained_valid_lenet5
 from problems.workloads.plain_network import tensors_of
 from problems.workloads.trained_networks import check_fits

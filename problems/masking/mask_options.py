@@ -19,9 +19,9 @@ from problems.masking.logit_losses import Loss
 from problems.masking.selection import MaskScope
 from problems.masking.space import MaskSpace, WeightSpace
 from problems.networks.architectures.lottery_networks import Init
+from problems.networks.architectures.named_networks import build_network, is_named
 from problems.networks.layers.prunable import select_layers
 from problems.networks.storage.checkpoints import load_weights
-from problems.workloads.named_networks import build_network, is_named
 from problems.workloads.network_options import NetworkOptions
 from problems.workloads.trained_networks import check_fits
 

@@ -15,8 +15,8 @@ from opt.console.parameters import ArgumentsOf
 from opt.console.ranges import Epochs, Seed
 from problems.data.sets.data_options import DataOptions
 from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.named_networks import is_named
 from problems.workloads.devices import device_named
-from problems.workloads.named_networks import is_named
 from problems.workloads.of_dataset import workload_of
 from problems.workloads.own_workload import own_workload, workload_function
 from problems.workloads.trained_networks import trained

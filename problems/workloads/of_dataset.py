@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.named_networks import Adam, NamedNetwork, is_named, named_network
 from problems.networks.training.schedule import Schedule
-from problems.workloads.named_networks import Adam, NamedNetwork, is_named, named_network
 from problems.workloads.trained_networks import USUAL_LOSSES, epochs_of
 from problems.workloads.workload import Recipe, Workload
 

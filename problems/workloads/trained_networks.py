@@ -14,6 +14,14 @@ from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.data.examples import Examples, call, mapped
 from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.named_networks import (
+    FEW_EXAMPLES,
+    MLP,
+    Adam,
+    build_network,
+    is_named,
+    named_network,
+)
 from problems.networks.storage.checkpoints import encode_network, load_metadata, load_weights
 from problems.networks.storage.kept import cache_file, cache_key, kept
 from problems.networks.training.descent import Precision
@@ -21,7 +29,6 @@ from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import train_sgd
 from problems.networks.training.training import train
 from problems.workloads.losses import LOSSES, usual_pick
-from problems.workloads.named_networks import FEW_EXAMPLES, MLP, Adam, build_network, is_named, named_network
 from problems.workloads.parents import trained_parent, trained_snowfall
 from problems.workloads.reference_networks import default_schedule, trained_network
 

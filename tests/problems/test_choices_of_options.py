@@ -18,13 +18,12 @@ from problems.lowrank import choices, goals, spectra
 from problems.lowrank.retraining import pipeline
 from problems.lowrank.retraining.prune_retrain import PruneRetrainOptions
 from problems.masking import criterion_masks, logit_losses, mask_training, selection
-from problems.networks.architectures import initial_weights, lottery_networks
+from problems.networks.architectures import initial_weights, lottery_networks, named_networks
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.embeddings import dissimilarity, similarities
 from problems.similarity import least_squares, pruning
 from problems.thresholds import scores, threshold_options
 from problems.thresholds import variation as threshold_variation
-from problems.workloads import named_networks
 from problems.workloads.reference_networks import NETWORKS, SCHEDULES, NetworkName
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +50,6 @@ def options_of(task):
         (threshold_options.Initial, threshold_variation.SAMPLINGS),
         (threshold_options.Crossover, threshold_variation.CROSSOVERS),
         (threshold_options.Mutation, threshold_variation.MUTATIONS),
-        (goals.Goal, goals.GOALS),
         (choices.Size, goals.SIZE_OBJECTIVES),
     ],
 )

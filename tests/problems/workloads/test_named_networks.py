@@ -13,8 +13,8 @@ from torch import nn
 from opt import UsageError
 from problems.data.data import load_dataset
 from problems.data.sets.example_set import load_examples
+from problems.networks.architectures.named_networks import NETWORKS, build_network, named_network
 from problems.networks.training.schedule import Schedule
-from problems.workloads.named_networks import NETWORKS, build_network, named_network
 from problems.workloads.parents import trained_parent, trained_snowfall
 from problems.workloads.trained_networks import epochs_of, trained
 
