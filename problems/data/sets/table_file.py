@@ -156,5 +156,5 @@ def _targets(path: Path, columns: _Columns) -> tuple[np.ndarray, list[str]]:
 def _check_few(path: Path, name: str, n_classes: int, n_rows: int, kind: str, advice: str) -> None:
     if n_classes > min(MOST_CLASSES, max(2, n_rows // 2)):
         raise UsageError(
-            f"{path}, column {name!r} holds {n_classes} different {kind} in {n_rows} rows: too many for classes; {advice}"
+            f"{path}, column {name!r} holds {n_classes} different {kind} in {n_rows} rows: no classes; {advice}"
         )
