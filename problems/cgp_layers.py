@@ -109,7 +109,7 @@ class CGPLayers(NetworkProblem):
         name = self.names[layer]
         own, bias = self._layers[name].weight, self._layers[name].bias
         codes = self.circuits[layer][choice[0] - 1].codes if choice[0] else None
-        return self.weights[name].weight(codes).to(own.dtype), None if bias is None else bias.detach()
+        return self.weights[name].weight(codes).to(own), None if bias is None else bias.detach()
 
     # -- search -------------------------------------------------------------------------------
 

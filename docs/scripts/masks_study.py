@@ -134,9 +134,9 @@ def search_accuracy(problem: Masks, mask: np.ndarray) -> float:
     from operators.masks import MaskGenome
     from problems.masking.logit_losses import error_rate
 
-    problem._show(problem._first_images())
+    problem._show(problem._first_examples())
     (logits,) = problem._network_on.logits([MaskGenome.from_mask(mask)])
-    return 1 - error_rate(logits, problem._labels)
+    return 1 - error_rate(logits, problem._shown.targets.numpy())
 
 
 def search_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:

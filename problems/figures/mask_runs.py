@@ -44,7 +44,7 @@ def problem_of(run: Run, *, trust: bool = False) -> Masks:
 
     Raises:
         UsageError: The run is of another problem, was made from Python without parameters on record, or names a
-            function that is not trusted (`opt.execution.trust`).
+            function that is not trusted (`opt.execution.trust`); or it searches a user's own workload.
     """
     from problems.masks import Masks
 
@@ -56,7 +56,10 @@ def problem_of(run: Run, *, trust: bool = False) -> Masks:
             f"{run.path} was made from Python and its manifest holds no parameters; give a run of python -m opt.solve"
         )
     check_code(run.path, [Code(parameters=(asked["parameters"],))], recorded_by(run, ""), trust=trust)
-    return Masks(**resolved(_present(asked["parameters"]), seed=run.manifest["seed"]))
+    problem = Masks(**resolved(_present(asked["parameters"]), seed=run.manifest["seed"]))
+    if problem.dataset is None:
+        raise UsageError(f"{run.path} searches a workload of one's own; give runs on named data")
+    return problem
 
 
 def _present(parameters: Mapping[str, Any] | None) -> dict[str, Any]:

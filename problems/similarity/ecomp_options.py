@@ -12,12 +12,14 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import Range, Share
 from opt.files.cache_folder import in_home
+from problems.data.sets.data_options import DataOptions
 from problems.data.sets.example_set import ExampleSet
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
 from problems.networks.embeddings.dissimilarity import SimilarityName
 from problems.similarity.least_squares import RefitTarget
 from problems.workloads.network_options import TrainedNetworkOptions
 from problems.workloads.trained_networks import trained
+from problems.workloads.workload import Workload
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]
@@ -30,6 +32,7 @@ class ParentOptions(TrainedNetworkOptions):
     Args:
         network: The parent, mlp-W-W of any widths; by default mlp-64-64 on digits, else mlp-256-256.
         epochs: At most so many epochs of its training; by default 20.
+        device: Where network and examples lie: the processor, cpu.
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {
@@ -40,6 +43,21 @@ class ParentOptions(TrainedNetworkOptions):
     }
 
     network: str | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.device != "cpu":
+            raise UsageError(
+                f"networks are evaluated as arrays on the processor; leave out --problem.device, got {self.device}"
+            )
+
+    def workload_on(self, data: DataOptions) -> Workload:
+        """The user's own workload, or a parent on the data set; on the processor.
+
+        Raises:
+            UsageError: It cannot be had, or is asked in two ways.
+        """
+        workload = super().workload_on(data)
+        return workload if workload.device.type == "cpu" else workload.to("cpu")
 
     def name_on(self, data: ExampleSet) -> str:
         """The parent's name on a data set."""

@@ -37,7 +37,7 @@ def workload_of(network: nn.Module, data: ExampleSet, *, name: str | None = None
     work.notes += data.notes
     if data.images is None:
         work.notes.append(f"inputs of {data.name}: {data.prepared}")
-    work.data_fingerprint = data.fingerprint
+    work.dataset, work.data_fingerprint = data.images, data.fingerprint
     return work
 
 

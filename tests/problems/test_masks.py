@@ -88,7 +88,7 @@ def test_networks_are_judged_by_the_way_that_fits_them():
 
 def test_both_ways_agree_on_fully_connected_networks():
     problem = Masks(bias=True, epochs=1, **SMALL)
-    graph = MaskedGraph(problem.model, problem.space, problem.state, problem._split)
+    graph = MaskedGraph(problem.model, problem.space, problem.state, problem._shown)
     genomes = list(sample(problem)[:, 0])
     d = np.random.default_rng(0).normal(size=(10, 150)).astype(np.float32)
     for genome, a, b in zip(genomes, problem._network_on.logits(genomes), graph.logits(genomes), strict=True):
@@ -196,9 +196,9 @@ def test_fresh_images_end_with_the_whole_search_split():
     assert [problem.begin_generation(k) for k in (1, 2, 3, 4, 5)] == [False, False, True, False, True]
     fresh = problem.evaluate(X)
     assert problem.end_search()
-    assert len(problem._split) == len(problem.dataset.search) and (problem.evaluate(X) != fresh).all()
+    assert len(problem._shown) == len(problem.dataset.search) and (problem.evaluate(X) != fresh).all()
     problem.begin_run(np.random.default_rng(0))
-    assert len(problem._split) == 150 and not problem.end_search()
+    assert len(problem._shown) == 150 and not problem.end_search()
 
 
 @pytest.mark.parametrize("start", ["magsign", "snip"])
