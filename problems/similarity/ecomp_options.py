@@ -15,9 +15,12 @@ from opt.files.cache_folder import in_home
 from problems.data.sets.data_options import DataOptions
 from problems.data.sets.example_set import ExampleSet
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
+from problems.networks.architectures.named_networks import MLP, build_network
 from problems.networks.embeddings.dissimilarity import SimilarityName
 from problems.similarity.least_squares import RefitTarget
+from problems.similarity.parent_chain import parent_chain
 from problems.workloads.network_options import TrainedNetworkOptions
+from problems.workloads.of_dataset import workload_of
 from problems.workloads.trained_networks import trained
 from problems.workloads.workload import Workload
 
@@ -72,8 +75,11 @@ class ParentOptions(TrainedNetworkOptions):
         if self.checkpoint is not None and self.network is None:
             path = in_home(self.checkpoint)
             return checked_parent(load_fully_connected(path), self.checkpoint, data).eval()
+        name = self.name_on(data)
+        if MLP.fullmatch(name) is None:  # a network that is no chain of linear layers is refused before it is trained
+            parent_chain(workload_of(build_network(name, data, seed=self.network_seed), data))
         return trained(
-            self.name_on(data), data, seed=self.network_seed, epochs=self.epochs, checkpoint=self.checkpoint
+            name, data, seed=self.network_seed, epochs=self.epochs, checkpoint=self.checkpoint
         )  # fmt: skip
 
     @classmethod

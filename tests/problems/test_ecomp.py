@@ -234,7 +234,7 @@ def test_default_setting_keeps_its_batch(parent_path):
         ({"merge": 1.5}, "merge must lie between 0 and 1"),
         ({"batch_size": 100_000}, "batch_size must be at most"),
         ({"network": "mlp-0"}, "must be from 1 to 10000"),
-        ({"network": "resnet-20"}, "ecomp needs a fully connected network, mlp-W-W of any widths, got resnet-20"),
+        ({"network": "resnet-20", "checkpoint": None}, "layer"),
         ({"hidden": 8}, r"EComp\(\): hidden is now network mlp-W-W"),
         ({"parent": "parent.safetensors"}, r"EComp\(\): parent is now checkpoint"),
         ({"checkpoint": "/nowhere/parent.safetensors"}, "parent.safetensors"),

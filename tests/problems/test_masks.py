@@ -149,10 +149,10 @@ def test_own_network_is_masked_in_both_ways(monkeypatch):
     module = types.ModuleType("own_nets")
     module.build = own_network
     monkeypatch.setitem(sys.modules, "own_nets", module)
-    problem = Masks(network="own_nets:build", level="filters", sparsity=0.5, **SMALL)
+    problem = Masks(network="own_nets:build", level="filters", sparsity=0.5, **SMALL | {"width": None})
     assert problem.space.labels == ["one"] and problem.layout.n == 4, "a residual sum shares its channels"
     assert np.isfinite(problem.evaluate(sample(problem))).all()
-    problem = Masks(network="own_nets:build", sparsity=0.5, layers="two", **SMALL)
+    problem = Masks(network="own_nets:build", sparsity=0.5, layers="two", **SMALL | {"width": None})
     assert problem.layout.n == 4 * 4 * 9 and np.isfinite(problem.evaluate(sample(problem))).all()
 
 
