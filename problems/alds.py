@@ -85,12 +85,14 @@ class ALDS(NetworkProblem):
         if retraining.retrain and judging.goal == "bound":
             raise UsageError("retrain is for the goals accuracy, loss and both; a bound needs no network")
         self.workload: Workload = network.workload_on(data)
-        self.model = self.workload.network
+        # factors are made on the processor; networks are judged where the workload lies
+        here = self.workload if self.workload.device.type == "cpu" else self.workload.to("cpu")
+        self.model = here.network
         self.goal, self.decomposition = judging.goal, decomposition
-        self._retraining = retraining.of(network, self.workload)
+        self._retraining = retraining.of(network, here)
         self.lowrank = DecomposableNetwork(
             self.model,
-            self.workload.train.subset(slice(0, decomposition.n_calibration)).inputs,
+            here.train.subset(slice(0, decomposition.n_calibration)).inputs,
             patterns=decomposition.layers,
             answers=self._answers,
             changes_itself=self.workload.changes_itself,
@@ -257,14 +259,15 @@ class ALDS(NetworkProblem):
         """(n_obj,) objectives of a decoded network: by a plain loop, and by counting on its modules."""
         values = []
         if self.goal != "bound":
-            values.append(self._seen(self.workload.judge(network, self._search.examples)))
+            values.append(self._seen(self._search.plainly(network)))
         if self.goal in ("bound", "both"):
             # the bound is that of the factors before anything is given back or trained
             choices, on_data = self.table.choices(x), self.decomposition.measure == "data"
             plain = self.lowrank.compress(choices, on_data=on_data).materialise()
             errors = layer_bounds(self.lowrank, plain, choices, self.decomposition.measure)
             values.append(max(errors.values(), default=0.0))
-        sizes = counted_sizes(network, self.workload.train.subset(slice(0, _FEW)).inputs, self.lowrank.answers)
+        few = mapped(self.lowrank.calibration, lambda tensor: tensor[:_FEW])
+        sizes = counted_sizes(network, few, self.lowrank.answers)
         return np.array(values + [sizes[s] / self.table.total(s) for s in self.sizes])
 
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
@@ -284,7 +287,8 @@ class ALDS(NetworkProblem):
     def about(self) -> list[str]:
         """The whole network's own measures, and what share of it can be decomposed."""
         few = self.workload.search.subset(slice(0, 500))
-        values = ", ".join(f"{n} {v:.4g}" for n, v in self.workload.judge(self.model, few).items())
+        measures = self.workload.judge(self.workload.network, few)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         where = "the search split" if len(few) == len(self.workload.search) else f"{len(few)} search examples"
         left = {layer.name for layer in self.lowrank.layers} - {layer.name for layer in self.table.layers}
         known = self.lowrank.compressible
@@ -308,10 +312,11 @@ class ALDS(NetworkProblem):
 
     def _otherwise(self, X: np.ndarray) -> list[Disagreement]:
         """Candidates whose decoded network answers otherwise than the one with the weights that its factors make."""
-        few = self.workload.search.subset(slice(0, _FEW)).inputs
+        few = mapped(self.lowrank.calibration, lambda tensor: tensor[:_FEW])
         for x in X:
             made = self.compressed(x)
-            a, b = (self.workload.answers(network, few).double() for network in (made.dense, made.materialise()))
+            with torch.no_grad():
+                a, b = (self.lowrank.answers(n, few).double() for n in (made.dense, made.materialise()))
             scale = max(1.0, float(a.abs().nan_to_num(posinf=0.0).max()))
             if a.shape != b.shape or not torch.allclose(a, b, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
                 return [Disagreement("two layers in place of one answer otherwise than one with their weights")]

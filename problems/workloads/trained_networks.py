@@ -150,7 +150,7 @@ def _of_today(
     if network == "snowfall":
         return trained_snowfall(data.images, seed=seed, epochs=n, batch_size=min(128, batch_size), progress=progress)[0]
     if network in _REFERENCES:
-        schedule = default_schedule(_REFERENCES[network], len(data.train))
+        schedule = default_schedule(_REFERENCES[network], len(data.images.train))
         if epochs is not None:
             schedule = _of_epochs(schedule, epochs)
         return trained_network(
