@@ -15,8 +15,8 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data_options import SearchDataOptions
-from problems.data.examples import Inputs, call, mapped
+from problems.data.examples import ImageExamples, Inputs, call, mapped
+from problems.data.sets.data_options import DataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
@@ -46,7 +46,8 @@ UNCOMPRESSED = "uncompressed network"
 _RECENT_BYTES = 400_000_000
 # Examples that candidates are proved on before a search, and that show how the network computes.
 _PROVED, _FEW = 300, 32
-_TOLERANCE = 1e-3
+# Of answers; and of errors on data, whose squares are sums in single precision.
+_TOLERANCE, _ON_DATA = 1e-3, 0.03
 
 
 class ALDS(NetworkProblem):
@@ -59,7 +60,7 @@ class ALDS(NetworkProblem):
     search. `--algo alds` is the published heuristic, `--algo alds-exact` that optimum.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network to compress, or a workload of the user's, `DecomposedNetworkOptions`.
         decomposition: How layers are decomposed, `DecompositionOptions`.
         judging: What a search sees, `JudgingOptions`.
@@ -75,7 +76,7 @@ class ALDS(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: DecomposedNetworkOptions,
         decomposition: DecompositionOptions,
         judging: JudgingOptions,
@@ -104,10 +105,9 @@ class ALDS(NetworkProblem):
         self.ladder = Ladder(self.table, self.budget_size)
         self.budget = None if judging.budget is None else self._checked_budget(judging.budget)
         self.objectives = objectives_of(judging.goal, self.sizes, self.workload)
-        test = self.workload.test if judging.n_test is None else self.workload.test.subset(slice(0, judging.n_test))
-        is_named = network.workload is None
+        is_named = isinstance(self.workload.train, ImageExamples)
         self._search = Judge(self.workload, self.workload.search, self.lowrank.laid_out)
-        self._test = Judge(self.workload, test, self.lowrank.laid_out, is_counted=is_named)
+        self._test = Judge(self.workload, self.workload.test, self.lowrank.laid_out, is_counted=is_named)
         self._n_rivals = comparison.n
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}
@@ -274,7 +274,7 @@ class ALDS(NetworkProblem):
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
         """The network with the layers that the saved tensors stand for."""
         network = with_pairs(self.model, state, source="the saved solution")
-        others = {name: part for name, part in self.model.state_dict().items() if not isinstance(part, Tensor)}
+        others = {name: part for name, part in network.state_dict().items() if not isinstance(part, Tensor)}
         network.load_state_dict({**state, **others})
         network.eval()
         return network
@@ -282,8 +282,10 @@ class ALDS(NetworkProblem):
     def tolerances(self) -> np.ndarray:
         """As in `NetworkProblem`, for the examples that are judged."""
         one = 1.0 / self._search.examples.targets.numel() + 1e-9
-        loose = [1e-4 * max(1.0, abs(o.worst or 1.0)) for o in self.objectives]
-        return np.array([max(one, t) if o.name == "error" else t for o, t in zip(self.objectives, loose, strict=True)])
+        of = {"error": one}
+        if self.decomposition.measure == "data":
+            of["bound"] = _ON_DATA
+        return np.array([of.get(o.name, 1e-4 * max(1.0, abs(o.worst or 1.0))) for o in self.objectives])
 
     def about(self) -> list[str]:
         """The whole network's own measures, and what share of it can be decomposed."""

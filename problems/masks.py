@@ -27,8 +27,8 @@ from opt.console.command import warn
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Move, Objective, Operators, Reference, SamplingFunction, minimise
-from problems.data.data_options import SearchDataOptions
 from problems.data.examples import Examples, ImageExamples
+from problems.data.sets.data_options import DataOptions
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import CriterionMasks, spread_counts
 from problems.masking.dense import MaskedDense, dense_layers
@@ -45,7 +45,7 @@ from problems.masking.mask_options import (
 )
 from problems.masking.measures import measure_of
 from problems.masking.space import MaskSpace, mask_parameters, one_value_each, with_signed_constants
-from problems.networks.layers.sparse import SUFFIX
+from problems.networks.layers.plain_attention import packed_with_masks
 from problems.networks.storage.checkpoints import as_numpy
 from problems.workloads.losses import accuracy
 from problems.workloads.network_problem import NetworkProblem
@@ -70,7 +70,7 @@ class Masks(NetworkProblem):
     one scale. `configs/masks-published.yaml` is the published search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network that is masked, `MaskedNetworkOptions`.
         places: What the places of a mask stand for, `PlacesOptions`.
         judging: What masks are judged by, `JudgingOptions`.
@@ -84,7 +84,7 @@ class Masks(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: MaskedNetworkOptions,
         places: PlacesOptions,
         judging: JudgingOptions,
@@ -93,9 +93,9 @@ class Masks(NetworkProblem):
     ) -> None:
         self.workload = places.form_of(network.workload_on(data))
         self.dataset, self.model = self.workload.dataset, self.workload.network
-        self.places, self.judging, self.moves, self.model_seed = places, judging, moves, network.model_seed
+        self.places, self.judging, self.moves, self.network_seed = places, judging, moves, network.network_seed
         self.measure = measure_of(self.workload, judging.loss)
-        self.training = training_plan(self.workload, judging, criteria, seed=self.model_seed)
+        self.training = training_plan(self.workload, judging, criteria, seed=self.network_seed)
         self._compressible = layers_of(self.workload)
         self.space: MaskSpace = places.space(self.workload, self._compressible)
         self.layout = places.layout(self.space)
@@ -106,12 +106,12 @@ class Masks(NetworkProblem):
             self.training,
             final_epochs=criteria.n_final_epochs(self.workload),
             lottery_epochs=criteria.lottery_epochs,
-            seed=self.model_seed,
+            seed=self.network_seed,
             scope=criteria.scope,
             least=self.layout.least,
             n_examples=_GRADIENT_EXAMPLES,
         )
-        self._check_criteria(criteria)
+        self._reference_names, self._left_out = criteria.that_fit(self.criteria.misfit, start=moves.start)
         self.state = self._judged_state()
         self._pool = judging.pool(self.workload)
         self.n_images = min(judging.n_images, len(self._pool))
@@ -135,20 +135,6 @@ class Masks(NetworkProblem):
         if self.judging.weights == "signed":
             state = with_signed_constants(state, self.space.names)
         return one_value_each(state, self.model)
-
-    def _check_criteria(self, criteria: CriteriaOptions) -> None:
-        """Take the references that can be had.
-
-        Raises:
-            UsageError: One that was asked for by name, or the start, cannot.
-        """
-        misfits = {name: self.criteria.misfit(name) for name in criteria.names()}
-        asked = [name for name in misfits if criteria.are_named]
-        for name in asked if self.moves.start == "random" else [*asked, self.moves.start]:
-            if reason := self.criteria.misfit(name):
-                raise UsageError(f"criterion {name} {reason}")
-        self._reference_names = [name for name, reason in misfits.items() if not reason]
-        self._left_out = {name: reason for name, reason in misfits.items() if reason}
 
     def _first_examples(self) -> Examples:
         return self._pool.subset(slice(0, self.n_images))
@@ -365,10 +351,11 @@ class Masks(NetworkProblem):
         return self.decode(x)
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)` and the packed mask; of masked weights each one's bool mask, `NAME_mask`, too."""
-        state = {name: as_numpy(tensor) for name, tensor in tensors_of(self.decode(x)).items()}
-        masks = {} if self.places.level == "filters" else self.space.tensors(x[0].mask())
-        return state | {name + SUFFIX: mask for name, mask in masks.items()} | {MASK_BITS: x[0].bits.copy()}
+        """The state of `decode(x)`, attention packed again, and the packed mask; of weights each `NAME_mask`, too."""
+        decoded = self.decode(x)
+        state = {name: as_numpy(tensor) for name, tensor in tensors_of(decoded).items()}
+        masks = {} if isinstance(self.space, ChannelSpace) else self.space.tensors(x[0].mask())
+        return packed_with_masks(decoded, state, masks) | {MASK_BITS: x[0].bits.copy()}
 
     def metadata(self, x: np.ndarray) -> dict[str, str]:
         """Of filters that were cut out: the layout by which `load_cut` makes the smaller network again."""
