@@ -21,6 +21,8 @@ from problems.networks.channels.trial import Run, Trial
 
 _SPLITTINGS: tuple[Splitting, ...] = ("last", "middle", "first")
 _MOST_NAMES, _MOST_REASONS = 4, 3
+_MANY = 6
+"""Groups from which on they are first tried all at once."""
 
 
 class Cuttable:
@@ -122,6 +124,13 @@ class Cuttable:
 
     def _choose(self, candidates: Sequence[Group]) -> None:
         """Take groups in their order, each that can be cut and holds nothing of one before."""
+        together: list[Group] = []
+        for group in candidates:
+            if not any(overlap(group, other) for other in together):
+                together.append(group)
+        if len(together) >= _MANY and self._trial.is_true_together(together):
+            self.groups = together
+            return
         for group in candidates:
             if not any(overlap(group, other) for other in self.groups):
                 form, reason = self._tried(group)

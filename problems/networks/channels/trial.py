@@ -22,7 +22,7 @@ TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-4}
 
 _ROUGH = 3e-2
 _SPREAD = 0.1
-_MOST_DRAWS = 4
+_MOST_DRAWS, _TOGETHER = 4, 3
 _FEWEST_TIMES = 10
 
 
@@ -72,6 +72,11 @@ class Trial:
             if reason is not None:
                 return reason
         return "without half of it, the network answers as before, so that it cannot be tried"
+
+    def is_true_together(self, groups: Sequence[Group]) -> bool:
+        """Whether groups can be cut truly, all at once, on several draws."""
+        reasons = [self._draw(k).failure(kept_entries(groups, self._some(groups))) for k in range(_TOGETHER)]
+        return not any(reasons) and "" in reasons
 
     def has_other_ways(self) -> bool:
         """Whether the network answers otherwise where attention is computed step by step."""
