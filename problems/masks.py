@@ -27,8 +27,8 @@ from opt.console.command import warn
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Move, Objective, Operators, Reference, SamplingFunction, minimise
-from problems.data.data_options import SearchDataOptions
 from problems.data.examples import Examples, ImageExamples
+from problems.data.sets.data_options import DataOptions
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import CriterionMasks, spread_counts
 from problems.masking.dense import MaskedDense, dense_layers
@@ -70,7 +70,7 @@ class Masks(NetworkProblem):
     one scale. `configs/masks-published.yaml` is the published search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network that is masked, `MaskedNetworkOptions`.
         places: What the places of a mask stand for, `PlacesOptions`.
         judging: What masks are judged by, `JudgingOptions`.
@@ -84,7 +84,7 @@ class Masks(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: MaskedNetworkOptions,
         places: PlacesOptions,
         judging: JudgingOptions,
@@ -93,9 +93,9 @@ class Masks(NetworkProblem):
     ) -> None:
         self.workload = network.workload_on(data)
         self.dataset, self.model = self.workload.dataset, self.workload.network
-        self.places, self.judging, self.moves, self.model_seed = places, judging, moves, network.model_seed
+        self.places, self.judging, self.moves, self.network_seed = places, judging, moves, network.network_seed
         self.measure = measure_of(self.workload, judging.loss)
-        self.training = training_plan(self.workload, judging, criteria, seed=self.model_seed)
+        self.training = training_plan(self.workload, judging, criteria, seed=self.network_seed)
         self._compressible = layers_of(self.workload)
         self.space: MaskSpace = places.space(self.workload, self._compressible)
         self.layout = places.layout(self.space)
@@ -106,7 +106,7 @@ class Masks(NetworkProblem):
             self.training,
             final_epochs=criteria.n_final_epochs(self.workload),
             lottery_epochs=criteria.lottery_epochs,
-            seed=self.model_seed,
+            seed=self.network_seed,
             scope=criteria.scope,
             least=self.layout.least,
             n_examples=_GRADIENT_EXAMPLES,
