@@ -166,3 +166,10 @@ def test_a_wrong_table_is_found():
     problem = ALDS(workload=regression(), size="macs", rivals=False)
     problem.table._size["macs"][:, :, 1] += 1000
     assert "macs" in str(problem._disagreements(problem.extremes())[0])
+
+
+def test_another_device_gives_the_same_values():
+    here = ALDS(n_search=100, n_test=50, goal="accuracy", rivals=False)
+    there = ALDS(n_search=100, n_test=50, goal="accuracy", rivals=False, device="cpu:0")
+    X = here.extremes()
+    assert np.array_equal(here.evaluate(X), there.evaluate(X)) and here.test(X[1]) == there.test(X[1])
