@@ -40,7 +40,8 @@ from torch import nn
 
 from operators.networks import BlockCrossover, L1Sampling, NetworkGenome, ParentNetwork, WeightNoise
 from problems.networks.architectures.fully_connected import FullyConnected
-from problems.similarity.batch import ImageTable, Measurement, inherited
+from problems.similarity.batch import Measurement
+from problems.similarity.table import ExampleTable, inherited
 
 POP_SIZE, BATCH_SIZE, HIDDEN, PERPLEXITY = 100, 100, 256, 30.0
 W_DISSIMILARITY, W_SIZE = 2.0, 1.0
@@ -122,7 +123,7 @@ def evaluate(
     network: ParentNetwork, X: np.ndarray, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors and dissimilarities of a population on a new batch of images, whose tables are made anew."""
-    table = ImageTable(network, images.numpy(), labels.numpy())
+    table = ExampleTable(network, images.numpy(), labels.numpy())
     measure = Measurement(table, n_points=len(images), similarity="gaussian", perplexity=PERPLEXITY)
     return measure([inherited(genome, network) for genome in X[:, 0]])
 

@@ -49,7 +49,7 @@ def median_seconds(function: Callable[[], object], n: int = 1) -> float:
 
 def forward(problem: Masks, mask: np.ndarray, batch: int) -> np.ndarray:
     """(n_classes, n) logits of a masked fully connected network in float32, as torch runs it."""
-    x = problem._split.images.flatten(1)
+    x = problem._shown.inputs.flatten(1)
     weights = [problem.state[f"{name}.weight"] for name in problem.space.names]
     masks = [torch.from_numpy(m) for m in problem.space.tensors(mask).values()]
     weights = [w * m for w, m in zip(weights, masks, strict=True)]
@@ -87,13 +87,13 @@ def check_dense(problem: Masks, fresh: Masks) -> None:
             worst = float(np.abs(plain - again).max() / plain.std())
             if worst > 1e-4:
                 sys.exit(f"NOT EQUAL: exact logits and float32's differ by {worst:.2g} of their deviation")
-            fresh._network_on.show(fresh._split)
+            fresh._network_on.show(fresh._shown)
     print(f"equal: logits by swaps and from nothing, bit by bit; from float32's {worst:.1g} of their deviation apart")
 
 
 def check_graph(problem: Masks) -> None:
     X = problem.operators().sampling(4, np.random.default_rng(0))
-    images = problem._split.images
+    images = problem._shown.inputs
     for genome, logits in zip(X[:, 0], problem._network_on.logits(list(X[:, 0])), strict=True):
         x = as_population([genome])[0]
         whole, pruned = problem.decode(x), problem.pruned(x)
@@ -126,7 +126,7 @@ def dense_rows(problem: Masks) -> list[dict[str, object]]:
 
 def graph_rows(problem: Masks) -> list[dict[str, object]]:
     X = lines_of_swaps(problem, 2, N_MASKS, seed=0)[1:]
-    images = problem._split.images
+    images = problem._shown.inputs
     model = problem.decode(X[0]).train()
     with torch.no_grad():
         full = median_seconds(lambda: model(images))
@@ -136,7 +136,7 @@ def graph_rows(problem: Masks) -> list[dict[str, object]]:
     for name, batches in (("one by one", [[x] for x in X[:, 0]]), ("as a batch", [list(X[:, 0])])):
 
         def run(batches: list = batches) -> None:
-            problem._network_on.show(problem._split)
+            problem._network_on.show(problem._shown)
             for batch in batches:
                 list(problem._network_on.logits(batch))
 
@@ -158,7 +158,7 @@ def main() -> None:
     except UsageError:
         options["data"] = "digits"
         problem = Masks(**options)
-    cnn = Masks(model="strided-cnn", level="filters", width=0.25, n_images=1024, **options)
+    cnn = Masks(network="strided-cnn", level="filters", width=0.25, n_images=1024, **options)
     check_dense(problem, Masks(**options))
     check_graph(cnn)
     rows = dense_rows(problem) + graph_rows(cnn)

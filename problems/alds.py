@@ -15,8 +15,8 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data_options import SearchDataOptions
-from problems.data.examples import Inputs, call, mapped
+from problems.data.examples import ImageExamples, Inputs, call, mapped
+from problems.data.sets.data_options import DataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
@@ -60,7 +60,7 @@ class ALDS(NetworkProblem):
     search. `--algo alds` is the published heuristic, `--algo alds-exact` that optimum.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network to compress, or a workload of the user's, `DecomposedNetworkOptions`.
         decomposition: How layers are decomposed, `DecompositionOptions`.
         judging: What a search sees, `JudgingOptions`.
@@ -76,7 +76,7 @@ class ALDS(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: DecomposedNetworkOptions,
         decomposition: DecompositionOptions,
         judging: JudgingOptions,
@@ -105,10 +105,9 @@ class ALDS(NetworkProblem):
         self.ladder = Ladder(self.table, self.budget_size)
         self.budget = None if judging.budget is None else self._checked_budget(judging.budget)
         self.objectives = objectives_of(judging.goal, self.sizes, self.workload)
-        test = self.workload.test if judging.n_test is None else self.workload.test.subset(slice(0, judging.n_test))
-        is_named = network.workload is None
+        is_named = isinstance(self.workload.train, ImageExamples)
         self._search = Judge(self.workload, self.workload.search, self.lowrank.laid_out)
-        self._test = Judge(self.workload, test, self.lowrank.laid_out, is_counted=is_named)
+        self._test = Judge(self.workload, self.workload.test, self.lowrank.laid_out, is_counted=is_named)
         self._n_rivals = comparison.n
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}

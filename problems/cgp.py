@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from native.cgp import Genome, Problem, Strategy
 from opt.console.errors import UsageError, nearest
 from opt.console.option_groups import flat_options
-from opt.problem import CompressionProblem, Objective, Operators, Reference
+from opt.problem import Objective, Operators, Reference
 from problems.circuits.collapse import CollapsedTask
 from problems.circuits.energy import Verdict, verdict
 from problems.circuits.grid import circuit_grid
-from problems.circuits.network import state_arrays, with_codes
+from problems.circuits.network import int8_layers, measured, state_arrays, with_codes
 from problems.circuits.options import (
     GateOptions,
     GoalOptions,
@@ -27,12 +27,11 @@ from problems.circuits.options import (
 )
 from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
-from problems.circuits.tasks import build_task
+from problems.circuits.tasks import build_task, weight_error
 from problems.circuits.variation import circuit_operators
-from problems.data.data import Dataset
-from problems.data.data_options import DataOptions
-from problems.networks.evaluation.classification import classification
-from problems.networks.layers.quantised import int8_weights
+from problems.data.sets.data_options import DataOptions
+from problems.workloads.network_problem import NetworkProblem
+from problems.workloads.plain_network import with_tensors
 
 LOADED = "int8 network, weights loaded"
 RELATIVE_UNIT = "published relative units"
@@ -48,18 +47,18 @@ _UNITS = {
 _ERROR_UNITS = {"se": "sum of squares", "mse": "mean square", "ae": "sum of absolutes", "mae": "mean absolute"}
 
 
-class CGP(CompressionProblem):
+class CGP(NetworkProblem):
     """Weights computed instead of loaded: a circuit of 8-bit gates that gives a layer's weights from others.
 
     A candidate is a Cartesian genetic program, an integer genome. The objectives are, as chosen, its error on the
     weights, the energy of its gates, its delay, its gate count, its area, its depth; behind a search the
-    computed weights go back into the network, which is then judged on the test set. The algorithm
+    computed weights go back into the network, which is then judged on the test set by its workload. The algorithm
     `cgp-es` runs the whole strategy in C.
 
     Args:
         weights: Which weights are computed, and from which, `WeightOptions`.
         data: The data set, `DataOptions`.
-        network: The network whose weights are computed, `Int8NetworkOptions`.
+        network: The network whose weights are computed, or a workload of the user's, `Int8NetworkOptions`.
         grid: The grid of gates, `GridOptions`.
         gates: What gates compute and cost, `GateOptions`.
         goal: What circuits are judged by, `GoalOptions`.
@@ -86,12 +85,13 @@ class CGP(CompressionProblem):
         self.functions = gates.function_set(multiplexer=weights.task == "all_layers")
         self.costs = gates.cost_table()
         self.pj_per_byte = gates.pj_per_byte
-        self.dataset: Dataset = data.load()
-        self.model = network.build(self.dataset)
-        self.weights = int8_weights(self.model)
+        self._is_own = network.workload is not None
+        self._int8 = int8_layers(network.workload_on(data))
+        self.workload, self.weights = self._int8.workload, self._int8.weights
         self.task = build_task(
-            weights.task, self.weights, layer=weights.layer, source=weights.source, kernel=weights.kernel
-        )
+            weights.task, self.weights, layer=weights.layer, source=weights.source, kernel=weights.kernel,
+            left_out=self._int8.compressible.left_out,
+        )  # fmt: skip
         self.collapsed = CollapsedTask(self.task.data, collapse=weights.collapse)
         self.grid, self.layout = circuit_grid(
             n_inputs=self.collapsed.n_inputs,
@@ -132,7 +132,12 @@ class CGP(CompressionProblem):
         asked = self.variation
         return circuit_operators(self.layout, mutation=asked.mutation, rate=asked.rate, crossover=asked.crossover)
 
-    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
+    @property
+    def model(self) -> nn.Module:
+        """The int8 network."""
+        return self.workload.network
+
+    def fast(self, X: np.ndarray) -> np.ndarray:
         """Objectives of (n, n_genes) genomes: (n, n_obj) float64."""
         scores = self.scores(X)
         return np.column_stack([scores[o.name] for o in self.objectives])
@@ -186,6 +191,26 @@ class CGP(CompressionProblem):
         error = F[:, names.index("error")]
         return np.where(error > self.threshold, error - self.threshold, -1 / (1 + cost))
 
+    # -- proof --------------------------------------------------------------------------------
+
+    def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
+        """(n_obj,) the error counted on the network's own weights, and what the circuit itself costs."""
+        scores = {name: float(values[0]) for name, values in self.scores(np.asarray(x)[None]).items()}
+        scores["error"] = weight_error(network, self.weights, self.task, self.error)
+        return np.array([scores[o.name] for o in self.objectives])
+
+    def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
+        """The network with the saved tensors."""
+        return with_tensors(self.model, state)
+
+    def tolerances(self) -> np.ndarray:
+        """(n_obj,) the rounding of float64 sums."""
+        return np.full(len(self.objectives), 1e-9)
+
+    def about(self) -> list[str]:
+        """What the rounding to int8 does, and what share of the network it reaches."""
+        return [*self._int8.notes, self._int8.compressible.summary()]
+
     # -- solutions ----------------------------------------------------------------------------
 
     def genome(self, x: np.ndarray) -> Genome:
@@ -225,6 +250,8 @@ class CGP(CompressionProblem):
         digest = hashlib.sha256()
         for data in self.task.data:
             digest.update(data.inputs.tobytes() + b"|" + data.outputs.tobytes() + b"|")
+        if self._is_own:
+            digest.update(self.workload.data_fingerprint.encode())
         return digest.hexdigest()
 
     def verdict(self, x: np.ndarray) -> Verdict:
@@ -272,17 +299,15 @@ class CGP(CompressionProblem):
         return row
 
     def test(self, x: np.ndarray) -> dict[str, float]:
-        """Accuracy, top-5 accuracy and mean cross-entropy on the test set, with the computed weights put back."""
-        split = self.dataset.test
-        return classification(self.decode(x), split.images, split.labels)._asdict()
+        """Loss and metrics on the test set, with the computed weights put back; of image data sets top-5, too."""
+        return measured(self.workload, self.decode(x))
 
     # -- what is known ------------------------------------------------------------------------
 
     def references(self) -> list[Reference]:
         """The int8 network that loads its weights; and the circuit of wires alone, each weight the nearest input."""
         if self._reference_test is None:
-            split = self.dataset.test
-            self._reference_test = classification(self.model, split.images, split.labels)._asdict()
+            self._reference_test = measured(self.workload, self.model)
         values = {"error": 0.0, "energy_pj": self._verdict(0.0).loading_pj / len(self.task.data)}
         loaded = np.array([[values.get(o.name, 0.0) for o in self.objectives]])
         references = [Reference(LOADED, F=loaded, test=[self._reference_test])]

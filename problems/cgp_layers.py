@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Sequence
@@ -14,24 +15,24 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.fronts.archive import nondominated
-from opt.problem import CompressionProblem, Objective, Reference, minimise
+from opt.problem import Objective, Reference, minimise
 from problems.circuits.grid import WEIGHT_ERROR
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
-from problems.circuits.network import state_arrays, with_codes
+from problems.circuits.network import int8_layers, measured, state_arrays, with_codes
 from problems.circuits.options import GateOptions, Int8NetworkOptions, LayerSearchOptions
-from problems.data.data import Dataset
-from problems.data.data_options import SearchDataOptions
-from problems.networks.evaluation.classification import classification
-from problems.networks.evaluation.staged import StagedNetwork
+from problems.data.sets.data_options import DataOptions
 from problems.networks.layers.prunable import prunable_layers, select_layers
-from problems.networks.layers.quantised import int8_weights
+from problems.workloads.layerwise_quality import LayerwiseQuality
+from problems.workloads.network_problem import NetworkProblem
+from problems.workloads.plain_network import with_tensors
 
 LOADED = "all weights loaded"
 
 _LARGEST_ENUMERATED = 8_192
+_LARGEST_ENUMERATED_WHOLE = 256
 
 
-class CGPLayers(CompressionProblem):
+class CGPLayers(NetworkProblem):
     """Which layers compute their weights, and by which circuit: error against the energy of getting the weights.
 
     For each layer circuits are evolved beforehand, one for each threshold, and kept; a candidate chooses for each
@@ -39,8 +40,8 @@ class CGPLayers(CompressionProblem):
     the search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
-        network: The network whose weights are computed, `Int8NetworkOptions`.
+        data: The data set, `DataOptions`.
+        network: The network whose weights are computed, or a workload of the user's, `Int8NetworkOptions`.
         layers: Layers that may compute their weights, shell patterns separated by commas.
         thresholds: Root mean squared errors, one circuit a layer for each.
         search: The search for each layer's circuits, `LayerSearchOptions`.
@@ -56,7 +57,7 @@ class CGPLayers(CompressionProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: Int8NetworkOptions,
         layers: str = "*",
         thresholds: str = "0,2,5,11",
@@ -69,10 +70,9 @@ class CGPLayers(CompressionProblem):
             rows=search.rows, cols=search.cols, n_gen=search.generations, seed=search.circuit_seed,
             functions=gates.function_set(), costs=gates.cost_table(),
         )  # fmt: skip
-        self.dataset: Dataset = data.load()
-        self.model = network.build(self.dataset)
-        self.names = select_layers(self.model, layers, example=self.dataset.search.images[:2])
-        self.weights = int8_weights(self.model)
+        self._int8 = int8_layers(network.workload_on(data))
+        self.workload, self.weights = self._int8.workload, self._int8.weights
+        self.names = self._chosen(layers)
         self.circuits: list[list[LayerCircuit]] = [
             known_circuits(circuits, name, self.weights[name], levels) for name in self.names
         ]
@@ -83,34 +83,68 @@ class CGPLayers(CompressionProblem):
         self.loading_pj = float(sum(energy[0] for energy in self._energy))
         error, energy = CGPLayers.objectives
         self.objectives = (
-            error,
+            dataclasses.replace(self.workload.error_objective, weight=error.weight),
             Objective(energy.name, minimise, unit="pJ", weight=0.1 / self.loading_pj, worst=self.loading_pj),
         )
         n = np.array([len(choices) for choices in self.circuits])
         super().__init__(n_var=len(n), representation="integer", xl=np.zeros(len(n), dtype=np.int64), xu=n)
-        split = self.dataset.search
-        self._network = StagedNetwork(self.model, self.names, split.images, split.labels, self._tensors)
-        self._n_images = len(split)
+        by_name = prunable_layers(self.model)
+        self._layers = {name: by_name[name] for name in self.names}
+        self._quality = LayerwiseQuality(self.workload, self.workload.search, self._layers, self._tensors)
         self._exact: np.ndarray | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The int8 network."""
+        return self.workload.network
+
+    def _chosen(self, patterns: str) -> list[str]:
+        """Names of the layers that may compute their weights, in the order in which they run."""
+        layers = {name: layer for name, layer in prunable_layers(self.model).items() if name in self.weights}
+        with self.workload.undisturbed(self.model):
+            return select_layers(self.model, patterns, example=self.workload.example, layers=layers)
 
     def _tensors(self, layer: int, choice: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of a layer for one choice, (1,) int64."""
         name = self.names[layer]
-        bias = prunable_layers(self.model)[name].bias
+        own, bias = self._layers[name].weight, self._layers[name].bias
         codes = self.circuits[layer][choice[0] - 1].codes if choice[0] else None
-        return self.weights[name].weight(codes), None if bias is None else bias.detach()
+        return self.weights[name].weight(codes).to(own), None if bias is None else bias.detach()
 
     # -- search -------------------------------------------------------------------------------
 
-    def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
-        """Error on the search split and energy of (n, n_layers) choices: (n, 2) float64."""
+    def fast(self, X: np.ndarray) -> np.ndarray:
+        """What is minimised on the search split, and energy, of (n, n_layers) choices: (n, 2) float64."""
         with torch.no_grad():
-            right = self._network.n_right([np.ascontiguousarray(X[:, k : k + 1]) for k in range(X.shape[1])])
-        return np.column_stack([1 - right / self._n_images, self.energy_pj(X)])
+            error = self._quality([np.ascontiguousarray(X[:, k : k + 1]) for k in range(X.shape[1])])
+        return np.column_stack([error, self.energy_pj(X)])
 
     def energy_pj(self, X: np.ndarray) -> np.ndarray:
         """(n,) energy of loading or computing all weights."""
         return sum((energy[X[:, k]] for k, energy in enumerate(self._energy)), np.zeros(len(X)))
+
+    # -- proof --------------------------------------------------------------------------------
+
+    def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
+        """(2,) what is minimised, by a plain loop, and the energy, where the layers hold what circuits compute."""
+        layers = prunable_layers(network)
+        for k, name in enumerate(self.names):
+            if not torch.equal(layers[name].weight, self._tensors(k, x[k : k + 1])[0]):
+                raise UsageError(f"layer {name!r} does not have the weights that its circuit computes")
+        quality = self.workload.quality(self.workload.judge(network, self.workload.search))
+        return np.array([quality, self.energy_pj(np.asarray(x)[None])[0]])
+
+    def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
+        """The network with the saved tensors."""
+        return with_tensors(self.model, state)
+
+    def extremes(self) -> np.ndarray:
+        """(2, n_layers) everything loaded, and everything computed by the last circuit."""
+        return np.array([np.zeros(self.n_var), self.xu], dtype=np.int64)
+
+    def about(self) -> list[str]:
+        """What the rounding to int8 does, and what share of the network it reaches."""
+        return [*self._int8.notes, self._int8.compressible.summary()]
 
     # -- solutions ----------------------------------------------------------------------------
 
@@ -142,13 +176,12 @@ class CGPLayers(CompressionProblem):
         return row | {name: "loaded" if c is None else f"{c.threshold:g}" for name, c in parts}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
-        """Accuracy, top-5 accuracy and mean cross-entropy on the test set."""
-        split = self.dataset.test
-        return classification(self.decode(x), split.images, split.labels)._asdict()
+        """Loss and metrics on the test set; of image data sets top-5, too."""
+        return measured(self.workload, self.decode(x))
 
     def data_fingerprint(self) -> str:
         """Digest of the images, the network's weights and the circuits'."""
-        digest = hashlib.sha256(self.dataset.fingerprint.encode())
+        digest = hashlib.sha256(self.workload.data_fingerprint.encode())
         for name, choices in zip(self.names, self.circuits, strict=True):
             digest.update(self.weights[name].codes.tobytes())
             for circuit in choices:
@@ -159,7 +192,9 @@ class CGPLayers(CompressionProblem):
 
     def _calc_pareto_front(self, *args: Any, **kwargs: Any) -> np.ndarray | None:
         """The exact front on the search split, (m, 2), where all choices can be enumerated; else None."""
-        if self._exact is None and np.prod(self.xu + 1.0) <= _LARGEST_ENUMERATED:
+        is_shared = self._quality.staged is not None and not self.is_whole
+        limit = _LARGEST_ENUMERATED if is_shared else _LARGEST_ENUMERATED_WHOLE
+        if self._exact is None and np.prod(self.xu + 1.0) <= limit:
             X = np.array(list(itertools.product(*(range(int(n) + 1) for n in self.xu))), dtype=np.int64)
             F = self.evaluate(X)
             self._exact = F[nondominated(F)]

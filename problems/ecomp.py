@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from operators.networks import (
     AlignedCrossover,
@@ -15,41 +17,35 @@ from operators.networks import (
     MixtureSampling,
     NetworkGenome,
     NeuronMutation,
-    ParentNetwork,
     RandomSubsetSampling,
     RankedSampling,
     WeightNoise,
+    as_population,
     l1_pruned,
     l1_ranking,
 )
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
-from opt.files.cache_folder import in_home
-from opt.problem import CompressionProblem, Objective, Operators, Reference, SamplingFunction, minimise
-from problems.data.data import Dataset, Split
-from problems.data.data_options import SearchDataOptions
-from problems.networks.architectures.fully_connected import FullyConnected, layer_names, load_fully_connected
-from problems.networks.training.training import train
-from problems.similarity.batch import (
-    ImageTable,
-    LeastSquaresRefit,
-    Measurement,
-    Phenotype,
-    as_arrays,
-    classify,
-    greedy_rankings,
-    inherited,
-)
+from opt.problem import Objective, Operators, Reference, SamplingFunction, minimise
+from problems.data.examples import Examples
+from problems.data.sets.data_options import DataOptions
+from problems.networks.storage.checkpoints import as_numpy
+from problems.similarity.batch import Measurement, tested
 from problems.similarity.cost import count
 from problems.similarity.ecomp_options import ComparisonOptions, ParentOptions, RefitOptions, VariationOptions
-from problems.workloads.parents import trained_parent
+from problems.similarity.finetuning import finetuned
+from problems.similarity.least_squares import LeastSquaresRefit, greedy_rankings
+from problems.similarity.parent_chain import example_table, module_of, parent_chain, parent_network, summary
+from problems.similarity.plain_judging import counted_size, judged_plainly
+from problems.similarity.table import ExampleTable, Phenotype, as_arrays, inherited
+from problems.workloads.network_problem import NetworkProblem
+from problems.workloads.plain_network import tensors_of, with_tensors
 
 # Widths of the reference curves, as fractions of the parent's; pruned networks change fastest when small.
 _REFERENCE_FRACTIONS = (*np.geomspace(0.04, 0.3, 10), *np.linspace(0.35, 1.0, 14))
-_FINETUNE_BATCH = 100
 
 
-class EComp(CompressionProblem):
+class EComp(NetworkProblem):
     """Smaller fully connected networks that keep the hidden geometry of a trained parent.
 
     A candidate is a network whose hidden neurons descend from the parent's. Three objectives: its
@@ -60,13 +56,13 @@ class EComp(CompressionProblem):
 
     Args:
         data: The data set, `DataOptions`.
-        parent: The network to compress, `ParentOptions`.
+        network: The network to compress, or a workload of the user's, `ParentOptions`.
         comparison: What candidates are judged by, `ComparisonOptions`.
         variation: How candidates begin and change, `VariationOptions`.
         refit: What the remaining layers are given back, `RefitOptions`.
     """
 
-    objectives = (
+    objectives: Sequence[Objective] = (
         Objective("error", minimise, unit="fraction", weight=0.0, worst=1.0),
         Objective("dissimilarity", minimise, unit="nats", weight=2.0, worst=4.0),
         Objective("size", minimise, unit="fraction of parent", weight=1.0, worst=1.0),
@@ -76,32 +72,42 @@ class EComp(CompressionProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
-        parent: ParentOptions,
+        data: DataOptions,
+        network: ParentOptions,
         comparison: ComparisonOptions,
         variation: VariationOptions,
         refit: RefitOptions,
     ) -> None:
         super().__init__(n_var=1, representation="object")
-        self.dataset: Dataset = data.load()
-        weights, biases = _parent(self.dataset, parent).to_arrays()
-        self.network = ParentNetwork(tuple(weights), tuple(biases))
+        self.workload = network.workload_on(data)
+        self.chain = parent_chain(self.workload)
+        self.network = parent_network(self.chain)
         self.comparison, self.variation, self.refit = comparison, variation, refit
+        error, *others = EComp.objectives
+        self.objectives = (dataclasses.replace(self.workload.error_objective, weight=error.weight), *others)
         self._measure_options: dict[str, Any] = {
             "n_points": comparison.similarity_points,
             "similarity": comparison.similarity,
             "perplexity": comparison.perplexity,
         }
-        self._search_table = _table(self.network, self.dataset.search)
-        self._batches = _batches(self._search_table, comparison.batch_size)
+        search = self._table(self.workload.search)
+        self._spans = _spans(search.n_examples, comparison.batch_size)
+        self._batches = [search] if comparison.batch_size is None else [search.part(*span) for span in self._spans]
         self._batch: int | None = None
         self._batch_order = np.arange(len(self._batches))
         self._measurement: Measurement | None = None
-        some = self.dataset.train.subset(slice(0, refit.n_refit))
-        self._refit_table = _table(self.network, some)
-        self._refit = LeastSquaresRefit(self._refit_table, target=refit.refit_target) if refit.refit else None
-        self._test_table: ImageTable | None = None
+        self._refit_table = self._table(self.workload.train.subset(slice(0, refit.n_refit)))
+        self._refit = self._least_squares() if refit.refit else None
+        self._n_steps = refit.finetune_steps
+        self._test_table: ExampleTable | None = None
         self._finetuned: dict[bytes, Phenotype] = {}
+
+    def _table(self, examples: Examples) -> ExampleTable:
+        return example_table(self.workload, self.chain, self.network, examples)
+
+    def _least_squares(self) -> LeastSquaresRefit:
+        has_bias = self.chain.has_bias
+        return LeastSquaresRefit(self._refit_table, target=self.refit.refit_target, has_bias=has_bias)
 
     # -- search -------------------------------------------------------------------------------
 
@@ -149,11 +155,18 @@ class EComp(CompressionProblem):
         return MixtureSampling(parts)
 
     def evaluate(self, X: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
-        """Error, dissimilarity and size of (n, 1) genomes on the current search images: (n, 3) float64."""
+        """Error, dissimilarity and size of (n, 1) genomes on the current search examples: (n, 3) float64."""
+        return self.fast(X)
+
+    def fast(self, X: np.ndarray) -> np.ndarray:
+        """The same; networks as they are before gradient steps, which only solutions get."""
         genomes = [row[0] for row in X]
         return self._objectives([self._phenotype(genome) for genome in genomes], genomes)
 
     def _objectives(self, phenotypes: Sequence[Phenotype], genomes: Sequence[NetworkGenome]) -> np.ndarray:
+        if self.is_whole:
+            pairs = zip(phenotypes, genomes, strict=True)
+            return np.array([self._judged(self._module(phenotype, genome)) for phenotype, genome in pairs])
         if self._batch is None and len(self._batches) > 1:
             measured = [Measurement(table, **self._measure_options)(phenotypes) for table in self._batches]
             error, dissimilarity = np.mean(measured, axis=0)
@@ -171,6 +184,47 @@ class EComp(CompressionProblem):
         row = self._description(genome)
         kind = {"parameters": "parameter_fraction", "width": "width", "macs": "mac_fraction", "bytes": "byte_fraction"}
         return float(row[kind[self.comparison.size]])
+
+    # -- proof --------------------------------------------------------------------------------
+
+    def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
+        """(3,) error by a plain loop, dissimilarity by hooks on the network, size by counting on the module."""
+        return self._judged(network)
+
+    def _judged(self, network: nn.Module) -> np.ndarray:
+        spans = self._spans if self._batch is None else [self._spans[self._batch]]
+        parts = (self.workload.search.subset(slice(*span)) for span in spans)
+        rows = [judged_plainly(self.workload, self.chain, network, part, **self._measure_options) for part in parts]
+        return np.append(np.mean(rows, axis=0), counted_size(self.chain, network, self.comparison.size))
+
+    def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
+        """A network of the saved layers' widths with the saved tensors."""
+        weights = [as_numpy(state[f"{name}.weight"]) for name in self.chain.names]
+        biases = [np.zeros(len(weight), dtype=np.float32) for weight in weights]
+        return with_tensors(module_of(self.chain, weights, biases), state)
+
+    def extremes(self) -> np.ndarray:
+        """(3, 1) genomes: the parent, one neuron a layer, and weights and biases of its own."""
+        parent = self.network.genome()
+        least = self.network.genome([np.array([width // 2]) for width in self.network.widths])
+        noisy = WeightNoise(self.network, probability=1.0)(as_population([parent]), np.random.default_rng(0))
+        return np.concatenate([as_population([parent, least]), noisy])
+
+    def about(self) -> list[str]:
+        """The parent's own measures, and what share of it can be made smaller."""
+        values = self.workload.judge(self.workload.network, self.workload.search)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        return [f"parent, on the search split: {told}", *summary(self.chain)]
+
+    def verify(self, rng: np.random.Generator) -> Sequence[str]:
+        """As every task on a workload; networks are compared as the search has them, before gradient steps."""
+        self._n_steps = 0
+        try:
+            return super().verify(rng)
+        finally:
+            self._n_steps = self.refit.finetune_steps
+
+    # -- batches of examples ------------------------------------------------------------------
 
     def begin_run(self, rng: np.random.Generator) -> None:
         """Draw the order of the search batches, where there are several."""
@@ -207,8 +261,8 @@ class EComp(CompressionProblem):
         )
 
     def data_fingerprint(self) -> str:
-        """Digest of the data set's images and labels."""
-        return self.dataset.fingerprint
+        """Digest of the examples, and of what else the workload is."""
+        return self.workload.data_fingerprint
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Widths, and size in every unit; `width` is the mean fraction of the parent's widths."""
@@ -217,7 +271,13 @@ class EComp(CompressionProblem):
 
     def _description(self, genome: NetworkGenome) -> dict[str, Any]:
         network, widths = self.network, genome.widths
-        cost, whole = (count(np.array(w), network.n_inputs, network.n_outputs) for w in (widths, network.widths))
+        cost, whole = (
+            count(
+                np.array(w), network.n_inputs, network.n_outputs, has_bias=self.chain.has_bias,
+                n_other=self.chain.n_other,
+            )
+            for w in (widths, network.widths)
+        )  # fmt: skip
         fractions = [width / full for width, full in zip(widths, network.widths, strict=True)]
         return {
             "width": float(np.mean(fractions)),
@@ -230,46 +290,45 @@ class EComp(CompressionProblem):
             "byte_fraction": float(cost.size_bytes / whole.size_bytes),
         }
 
-    def decode(self, x: np.ndarray) -> FullyConnected:
+    def decode(self, x: np.ndarray) -> nn.Module:
         """The network itself, refitted and fine-tuned as asked for."""
-        return FullyConnected.from_arrays(*as_arrays(self._solution(x[0]), x[0], self.network)).eval()
+        return self._module(self._solution(x[0]), x[0])
+
+    def _module(self, phenotype: Phenotype, genome: NetworkGenome) -> nn.Module:
+        return module_of(self.chain, *as_arrays(phenotype, genome, self.network))
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Weights and biases of `decode(x)` by the names of its state dict."""
-        weights, biases = as_arrays(self._solution(x[0]), x[0], self.network)
-        named = zip(layer_names(len(weights)), weights, biases, strict=True)
-        return {name: array for layer, w, b in named for name, array in ((f"{layer}.weight", w), (f"{layer}.bias", b))}
+        """The state of `decode(x)`, by the names that the network has for its layers."""
+        return {name: as_numpy(tensor) for name, tensor in tensors_of(self.decode(x)).items()}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
-        """Accuracy and cross-entropy on the test set."""
+        """Loss and metrics on the test split."""
         return self.test_batch(np.asarray(x, dtype=object)[None])[0]
 
     def test_batch(self, X: np.ndarray) -> list[dict[str, float]]:
         """`test` of every row of X, (n, 1)."""
-        return self._tested([self._solution(row[0]) for row in X])
+        genomes = [row[0] for row in X]
+        return self._tested([self._solution(genome) for genome in genomes], genomes)
 
-    def _tested(self, phenotypes: Sequence[Phenotype]) -> list[dict[str, float]]:
+    def _tested(self, phenotypes: Sequence[Phenotype], genomes: Sequence[NetworkGenome]) -> list[dict[str, float]]:
+        work = self.workload
+        if self.is_whole:
+            pairs = zip(phenotypes, genomes, strict=True)
+            return [work.judge(self._module(phenotype, genome), work.test) for phenotype, genome in pairs]
         if self._test_table is None:
-            self._test_table = _table(self.network, self.dataset.test)
-        rows = (classify(self._test_table, phenotype) for phenotype in phenotypes)
-        return [{"accuracy": accuracy, "loss": loss} for accuracy, loss in rows]
+            self._test_table = self._table(work.test)
+        return [tested(self._test_table, phenotype) for phenotype in phenotypes]
 
     def _solution(self, genome: NetworkGenome) -> Phenotype:
         """The phenotype, after the gradient steps if any."""
         phenotype = self._phenotype(genome)
-        n_steps = self.refit.finetune_steps
-        if not n_steps:
+        if not self._n_steps:
             return phenotype
         key = genome.fingerprint()
         if key not in self._finetuned:
-            model = FullyConnected.from_arrays(*as_arrays(phenotype, genome, self.network))
-            data = self.dataset.train
-            n_images = n_steps * _FINETUNE_BATCH
-            epochs = -(-n_images // len(data))
-            data = data.subset(slice(0, -(-n_images // epochs)))
-            train(model, data, seed=0, epochs=epochs, batch_size=_FINETUNE_BATCH, validation=0.0, progress=False)
-            weights, biases = model.to_arrays()
-            self._finetuned[key] = inherited(NetworkGenome(genome.ids, tuple(weights), tuple(biases)), self.network)
+            module = self._module(phenotype, genome)
+            layers = finetuned(self.workload, self.chain, module, n_steps=self._n_steps)
+            self._finetuned[key] = inherited(NetworkGenome(genome.ids, *layers), self.network)
         return self._finetuned[key]
 
     # -- references ---------------------------------------------------------------------------
@@ -283,7 +342,7 @@ class EComp(CompressionProblem):
                 tuple(max(1, round(fraction * width)) for width in full) for fraction in _REFERENCE_FRACTIONS
             )
         ]
-        refit = self._refit or LeastSquaresRefit(self._refit_table, target=self.refit.refit_target)
+        refit = self._refit or self._least_squares()
         parent = [self.network.genome()]
         return [
             self._reference("parent", parent, [inherited(genome, self.network) for genome in parent]),
@@ -295,47 +354,16 @@ class EComp(CompressionProblem):
         return Reference(
             name,
             F=self._objectives(phenotypes, genomes),
-            test=self._tested(phenotypes),
+            test=self._tested(phenotypes, genomes),
             parameters=[self.describe(np.array([genome], dtype=object)) for genome in genomes],
         )
 
 
-def _parent(dataset: Dataset, asked: ParentOptions) -> FullyConnected:
-    """The network to compress: read, or trained and kept."""
-    if asked.parent is not None:
-        return _checked_parent(load_fully_connected(in_home(asked.parent)), asked.parent, dataset)
-    width = asked.hidden or (64 if dataset.name == "digits" else 256)
-    model, _ = trained_parent(
-        dataset,
-        widths=(width, width),
-        seed=asked.parent_seed,
-        epochs=asked.parent_epochs,
-        # A small set needs small batches, or its epochs are too few steps.
-        batch_size=min(100, max(10, len(dataset.train) // 100)),
-    )
-    return model
-
-
-def _batches(search: ImageTable, batch_size: int | None) -> list[ImageTable]:
-    """The search images in batches of one size; as one where none is given."""
+def _spans(n_search: int, batch_size: int | None) -> list[tuple[int, int]]:
+    """Beginnings and ends of batches of one size of the search examples; one of all where none is given."""
     if batch_size is None:
-        return [search]
-    if batch_size > search.n_images:
-        raise UsageError(f"batch_size must be at most the {search.n_images} search images, got {batch_size}.")
+        return [(0, n_search)]
+    if batch_size > n_search:
+        raise UsageError(f"batch_size must be at most the {n_search} search examples, got {batch_size}.")
     # Whole batches only: a last short one would weigh as much in the mean.
-    starts = range(0, search.n_images - batch_size + 1, batch_size)
-    return [search.part(start, start + batch_size) for start in starts]
-
-
-def _table(network: ParentNetwork, split: Split) -> ImageTable:
-    return ImageTable(network, split.flat.numpy(), split.labels.numpy())
-
-
-def _checked_parent(model: FullyConnected, path: str, dataset: Dataset) -> FullyConnected:
-    n_inputs, n_outputs = model.widths[0], model.widths[-1]
-    if n_inputs != dataset.n_inputs or n_outputs != dataset.n_classes or not model.hidden_widths:
-        raise UsageError(
-            f"parent {path} maps {n_inputs} inputs to {n_outputs} classes through hidden layers {model.hidden_widths}, "
-            f"but {dataset.name} has {dataset.n_inputs} inputs and {dataset.n_classes} classes; check parent and data."
-        )
-    return model
+    return [(start, start + batch_size) for start in range(0, n_search - batch_size + 1, batch_size)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from torch import nn
 
 from opt.console.errors import UsageError, nearest
 from problems.networks.layers.quantised import Int8Weight
+from problems.networks.storage.checkpoints import as_numpy
 
 TaskName = Literal[
     "single_filter",
@@ -105,6 +107,7 @@ def build_task(
     layer: str | None = None,
     source: str | None = None,
     kernel: int = 0,
+    left_out: Mapping[str, str] | None = None,
 ) -> Task:
     """The named task on a network's int8 weights.
 
@@ -116,6 +119,7 @@ def build_task(
             convolutions (all_layers, no_input), the largest convolution (mobilenet).
         source: Layer that `layer_bypass` computes from; None takes the convolution before.
         kernel: Which kernel of the layer, output channels outermost; for single_channel which input channel.
+        left_out: Why other layers of the network have no int8 weights, by name.
 
     Raises:
         UsageError: The network has no such layer or kernel, or none that the task needs.
@@ -124,6 +128,8 @@ def build_task(
         raise UsageError(f"task must be one of {', '.join(TASKS)}, got {name!r}{nearest(name, TASKS)}")
     for own in (layer, source):
         if own is not None and own not in weights:
+            if left_out and own in left_out:
+                raise UsageError(f"layer {own!r} cannot have int8 weights: {left_out[own]}; give another layer")
             raise UsageError(
                 f"the network has no convolution or linear layer {own!r}{nearest(own, weights)}; "
                 f"it has {', '.join(weights)}"
@@ -154,7 +160,10 @@ class _Choice:
             where = (
                 f"layer {self.layer!r} has shape {self._shape(self.layer)}" if self.layer else "this network has none"
             )
-            raise UsageError(f"task {self.task} needs 2-D kernels of 5 x 5 or more, odd; {where}; choose another layer")
+            raise UsageError(
+                f"task {self.task} needs 2-D kernels of 5 x 5 or more, odd; {where}; choose another "
+                "layer, or task no_input"
+            )
         return names
 
     def _shape(self, name: str) -> str:
@@ -264,6 +273,28 @@ def _mobilenet(choice: _Choice) -> tuple[WeightData, ...]:
         )
     place = Place(name, np.arange(len(codes)))
     return (WeightData(name, first, codes, (place,), len(codes) - len(first)),)
+
+
+def weight_error(network: nn.Module, weights: Mapping[str, Int8Weight], task: Task, kind: str) -> float:
+    """Error of a network's own weights against those that a task's circuits are to give, in int8 codes.
+
+    Args:
+        network: With computed weights in their places.
+        weights: The int8 weights as trained, whose scales it has.
+        task: What was to be computed.
+        kind: se, mse, ae or mae, over all computed weights.
+    """
+    parts = []
+    for data in task.data:
+        start = 0
+        for place in data.places:
+            layer: Any = network.get_submodule(place.layer)
+            codes = np.rint(as_numpy(layer.weight).astype(np.float64) / weights[place.layer].scale).ravel()
+            parts.append(codes[place.index] - data.outputs[start : start + len(place.index)])
+            start += len(place.index)
+    difference = np.concatenate(parts)
+    size = difference**2 if kind in ("se", "mse") else np.abs(difference)
+    return float(size.mean() if kind in ("mse", "mae") else size.sum())
 
 
 TASKS: dict[str, tuple[Callable[[_Choice], tuple[WeightData, ...]], int, int, float]] = {

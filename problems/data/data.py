@@ -68,6 +68,11 @@ class Split:
         return self.pixels.float().div_(self.white)
 
     @property
+    def inputs(self) -> Tensor:
+        """The images, by the name that inputs of any kind have."""
+        return self.images
+
+    @property
     def flat(self) -> Tensor:
         """(n, c * h * w) float32 in [0, 1], a view of `images`."""
         return self.images.flatten(1)

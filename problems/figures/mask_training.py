@@ -28,6 +28,7 @@ from problems.figures.masks import DPI
 from problems.masking.criterion_masks import named_criteria
 from problems.masking.mask_training import Kept, train_mask
 from problems.masking.masked_sgd import Dropped
+from problems.masking.training_plans import ScheduledTraining
 from problems.masks import Masks
 from problems.networks.storage.checkpoints import save_network
 from problems.networks.training.schedule import Schedule
@@ -72,6 +73,7 @@ def trained_curves(
         One row for each mask and epoch.
     """
     rows = []
+    assert problem.dataset is not None
     state = problem.model.state_dict()
     for named in masks:
         stem = "".join(c if c.isalnum() else "-" for c in f"{named.name}-{kept}-{dropped}")
@@ -144,7 +146,8 @@ def main(argv: Sequence[str]) -> int:
     criteria = named_criteria(asked.criteria)
     runs: list[Run] = [load_run(path) for path in options.runs]
     problem, masks = masks_of(runs, criteria, trust=options.trust)
-    schedule = Schedule.in_thirds(asked.epochs, lr=asked.lr, batch_size=problem.schedule.batch_size)
+    assert isinstance(problem.training, ScheduledTraining), "figures are of named data"
+    schedule = Schedule.in_thirds(asked.epochs, lr=asked.lr, batch_size=problem.training.schedule.batch_size)
     out = Path(options.out)
     table = trained_curves(
         problem, masks, out, schedule=schedule, kept=asked.kept, dropped=asked.dropped, seed=asked.seed

@@ -80,6 +80,7 @@ def structure_table(problem: Masks, masks: Sequence[NamedMask]) -> pd.DataFrame:
     from opt.search.evaluation import evaluate_batch
 
     rows = []
+    assert problem.dataset is not None
     images = problem.dataset.test.images[:JACOBIAN_IMAGES]
     for named in masks:
         X = as_population([MaskGenome.from_mask(named.mask)])

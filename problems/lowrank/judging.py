@@ -9,7 +9,7 @@ from torch import nn
 
 from problems.data.examples import Examples, ImageExamples, Inputs
 from problems.networks.training.training import evaluate
-from problems.workloads.network_problem import counts_right_classes
+from problems.workloads.layerwise_quality import counts_right_classes
 from problems.workloads.workload import Workload
 
 _BATCH = 100

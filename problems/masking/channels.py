@@ -1,82 +1,128 @@
-"""Channels of any torch network: which go together, and the smaller network that is left of the kept ones."""
+"""Masks of channels: one place for each channel that can be cut out of a network with all that hangs on it."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
-import torch_pruning
 from torch import Tensor, nn
 
 from opt.console.errors import UsageError
+from problems.data.examples import Inputs, mapped
+from problems.networks.channels.cuttable import Cuttable
+from problems.networks.channels.cutting import cut, kept_entries
+from problems.networks.channels.groups import Group
+from problems.networks.channels.layout import layout_of, metadata_of
+from problems.networks.channels.trial import Run
 from problems.networks.layers.batch_norms import BATCH_NORMS
-from problems.networks.layers.prunable import hooked, output_positions, prunable_layers, select_layers
+from problems.networks.layers.prunable import prunable_layers, select_layers
+from problems.workloads.plain_network import tensors_of, with_tensors
 
-# Largest difference between the outputs of the masked and of the pruned network, relative to the largest output.
-_TOLERANCE = 1e-4
+_N_EXAMPLES = 2
 
 
 @dataclass
 class ChannelGroup:
-    """Channels that can only go together: filters, what is added to them, norms behind them, inputs of what follows.
+    """Channels that can only go together, as rows and columns of layers.
 
     Attributes:
         root: The layer that the group is named after, the first that runs.
         size: Number of channels.
-        outputs: For each module that makes or passes on the channels: channel by row, (n_rows,) int64.
-        inputs: For each layer that takes them in: (columns, channel by column), int64 each.
+        layers: Modules that make the channels.
+        outputs: For each convolution, linear layer and batch norm that makes or passes on the channels: channel by row,
+            (n_rows,) int64, -1 for rows of no channel of the group.
+        inputs: For each convolution and linear layer that takes them in: (columns, channel by column), int64 each.
     """
 
     root: str
     size: int
+    layers: list[str]
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     inputs: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 class ChannelSpace:
-    """One place of the mask for each channel (filter, neuron) of the chosen groups of coupled layers.
+    """One place of the mask for each channel (filter, neuron, head of attention) of the chosen groups of layers.
 
-    Which layers share their channels is found by Torch-Pruning's dependency graph (Fang et al. 2023,
-    arXiv:2301.12900), which sequential and residual networks both fit. The outputs of the network are no channels.
+    Which channels can only go together is found by `problems.networks.channels`. The outputs of the network are no
+    channels.
 
     Args:
         model: The network, in evaluation mode; left as it is.
         patterns: Shell patterns of layers as for `select_layers`; None takes every layer.
-        example: (n, ...) images, two of which are run to trace the network.
+        example: Inputs of some examples, two of which are run to trace the network.
+        pick: Takes what is judged from the network's outputs.
 
     Attributes:
         names: Convolutions and linear layers whose rows are channels, in the order in which they run.
         labels: The root of each group.
         sizes: Channels of each group.
         groups: The groups, in the order in which their roots run.
+        cuttable: What was found of the network, with what is left out.
+        is_plain: Whether zeros in the rows of `tensors` make the network that is left, as where nothing but
+            convolutions, linear layers and batch norms are cut, and every activation keeps zero at zero.
     """
 
-    def __init__(self, model: nn.Module, patterns: str | None, example: Tensor) -> None:
-        self._example = example[:2]
+    def __init__(
+        self,
+        model: nn.Module,
+        patterns: str | None,
+        example: Inputs,
+        pick: Callable[[Any], Any] = lambda outputs: outputs,
+    ) -> None:
+        example = mapped(example, lambda tensor: tensor[:_N_EXAMPLES])
         self._model = model
-        order = select_layers(model, "*", example=self._example)
-        chosen = set(order if patterns is None else select_layers(model, patterns, example=self._example))
-        groups = _coupled(model, self._example, order, last=order[-1])
-        self.groups = [g for g in groups if chosen & set(g.outputs)]
-        if not self.groups:
-            raise UsageError("the chosen layers have no channels that can go; the last layer's are the answers")
+        self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        self._layers = prunable_layers(model)
+        chosen = None if patterns is None else self._selected(patterns, example)
+        self.cuttable = Cuttable(
+            model, Run(example, pick), lambda layers: chosen is None or any(name in chosen for name in layers)
+        )
+        self.groups = [self._as_layers(group) for group in self.cuttable.groups]
         self.labels = [g.root for g in self.groups]
         self.sizes = tuple(g.size for g in self.groups)
         rows = {name for g in self.groups for name in g.outputs}
-        self.names = [name for name in order if name in rows]
+        self.names = [name for name in self.cuttable.order if name in rows and name in self._layers]
         self.starts = np.cumsum([0, *self.sizes])
-        self._layers = prunable_layers(model)
-        self._order = order
-        self._positions: dict[str, int] = {}
-        with hooked({n: self._layers[n] for n in order}, self._count), torch.no_grad():
-            model(self._example)
-        self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        self.is_plain = all(map(self._keeps_layers, self.cuttable.groups)) and self.cuttable.keeps_zero(self.tensors)
 
-    def _count(self, name: str, x: Tensor) -> None:
-        self._positions[name] = output_positions(self._layers[name], x)
+    def _selected(self, patterns: str, example: Inputs) -> set[str]:
+        kinds = (nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.Embedding, nn.EmbeddingBag)
+        others: dict[str, Any] = {
+            name: module for name, module in self._model.named_modules() if isinstance(module, kinds)
+        }
+        return set(select_layers(self._model, patterns, example=example, layers={**self._layers, **others}))
+
+    def _as_layers(self, group: Group) -> ChannelGroup:
+        result = ChannelGroup(group.root, group.size, group.layers)
+        for name, axes in group.places.items():
+            owner, _, leaf = name.rpartition(".")
+            if leaf == "weight" and owner in self._layers:
+                if 0 in axes:
+                    result.outputs[owner] = axes[0]
+                if 1 in axes:
+                    columns = np.flatnonzero(axes[1] >= 0)
+                    result.inputs[owner] = (columns, axes[1][columns])
+            elif leaf in ("weight", "running_mean") and isinstance(self._model.get_submodule(owner), BATCH_NORMS):
+                result.outputs[owner] = axes[0]
+        return result
+
+    def _keeps_layers(self, group: Group) -> bool:
+        """Whether rows and columns of layers, and batch norms, are all that a group is made of."""
+        for name in group.places:
+            owner, _, leaf = name.rpartition(".")
+            layer = self._layers.get(owner)
+            if leaf not in ("weight", "bias", "running_mean", "running_var") or "#" in leaf:
+                return False
+            if layer is None and not isinstance(self._model.get_submodule(owner), BATCH_NORMS):
+                return False
+            if layer is not None and getattr(layer, "groups", 1) > 1:
+                is_depthwise = layer.groups == layer.in_channels == layer.out_channels
+                if not is_depthwise or layer.padding_mode != "zeros":
+                    return False
+        return True
 
     def tensors(self, mask: np.ndarray) -> dict[str, np.ndarray]:
         """Rows of weights, biases and norms that go with their channel."""
@@ -86,41 +132,40 @@ class ChannelSpace:
                 for kind in ("weight", "bias"):
                     shape = self._shapes.get(f"{name}.{kind}")
                     if shape is not None:
-                        rows = kept[channel].reshape(-1, *([1] * (len(shape) - 1)))
-                        found[f"{name}.{kind}"] = np.ascontiguousarray(np.broadcast_to(rows, shape))
+                        rows = np.append(kept, True)[channel].reshape(-1, *([1] * (len(shape) - 1)))
+                        rows = np.broadcast_to(rows, shape)
+                        found[f"{name}.{kind}"] = np.ascontiguousarray(rows & found.get(f"{name}.{kind}", True))
         return found
 
     def _parts(self, mask: np.ndarray) -> list[tuple[ChannelGroup, np.ndarray]]:
         return [(g, mask[a:b]) for g, a, b in zip(self.groups, self.starts, self.starts[1:], strict=False)]
 
+    def kept(self, mask: np.ndarray) -> dict[str, dict[int, np.ndarray]]:
+        """Entries that are left of each axis of a tensor that loses some."""
+        return kept_entries(
+            self.cuttable.groups, [mask[a:b] for a, b in zip(self.starts, self.starts[1:], strict=False)]
+        )
+
     def pool(self, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Sums over the rows of all layers that share a channel."""
         by_name = dict(zip(self.names, scores, strict=True))
-        pooled = []
-        for group in self.groups:
-            total = np.zeros(group.size)
-            for name, channel in group.outputs.items():
-                if name in by_name:
-                    total += np.bincount(
-                        channel, weights=by_name[name].reshape(len(channel), -1).sum(axis=1), minlength=group.size
-                    )
-            pooled.append(total)
-        return pooled
+        return [
+            summed({n: by_name[n].reshape(len(c), -1).sum(axis=1) for n, c in g.outputs.items() if n in by_name}, g)
+            for g in self.groups
+        ]
 
     def empty_layers(self, mask: np.ndarray) -> list[str]:
         """Layers of which a mask leaves nothing."""
-        parts = self._parts(mask)
-        return [
-            n for g, kept in parts for n, channel in g.outputs.items() if n in self._layers and not kept[channel].any()
-        ]
+        return [name for group, kept in self._parts(mask) if not kept.any() for name in group.layers]
 
     def kept_axes(self, mask: np.ndarray) -> dict[str, tuple[np.ndarray | None, np.ndarray | None]]:
-        """For each module that a mask cuts: indices of the rows and of the input columns that stay, None for all."""
+        """For each layer that a mask cuts: indices of the rows and of the input columns that stay, None for all."""
         rows: dict[str, np.ndarray] = {}
         columns: dict[str, np.ndarray] = {}
         for group, kept in self._parts(mask):
             for name, channel in group.outputs.items():
-                rows[name] = np.flatnonzero(kept[channel])
+                stays = np.flatnonzero(np.append(kept, True)[channel])
+                rows[name] = np.intersect1d(rows[name], stays) if name in rows else stays
             for name, (column, channel) in group.inputs.items():
                 # layers that take in several groups side by side lose the columns of each
                 gone = column[~kept[channel]]
@@ -130,19 +175,7 @@ class ChannelSpace:
 
     def cost(self, mask: np.ndarray) -> tuple[int, int]:
         """Parameters and multiply-adds of the pruned network."""
-        axes = self.kept_axes(mask)
-        parameters = macs = 0
-        for name, shape in self._shapes.items():
-            module, _, kind = name.rpartition(".")
-            rows, columns = axes.get(module, (None, None))
-            n_out = shape[0] if rows is None else len(rows)
-            per_row = int(np.prod(shape[1:]))
-            if columns is not None and len(shape) > 1:
-                per_row = per_row // shape[1] * len(columns)
-            parameters += n_out * per_row
-            if kind == "weight" and module in self._positions:
-                macs += n_out * per_row * self._positions[module]
-        return parameters, macs
+        return self.cuttable.cost(self.kept(mask))
 
     def prune(self, model: nn.Module, mask: np.ndarray) -> nn.Module:
         """The smaller network that is left of the kept channels.
@@ -152,70 +185,37 @@ class ChannelSpace:
             mask: (n,) bool, one or more kept in each group.
 
         Raises:
-            UsageError: A group keeps nothing, or the smaller network's outputs are not those of the masked one
-                (an activation that does not keep zero at zero, say).
+            UsageError: A group keeps nothing.
         """
         empty = self.empty_layers(mask)
         if empty:
             raise UsageError(f"nothing is left of {', '.join(empty)}; keep at least one channel of each layer")
-        whole = copy.deepcopy(model).eval()
-        with torch.no_grad():
-            for name, kept in self.tensors(mask).items():
-                whole.get_parameter(name).mul_(torch.tensor(kept))
-        pruned = _removed(whole, self._example, [(g.root, np.flatnonzero(~kept)) for g, kept in self._parts(mask)])
-        with torch.no_grad():
-            before, after = whole(self._example), pruned(self._example)
-        worst = float((before - after).abs().max()) / max(float(before.abs().max()), 1e-30)
-        if worst > _TOLERANCE:
-            raise UsageError(
-                f"the pruned network's outputs differ from the masked one's by {worst:.2g} of the largest: some layer "
-                "gives other than zero for zero; choose --problem.layers without it"
-            )
-        return pruned
+        return cut(model, self.kept(mask))
+
+    def cut(self, network: nn.Module, mask: np.ndarray) -> nn.Module:
+        """The smaller network; one that has been cut already is returned as it is."""
+        is_whole = all(tuple(p.shape) == self._shapes[name] for name, p in network.named_parameters())
+        return self.prune(network, mask) if is_whole else network
+
+    def trained_by(
+        self, network: nn.Module, state: dict[str, Tensor], mask: np.ndarray
+    ) -> tuple[nn.Module, dict[str, Tensor], dict[str, np.ndarray]]:
+        """What a mask's training is of: the masked network, or where that is another the cut one, without masks."""
+        if self.is_plain:
+            return network, state, self.tensors(mask)
+        smaller = self.prune(with_tensors(network, state), mask)
+        return smaller, tensors_of(smaller), {}
+
+    def metadata(self, mask: np.ndarray) -> dict[str, str]:
+        """What `problems.networks.channels.loading.load_cut` needs to know of a pruned network's file."""
+        return metadata_of(layout_of(self._model, self.kept(mask)))
 
 
-def _coupled(model: nn.Module, example: Tensor, order: Sequence[str], *, last: str) -> list[ChannelGroup]:
-    """All groups but those of the network's outputs, roots in the order in which they run."""
-    traced = copy.deepcopy(model).eval().requires_grad_(True)
-    name_of = {module: name for name, module in traced.named_modules()}
-    graph = _graph(traced, example)
-    groups = []
-    for found in graph.get_all_groups(root_module_types=[nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d]):
-        size = len(found[0].idxs)
-        group = ChannelGroup("", size)
-        for item in found:
-            name = name_of.get(item.dep.target.module)
-            if name is None:
-                continue
-            ids, channels = (np.array(v, dtype=np.int64) for v in (item.idxs, item.root_idxs))
-            if graph.is_out_channel_pruning_fn(item.dep.handler):
-                if isinstance(item.dep.target.module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *BATCH_NORMS)):
-                    by_row = np.empty(len(ids), dtype=np.int64)
-                    by_row[ids] = channels
-                    group.outputs[name] = by_row
-            elif isinstance(item.dep.target.module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-                group.inputs[name] = (ids, channels)
-        if last in group.outputs:
-            continue
-        group.root = min((n for n in group.outputs if n in order), key=order.index)
-        groups.append(group)
-    return sorted(groups, key=lambda g: order.index(g.root))
-
-
-def _graph(model: nn.Module, example: Tensor) -> torch_pruning.DependencyGraph:
-    try:
-        return torch_pruning.DependencyGraph().build_dependency(model, example_inputs=example)
-    except Exception as error:  # a user's network may defy tracing in any way: the reason is passed on
-        raise UsageError(f"the network's channels cannot be traced: {error}; search --problem.level weights") from None
-
-
-def _removed(model: nn.Module, example: Tensor, gone: Sequence[tuple[str, np.ndarray]]) -> nn.Module:
-    pruned = copy.deepcopy(model).requires_grad_(True)
-    graph = _graph(pruned, example)
-    modules = dict(pruned.named_modules())
-    for root, ids in gone:
-        if len(ids):
-            module = modules[root]
-            remove = graph.get_pruner_of_module(module).prune_out_channels
-            graph.get_pruning_group(module, remove, ids.tolist()).prune()
-    return pruned.eval()
+def summed(by_row: dict[str, np.ndarray], group: ChannelGroup) -> np.ndarray:
+    """Values of rows of layers, summed for each channel of a group."""
+    total = np.zeros(group.size)
+    for name, values in by_row.items():
+        channel = group.outputs[name]
+        own = channel >= 0
+        total += np.bincount(channel[own], weights=values[own], minlength=group.size)
+    return total

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from opt.console.errors import UsageError, check_choice
-from problems.data.data import Dataset
+from problems.data.examples import mapped
 from problems.masking.criteria import MASK_CRITERIA, filter_scores
-from problems.masking.masked_sgd import train_masked
 from problems.masking.selection import MaskScope, keep_highest, lottery_keep_counts
-from problems.masking.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
+from problems.masking.sensitivity import (
+    GRASP_TEMPERATURE,
+    grasp_scores,
+    snip_scores,
+    synflow_rounds,
+    synflow_scores,
+)
 from problems.masking.space import MaskSpace, WeightSpace
-from problems.masking.trajectories import digest_of, trained_states
-from problems.networks.storage.checkpoints import read_safetensors
+from problems.masking.training_plans import TrainingPlan, digest_of
+from problems.networks.storage.checkpoints import as_numpy, read_safetensors
 from problems.networks.storage.kept import cache_file, cache_key, kept
-from problems.networks.training.schedule import Schedule
+from problems.workloads.further_training import mean_loss
+from problems.workloads.plain_network import tensors_of
+from problems.workloads.workload import Workload
 
 ALIASES = {"magsign": "large_final_same_sign", "magnitude": "large_final"}
 """The field's names for two of Zhou et al.'s criteria."""
 
-_VERSION = 1
+_VERSION = 2
+
+OF_TRAINING = ("magnitude_increase", "movement", "large_final_same_sign", "large_final_diff_sign")
+"""Criteria that compare weights before and behind a training: without one they say nothing."""
 
 
 def check_criterion(name: str) -> str:
@@ -55,34 +66,40 @@ class CriterionMasks:
     """What each criterion keeps.
 
     Args:
-        model: The network at its initial weights; left as it is.
+        workload: Its network stands at its initial weights, and is left as it is; its first training examples serve
+            gradients.
         space: What the places of a mask stand for.
-        dataset: Trained on, for criteria that look at final weights; its first training images serve gradients.
-        schedule: Of the training to the final weights.
+        training: How networks are trained, for criteria that look at final weights.
+        final_epochs: Epochs to the final weights; 0 where the network is trained already.
         lottery_epochs: Epochs of each round of `lth`.
-        seed: Of trainings and of random masks.
+        seed: Of random masks.
         scope: How layers are compared.
         least: Fewest places of each layer.
-        n_images: Training images that gradients are taken on.
+        n_examples: Training examples that gradients are taken on.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        workload: Workload,
         space: MaskSpace,
-        dataset: Dataset,
+        training: TrainingPlan,
         *,
-        schedule: Schedule,
+        final_epochs: int,
         lottery_epochs: int,
         seed: int,
         scope: MaskScope,
         least: int,
-        n_images: int,
+        n_examples: int,
     ) -> None:
-        self.model, self.space, self.dataset = model, space, dataset
-        self.schedule, self.lottery_epochs = schedule, lottery_epochs
+        self.workload, self.space, self.training = workload, space, training
+        self.model = workload.network
+        self.final_epochs, self.lottery_epochs = final_epochs, lottery_epochs
         self.seed, self.scope, self.least = seed, scope, least
-        self.n_images = n_images
+        self.n_examples = n_examples
+        is_named = workload.dataset is not None
+        self._loss = functional.cross_entropy if is_named else mean_loss(workload)
+        are_logits = is_named or workload.loss_name == "cross-entropy"
+        self._temperature = GRASP_TEMPERATURE if are_logits else 1.0
         self.n = sum(space.sizes)
         self._known: dict[tuple[str, int], np.ndarray] = {}
 
@@ -90,13 +107,24 @@ class CriterionMasks:
         """(n,) bool with `n_kept` ones.
 
         Raises:
-            UsageError: No such criterion.
+            UsageError: No such criterion, or it cannot be had of this network.
         """
         name = ALIASES.get(check_criterion(name), name)
+        if reason := self.misfit(name):
+            raise UsageError(f"criterion {name} {reason}")
         key = (name, n_kept)
         if key not in self._known:
             self._known[key] = self._kept(name, n_kept) if name in IN_ROUNDS else self._make(name, n_kept)
         return self._known[key]
+
+    def misfit(self, name: str) -> str:
+        """Why a criterion says nothing of this network; "" where it does."""
+        name = ALIASES.get(name, name)
+        if name in OF_TRAINING and not self.final_epochs:
+            return "compares weights before and behind a training; give --problem.final_epochs"
+        if name == "lth" and self.workload.dataset is None and self.workload.recipe is None:
+            return "trains networks, and the workload has no recipe; give it one: Workload(recipe=...)"
+        return ""
 
     def _make(self, name: str, n_kept: int) -> np.ndarray:
         if name in IN_ROUNDS:
@@ -115,14 +143,37 @@ class CriterionMasks:
 
     def snip(self) -> list[np.ndarray]:
         """SNIP's, `sensitivity.snip_scores`."""
-        return self.space.pool(snip_scores(self.model, self.space.names, *self._first_images()))
+        return self._pooled("snip", lambda: self._sensitivity(snip_scores))
 
     def grasp(self) -> list[np.ndarray]:
         """GraSP's, `sensitivity.grasp_scores`."""
-        return self.space.pool(grasp_scores(self.model, self.space.names, *self._first_images()))
+        return self._pooled(
+            "grasp", lambda: self._sensitivity(functools.partial(grasp_scores, temperature=self._temperature))
+        )
 
-    def _first_images(self) -> tuple[Tensor, Tensor]:
-        return self.dataset.train.images[: self.n_images], self.dataset.train.labels[: self.n_images]
+    def _sensitivity(self, scores: Callable[..., list[np.ndarray]]) -> list[np.ndarray]:
+        few = self.workload.train.subset(slice(0, self.n_examples))
+        model, names, pick = self.model, self.space.names, self.workload.picked
+        return scores(model, names, few.inputs, few.targets, loss=self._loss, pick=pick)
+
+    def _pooled(self, name: str, scores: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
+        """Scores of places from those of weights.
+
+        Raises:
+            UsageError: They cannot be had, or say nothing.
+        """
+        try:
+            found = scores()
+        except UsageError:
+            raise
+        except Exception as error:  # a user's forward or loss may not be differentiated, or not twice
+            reason = " ".join(str(error).split())
+            raise UsageError(f"criterion {name} fails on this network: {type(error).__name__}: {reason}") from None
+        if not all(np.isfinite(part).all() for part in found):
+            raise UsageError(f"criterion {name} gives scores that are not finite on this network")
+        if self.workload.dataset is None and not any(part.any() for part in found):
+            raise UsageError(f"criterion {name} scores every weight of this network 0")
+        return self.space.pool(found)
 
     def of_weights(self, name: str) -> list[np.ndarray]:
         """Those of initial and final weights, by the name in `MASK_CRITERIA`."""
@@ -130,14 +181,12 @@ class CriterionMasks:
 
     def final_state(self) -> dict[str, Tensor]:
         """The state after the whole training."""
-        last = self.schedule.epochs
-        states = trained_states(self.model, self.dataset, epochs=[last], schedule=self.schedule, seed=self.seed)
-        return states[last]
+        return self.training.states(self.model, [self.final_epochs])[self.final_epochs]
 
     def weights(self, state: dict[str, Tensor] | None = None) -> list[np.ndarray]:
         """Weights of the masked layers, initial ones without a state."""
-        state = self.model.state_dict() if state is None else state
-        return [state[f"{name}.weight"].numpy().astype(np.float64) for name in self.space.names]
+        state = tensors_of(self.model) if state is None else state
+        return [as_numpy(state[f"{name}.weight"]).astype(np.float64) for name in self.space.names]
 
     def _weight_scores(self, name: str, first: list[np.ndarray], last: list[np.ndarray]) -> list[np.ndarray]:
         pairs = zip(first, last, strict=True)
@@ -153,11 +202,12 @@ class CriterionMasks:
 
     def synflow(self, n_kept: int) -> np.ndarray:
         """SynFlow's mask."""
-        shape = self.dataset.input_shape
+        one = mapped(self.workload.example, lambda tensor: tensor[:1])
 
         def score(mask: np.ndarray | None) -> np.ndarray:
-            masks = None if mask is None else self._layer_masks(mask)
-            return np.concatenate(self.space.pool(synflow_scores(self.model, self.space.names, shape, masks)))
+            masks, pick = None if mask is None else self._layer_masks(mask), self.workload.picked
+            scores = functools.partial(synflow_scores, self.model, self.space.names, one, masks, pick=pick)
+            return np.concatenate(self._pooled("synflow", scores))
 
         def choose(scores: np.ndarray, k: int) -> np.ndarray:
             return self._choose(np.split(scores, np.cumsum(self.space.sizes)[:-1]), k)
@@ -173,11 +223,10 @@ class CriterionMasks:
         sizes = self.space.sizes
         starts = np.cumsum([0, *sizes])
         mask = np.ones(self.n, dtype=bool)
-        schedule = Schedule.in_thirds(self.lottery_epochs, lr=self.schedule.lr, batch_size=self.schedule.batch_size)
         for counts in lottery_keep_counts(sizes, n_kept):
             model = copy.deepcopy(self.model)
-            train_masked(model, self.dataset.train, schedule=schedule, seed=self.seed, masks=self.space.tensors(mask))
-            final = self.weights({k: v.detach() for k, v in model.state_dict().items()})
+            self.training.train(model, self.space.tensors(mask), self.lottery_epochs)
+            final = self.weights(tensors_of(model))
             scores = self._weight_scores("large_final", self.weights(), final)
             for layer, (score, k) in enumerate(zip(scores, counts, strict=True)):
                 part = slice(starts[layer], starts[layer + 1])
@@ -198,11 +247,11 @@ class CriterionMasks:
             "version": _VERSION,
             "criterion": name,
             "n_kept": n_kept,
-            "data": self.dataset.fingerprint,
+            "made on": self.training.about(),
             "initial": digest_of(self.model),
-            "space": [type(self.space).__name__, *self.space.labels],
+            "space": [type(self.space).__name__, *zip(self.space.labels, self.space.sizes, strict=True)],
             "options": [self.scope, self.least, self.seed],
-            "training": [self.lottery_epochs, self.schedule.lr, self.schedule.batch_size] if name == "lth" else None,
+            "epochs": self.lottery_epochs if name == "lth" else None,
         }
         file = cache_file("masks", cache_key(made_by), name=name)
         read = functools.partial(_read_mask, n=self.n)

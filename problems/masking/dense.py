@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from operators.masks.genome import MaskGenome
-from problems.data.data import Split
+from problems.data.examples import Examples, ImageExamples
 from problems.masking.exact import Derivative, ExactNetwork
 from problems.networks.architectures.fully_connected import FullyConnected
 
@@ -17,13 +17,13 @@ def dense_layers(model: nn.Module) -> list[str] | None:
     """Names of the linear layers of a network that is linear layers with ReLU between them, else None."""
     if isinstance(model, FullyConnected):
         return [name for name, layer in model.named_children() if isinstance(layer, nn.Linear)]
-    if not isinstance(model, nn.Sequential):
+    if type(model) is not nn.Sequential or any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()):
         return None
-    parts = [(n, m) for n, m in model.named_children() if not isinstance(m, (nn.Flatten, nn.Dropout, nn.Identity))]
+    parts = [(n, m) for n, m in model._modules.items() if not isinstance(m, (nn.Flatten, nn.Dropout, nn.Identity))]
     linear, between = parts[::2], parts[1::2]
-    if len(linear) != len(between) + 1 or not all(isinstance(m, nn.Linear) for _, m in linear):
+    if len(linear) != len(between) + 1 or not all(type(m) is nn.Linear for _, m in linear):
         return None
-    if not all(isinstance(m, nn.ReLU) for _, m in between):
+    if not all(type(m) is nn.ReLU for _, m in between):
         return None
     if len({m.bias is None for _, m in linear}) > 1:
         return None
@@ -39,12 +39,12 @@ class MaskedDense:
         split: Images.
     """
 
-    def __init__(self, names: Sequence[str], state: Mapping[str, Tensor], split: Split) -> None:
+    def __init__(self, names: Sequence[str], state: Mapping[str, Tensor], split: ImageExamples) -> None:
         weights = [state[f"{name}.weight"].numpy() for name in names]
         biases = [state[f"{name}.bias"].numpy() for name in names] if f"{names[0]}.bias" in state else None
-        self._exact = ExactNetwork(weights, biases, _pixels(split), white=split.white)
+        self._exact = ExactNetwork(weights, biases, _pixels(split), white=split.split.white)
 
-    def show(self, split: Split) -> None:
+    def show(self, split: Examples) -> None:
         """Take other images from now on."""
         self._exact.show(_pixels(split))
 
@@ -53,10 +53,11 @@ class MaskedDense:
         for genome in genomes:
             yield self._exact.logits(genome)
 
-    def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | None = None) -> np.ndarray:
+    def slope(self, genome: MaskGenome, derivative: Derivative, split: Examples | None = None) -> np.ndarray:
         """(n,) float32 derivative of a loss by the mask, on images of `split` or those of now."""
         return self._exact.slope(genome, derivative, None if split is None else _pixels(split))
 
 
-def _pixels(split: Split) -> np.ndarray:
-    return split.pixels.flatten(1).numpy()
+def _pixels(examples: Examples) -> np.ndarray:
+    assert isinstance(examples, ImageExamples)
+    return examples.split.pixels.flatten(1).numpy()

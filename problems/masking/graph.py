@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -14,12 +15,22 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from operators.masks.genome import MaskGenome
+from opt.console.errors import UsageError
 from problems.data.data import Split
-from problems.masking.channels import ChannelSpace
+from problems.data.examples import Examples, Inputs, call, mapped
+from problems.masking.channels import ChannelSpace, summed
 from problems.masking.exact import Derivative
-from problems.masking.space import MaskSpace, with_masks
-from problems.networks.layers.batch_norms import BATCH_NORMS, batch_statistics, recalibration
-from problems.networks.layers.prunable import prunable_layers, run_layer
+from problems.masking.measures import examples_last
+from problems.masking.space import MaskSpace, parameters_replaced, with_masks
+from problems.networks.evaluation.cut_graph import CutGraph, cut_graph
+from problems.networks.layers.batch_norms import BATCH_NORMS, batch_norms, batch_statistics, recalibration
+from problems.networks.layers.prunable import padded, prunable_layers, run_layer
+from problems.networks.storage.checkpoints import as_numpy
+from problems.workloads.plain_network import preserved, state_copied, with_tensors
+from problems.workloads.workload import Workload
+
+_TRIED = 32
+"""Examples that the graph is compared with the whole network on."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +52,25 @@ _NOTHING = Cut({}, {}, {})
 
 
 class MaskedGraph:
-    """A network under masks of weights or channels, all images at once.
+    """A network under masks of weights or channels, all examples at once.
 
     The graph is cut before each masked layer. Masks that are alike up to a layer share everything before it, in a
     batch and from one batch to the next. A layer that several masks run on one input is one convolution with the
     rows that any of them keeps. Under channel masks the dropped channels are cut out, so that a mask costs what
-    the pruned network costs. Batch norms take the statistics of the images that are shown: those that were
+    the pruned network costs. Batch norms take the statistics of the examples that are shown: those that were
     gathered in training belong to the whole network.
 
-    A network whose graph cannot be traced is run whole for each mask: the same answers, slower.
+    A network whose graph cannot be traced, or does not give what the network gives (tried on a few examples), is run
+    whole for each mask: the same answers, slower.
 
     Args:
         model: The network, in evaluation mode; left as it is.
         space: What the places of a mask stand for.
         state: Weights and buffers that masks are put on.
-        split: Images.
+        split: Examples.
+        workload: Says what is judged of outputs, and what else `forward` changes; None for a network of one output that
+            changes nothing.
+        is_traced: Whether the graph is tried.
         cache_bytes: Most memory for outputs shared between batches.
     """
 
@@ -64,20 +79,35 @@ class MaskedGraph:
         model: nn.Module,
         space: MaskSpace,
         state: Mapping[str, Tensor],
-        split: Split,
+        split: Split | Examples,
         *,
+        workload: Workload | None = None,
+        is_traced: bool = True,
         cache_bytes: int = 768 << 20,
     ) -> None:
-        self._model, self._space, self._state = model, space, dict(state)
-        self._modules = dict(model.named_modules())
-        self._layers = prunable_layers(model)
+        # what is neither masked nor a norm's, such as bare parameters, follows the state too
+        self._model, self._space, self._state = with_tensors(model, state), space, dict(state)
+        self._workload = workload
+        self._modules = dict(self._model.named_modules())
+        self._layers = prunable_layers(self._model)
         self._cache_bytes = cache_bytes
-        self._graph = _traced(model, space.names)
+        self._graph: CutGraph | None = None
+        is_traced = is_traced and (not isinstance(space, ChannelSpace) or space.is_plain)
+        if is_traced and isinstance(split.inputs, Tensor) and not (workload is not None and workload.changes_itself):
+            self._graph = cut_graph(self._model, {name: self._layers[name] for name in space.names})
+        if self._graph is not None:
+            self.show(split.subset(slice(0, _TRIED)))
+            self._graph = self._graph if self._is_true() else None
         self.show(split)
 
-    def show(self, split: Split) -> None:
-        """Take other images from now on."""
-        self._images = split.images
+    @property
+    def is_cut(self) -> bool:
+        """Whether the graph is used."""
+        return self._graph is not None
+
+    def show(self, split: Split | Examples) -> None:
+        """Take other examples from now on."""
+        self._inputs: Inputs = split.inputs
         self._known: OrderedDict[tuple[int, bytes], tuple[dict[fx.Node, Any], int]] = OrderedDict()
         self._held = 0
 
@@ -85,14 +115,12 @@ class MaskedGraph:
 
     @torch.no_grad()
     def logits(self, genomes: Sequence[MaskGenome]) -> Iterator[np.ndarray]:
-        """(n_classes, n) float32 logits of each mask."""
+        """The answers of each mask with the examples along the last axis: (n_classes, n) float32 of classes."""
         found: list[np.ndarray | None] = [None] * len(genomes)
         cuttable = [self._graph is not None and not self._loses_a_layer(genome) for genome in genomes]
         for i, genome in enumerate(genomes):
             if not cuttable[i]:
-                with batch_statistics(self._model):
-                    logits = functional_call(self._model, self._zeroed(genome), (self._images,))
-                found[i] = logits.T.contiguous().numpy()
+                found[i] = self._whole(genome)
         if any(cuttable):
             cuts = {i: self._cut(genome) for i, genome in enumerate(genomes) if cuttable[i]}
             self._descend(0, b"", self._start(), cuts, list(cuts), found)
@@ -103,8 +131,46 @@ class MaskedGraph:
     def _loses_a_layer(self, genome: MaskGenome) -> bool:
         return isinstance(self._space, ChannelSpace) and bool(self._space.empty_layers(genome.mask()))
 
-    def _zeroed(self, genome: MaskGenome) -> dict[str, Tensor]:
-        return with_masks(self._state, self._space.tensors(genome.mask()))
+    def _whole(self, genome: MaskGenome) -> np.ndarray:
+        """The answers of one mask by a pass of the masked network, or where that is another one of the cut network."""
+        if isinstance(self._space, ChannelSpace) and not self._space.is_plain and not self._loses_a_layer(genome):
+            network = self._space.prune(self._model, genome.mask())
+            with batch_statistics(network):
+                return examples_last(self._answers(self._inputs, network))
+        masks = self._space.tensors(genome.mask())
+        zeroed = with_masks({name: self._state[name] for name in masks}, masks)
+        with batch_statistics(self._model), parameters_replaced(self._model, zeroed):
+            return examples_last(self._answers(self._inputs, self._model))
+
+    def _answers(self, inputs: Inputs, network: nn.Module) -> Tensor:
+        """What is judged of the network's outputs for inputs, which are left as they are."""
+        work = self._workload
+        if work is None or work.changes_inputs:
+            inputs = mapped(inputs, Tensor.clone)
+        with preserved(network) if work is not None and work.changes_itself else nullcontext():
+            return self._picked(call(network, inputs))
+
+    def _picked(self, outputs: Any) -> Tensor:
+        return outputs if self._workload is None else self._workload.picked(outputs)
+
+    @torch.no_grad()
+    def _is_true(self) -> bool:
+        """Whether the graph gives what the network gives, on the examples of now under a mask."""
+        mask = np.arange(sum(self._space.sizes)) % 4 != 1
+        genome = MaskGenome.from_mask(mask)
+        if self._loses_a_layer(genome):
+            genome = MaskGenome.from_mask(np.ones_like(mask))
+        try:
+            expected = self._whole(genome)
+            # twice, as the first pass may have changed what both share
+            answers = []
+            for _ in range(2):
+                self._known.clear()
+                answers += list(self.logits([genome]))
+            tolerance = 1e-4 * float(np.abs(np.nan_to_num(expected)).max(initial=0.0))
+            return all(np.allclose(a, expected, rtol=1e-3, atol=tolerance, equal_nan=True) for a in answers)
+        except Exception:  # a user's forward may do what the graph does not: then it is run whole
+            return False
 
     def _cut(self, genome: MaskGenome) -> Cut:
         mask = genome.mask()
@@ -130,7 +196,8 @@ class MaskedGraph:
 
     def _start(self) -> dict[fx.Node, Any]:
         assert self._graph is not None
-        return self._run(self._graph.prelude, {self._graph.image: self._images}, _NOTHING, self._graph.needed[0])
+        env = self._graph.own({self._graph.image: self._inputs})
+        return self._run(self._graph.prelude, env, _NOTHING, self._graph.needed[0])
 
     def _descend(
         self, stage: int, path: bytes, env: dict[fx.Node, Any], cuts: dict[int, Cut], which: list[int], found: list[Any]
@@ -156,12 +223,15 @@ class MaskedGraph:
             node = self._graph.stages[stage][0]
             cut = cuts[alike[key][0]]
             below[key] = self._run(
-                self._graph.stages[stage][1:], {**env, node: output}, cut, self._graph.needed[stage + 1]
+                self._graph.stages[stage][1:],
+                {**self._graph.own(env), node: output},
+                cut,
+                self._graph.needed[stage + 1],
             )
             self._keep((stage, path + key), below[key])
         for key, members in alike.items():
             if last:
-                logits = below[key][self._graph.result].T.contiguous().numpy()
+                logits = examples_last(self._picked(below[key][self._graph.result]))
                 for i in members:
                     found[i] = logits
             else:
@@ -180,11 +250,9 @@ class MaskedGraph:
         if not weights:
             return
         if not isinstance(layer, nn.Linear) and layer.groups > 1:
-            call = getattr(nn.functional, type(layer).__name__.lower())
             for weight, bias in zip(weights, biases, strict=True):
                 # depthwise: as many groups as channels are left
-                n_groups = layer.groups * len(weight) // layer.weight.shape[0]
-                yield call(x, weight, bias, layer.stride, layer.padding, layer.dilation, n_groups)
+                yield _run_grouped(layer, x, weight, bias, layer.groups * len(weight) // layer.weight.shape[0])
             return
         axis = -1 if isinstance(layer, nn.Linear) else 1
         if name not in cuts[0].rows:
@@ -211,13 +279,17 @@ class MaskedGraph:
             module = self._modules.get(str(node.target)) if node.op == "call_module" else None
             if isinstance(module, BATCH_NORMS):
                 env[node] = self._normalised(str(node.target), module, env[arguments[0]], cut)
-            elif module is not None and next(module.parameters(), None) is not None:
+            elif module is not None and self._is_changed(node, module, cut):
                 names = [(f"{node.target}.{n}", n) for n, _ in module.named_parameters()]
                 own = {n: cut.tensors.get(full, self._state[full]) for full, n in names}
                 env[node] = functional_call(module, own, tuple(env[a] for a in arguments))
             else:
                 env[node] = interpreter.run_node(node)
         return {node: value for node, value in env.items() if node in needed}
+
+    @staticmethod
+    def _is_changed(node: fx.Node, module: nn.Module, cut: Cut) -> bool:
+        return any(f"{node.target}.{name}" in cut.tensors for name, _ in module.named_parameters())
 
     def _normalised(self, name: str, norm: Any, x: Tensor, cut: Cut) -> Tensor:
         weight, bias = (
@@ -236,34 +308,35 @@ class MaskedGraph:
 
     # -- slopes -------------------------------------------------------------------------------
 
-    def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | None = None) -> np.ndarray:
-        """(n,) float32 derivative of a loss by the mask, on images of `split` or those of now.
+    def slope(self, genome: MaskGenome, derivative: Derivative, split: Split | Examples | None = None) -> np.ndarray:
+        """(n,) float32 derivative of a loss by the mask, on examples of `split` or those of now.
 
         For a weight it is w dL/dw. For a channel its outputs are thought to be multiplied by its place: the
         sum of the same over the norm behind it, or where there is none over its own weights and bias.
+
+        Raises:
+            UsageError: The network's answers do not follow from its weights in a way that torch can differentiate.
         """
-        images = self._images if split is None else split.images
         masks = self._space.tensors(genome.mask())
         gates = self._gates(masks)
         leaves = {n: (self._state[n] * torch.tensor(masks[n])).requires_grad_(True) for n in gates}
-        with batch_statistics(self._model), torch.enable_grad():
-            logits = functional_call(self._model, {**self._state, **leaves}, (images,))
-            d_logits = derivative(logits.detach().T.contiguous().numpy())
+        with batch_statistics(self._model), torch.enable_grad(), parameters_replaced(self._model, leaves):
+            answers = self._answers(self._inputs if split is None else split.inputs, self._model)
+            if not answers.requires_grad:
+                raise UsageError("the network's answers cannot be differentiated by its weights")
+            d_answers = torch.from_numpy(np.ascontiguousarray(np.moveaxis(derivative(examples_last(answers)), -1, 0)))
             gradients = torch.autograd.grad(
-                logits, list(leaves.values()), torch.from_numpy(np.ascontiguousarray(d_logits.T))
+                answers, list(leaves.values()), d_answers.to(answers.dtype), allow_unused=True, materialize_grads=True
             )
-        parts = {n: (self._state[n] * g).detach().numpy() for n, g in zip(leaves, gradients, strict=True)}
+        parts = {n: as_numpy(self._state[n] * g) for n, g in zip(leaves, gradients, strict=True)}
         if not isinstance(self._space, ChannelSpace):
             return np.concatenate([parts[f"{name}.weight"].ravel() for name in self._space.names]).astype(np.float32)
         total = []
         for group in self._space.groups:
             slope = np.zeros(group.size)
-            for name, channel in group.outputs.items():
-                for kind in ("weight", "bias"):
-                    values = parts.get(f"{name}.{kind}")
-                    if values is not None:
-                        rows = values.reshape(len(channel), -1).sum(axis=1)
-                        slope += np.bincount(channel, weights=rows, minlength=group.size)
+            for kind in ("weight", "bias"):
+                values = {n: parts[f"{n}.{kind}"] for n in group.outputs if f"{n}.{kind}" in parts}
+                slope += summed({n: v.reshape(len(v), -1).sum(axis=1) for n, v in values.items()}, group)
             total.append(slope)
         return np.concatenate(total).astype(np.float32)
 
@@ -279,45 +352,33 @@ class MaskedGraph:
         return gates
 
 
-class _CutGraph:
-    """A traced network, cut before its masked layers.
-
-    Attributes:
-        stages: One list of nodes a masked layer: the layer, then what follows up to the next.
-        inputs: The node that each masked layer takes its input from.
-        targets: Modules of each stage.
-        needed: What lies before a stage and is used in it or behind it; one more for the result.
-    """
-
-    def __init__(self, traced: fx.GraphModule, names: Sequence[str]) -> None:
-        nodes = list(traced.graph.nodes)
-        starts = [i for i, node in enumerate(nodes) if node.op == "call_module" and node.target in names]
-        if [nodes[i].target for i in starts] != list(names) or not all(nodes[i].args for i in starts):
-            raise ValueError("masked layers must each be called once, in the given order, on a positional input")
-        self.interpreter = fx.Interpreter(traced, garbage_collect_values=False)
-        (self.image,) = [node for node in nodes if node.op == "placeholder"]
-        self.prelude = [node for node in nodes[: starts[0]] if node is not self.image]
-        self.stages = [nodes[a:b] for a, b in zip(starts, [*starts[1:], len(nodes)], strict=True)]
-        self.inputs = [stage[0].args[0] for stage in self.stages]
-        self.targets = [[str(n.target) for n in stage if n.op == "call_module"] for stage in self.stages]
-        self.result = nodes[-1]
-        self.needed = [{used for node in nodes[start:] for used in node.all_input_nodes} for start in starts]
-        self.needed.append({self.result})
-
-
-def _traced(model: nn.Module, names: Sequence[str]) -> _CutGraph | None:
-    try:
-        return _CutGraph(fx.symbolic_trace(model), names)
-    except Exception:  # a user's forward may defy tracing in any way: then it is run whole
-        return None
+def _run_grouped(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None, n_groups: int) -> Tensor:
+    """A convolution's output for other weights than its own in so many groups."""
+    convolve = getattr(nn.functional, f"conv{len(layer.kernel_size)}d")
+    padding = layer.padding
+    if layer.padding_mode != "zeros":
+        x, padding = padded(layer, x), 0
+    return convolve(x, weight, bias, layer.stride, padding, layer.dilation, n_groups)
 
 
 @torch.no_grad()
-def settle_norms(model: nn.Module, images: Tensor) -> None:
-    """Recalibrate batch norms on the images under the network's present weights, in place, as a batch is normalised."""
+def settle_norms(model: nn.Module, inputs: Inputs) -> None:
+    """Recalibrate batch norms on inputs under the network's present weights, in place, as a batch is normalised.
+
+    Args:
+        model: Put into evaluation mode; what else `forward` changes of it is put back.
+        inputs: (n, ...); left as they are.
+    """
     model.eval()
+    norms = batch_norms(model)
+    if not norms:
+        return
+    own = {id(tensor) for norm in norms for tensor in norm.buffers()}
+    others = [(tensor, values) for tensor, values in state_copied(model) if id(tensor) not in own]
     with recalibration(model, is_biased=True):
-        model(images)
+        call(model, mapped(inputs, Tensor.clone))
+    for tensor, values in others:
+        tensor.copy_(values)
 
 
 def _digest(*arrays: np.ndarray) -> bytes:

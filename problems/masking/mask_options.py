@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
-from operators.masks import MaskLayout
+from operators.masks import GuidedSwap, MaskGenome, MaskLayout
 from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
 from opt.console.ranges import COUNT, EPOCHS, Count, Epochs, Range
-from problems.data.data import Dataset, Split
+from problems.data.data import Dataset
+from problems.data.examples import Examples
+from problems.data.sets.example_set import ExampleSet
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import check_criterion, named_criteria
 from problems.masking.logit_losses import Loss
 from problems.masking.selection import MaskScope
 from problems.masking.space import MaskSpace, WeightSpace
-from problems.networks.architectures.lottery_networks import Init, build_architecture
+from problems.masking.training_plans import RecipeTraining, ScheduledTraining, TrainingPlan
+from problems.networks.architectures.lottery_networks import Init
+from problems.networks.architectures.named_networks import build_network, is_named
+from problems.networks.layers.compressible import Compressible, compressible_layers
 from problems.networks.layers.prunable import select_layers
 from problems.networks.storage.checkpoints import load_weights
+from problems.networks.training.schedule import Schedule
+from problems.workloads.further_training import needed_recipe
 from problems.workloads.network_options import NetworkOptions
-from problems.workloads.own_network import build_own_model
+from problems.workloads.trained_networks import check_fits
+from problems.workloads.workload import Workload
 
 Level = Literal["weights", "filters"]
 Size = Literal["kept", "parameters", "macs"]
 
 _LEAST_FILTERS = 1
 _FREE_LEAST = 0.02
+_FINAL_EPOCHS = 10
+SEEN = 32
+"""Examples that show which layers run, and how often."""
 
 
 @option_group
@@ -34,41 +47,47 @@ class MaskedNetworkOptions(NetworkOptions):
     """The network that is masked, and its initial weights.
 
     Args:
-        model: lenet-300-100, lenet-5, conv-2, conv-4, conv-6, strided-cnn (the published CNN), or a network of your
-            own as package.module:function without arguments.
-        checkpoint: Its initial weights, a safetensors file; by default they are drawn.
-        width: Factor on the number of neurons and filters of the named networks.
+        checkpoint: Its initial weights, of safetensors or of torch.save; by default they are drawn.
+        width: Factor on the number of neurons and filters of the networks that take one; by default their own, 1.
         bias: Whether their layers have biases, which are never masked singly; by default only convolutional ones do.
-        init: Initial weights of the named networks: torch's uniform distribution, or Glorot's normal one.
-        model_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
+        init: Initial weights of these networks: torch's uniform distribution (by default), or Glorot's normal one.
+        network_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
+        device: Where network and examples lie: the processor, cpu.
     """
 
-    model: str = "lenet-300-100"
-    width: Annotated[float, Range(0.0, 32.0, is_above=True)] = 1.0
-    bias: bool | None = None
-    init: Init = "uniform"
+    FORMER_NETWORKS: ClassVar[Mapping[str, str]] = {"lenet-5": "lenet-5-same"}
 
-    def load(self, dataset: Dataset) -> nn.Module:
+    network: str = "lenet-300-100"
+    width: Annotated[float, Range(0.0, 32.0, is_above=True)] | None = None
+    bias: bool | None = None
+    init: Init | None = None
+
+    def __post_init__(self) -> None:
+        if self.device != "cpu":
+            raise UsageError(
+                f"masks are evaluated by exact sums on the processor; leave out --problem.device, got {self.device}"
+            )
+
+    def network_on(self, data: ExampleSet) -> nn.Module:
         """The network at its initial weights, in evaluation mode.
 
         Raises:
             UsageError: No such network, or the checkpoint is not its.
         """
-        if ":" in self.model:
-            network = build_own_model(self.model, seed=self.model_seed)
-        else:
-            network = build_architecture(
-                self.model,
-                dataset.input_shape,
-                dataset.n_classes,
-                seed=self.model_seed,
-                width=self.width,
-                bias=self.bias,
-                init=self.init,
-            )
+        options = {"width": self.width, "bias": self.bias, "init": self.init}
+        network = build_network(self.network, data, seed=self.network_seed, **options)
         if self.checkpoint is not None:
             load_weights(network, self.checkpoint)
+        check_fits(network, data, self.network)
         return network.requires_grad_(False).eval()
+
+    @classmethod
+    def of_former(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Recorded options under the names of now; every network had a width, and ours alone used it."""
+        present = super().of_former(recorded)
+        if "model" in recorded and not is_named(recorded["model"]):
+            present |= {"width": None, "bias": None, "init": None}
+        return present
 
 
 @option_group
@@ -89,15 +108,24 @@ class PlacesOptions:
     per_layer: bool = False
     size: Size = "kept"
 
-    def space(self, model: nn.Module, example: Tensor) -> MaskSpace:
-        """The places of a network; `example` images, (n, c, h, w), are run to find them.
+    def space(self, work: Workload, compressible: Compressible) -> MaskSpace:
+        """The places of a workload's network; a few of its examples are run to find them.
+
+        Args:
+            work: The network and its examples.
+            compressible: The layers whose single weights may be masked.
 
         Raises:
             UsageError: No layer is as the patterns say, or its channels cannot go.
         """
-        if self.level == "filters":
-            return ChannelSpace(model, self.layers, example)
-        return WeightSpace(model, select_layers(model, self.layers or "*", example=example), example)
+        network = work.network
+        with work.undisturbed(network):
+            if self.level == "filters":
+                return ChannelSpace(network, self.layers, work.train.subset(slice(0, 2)).inputs, work.picked)
+            few = work.train.subset(slice(0, SEEN)).inputs
+            compressible.check()
+            names = select_layers(network, self.layers or "*", example=few, layers=compressible.layers)
+            return WeightSpace(network, names, few)
 
     def layout(self, space: MaskSpace) -> MaskLayout:
         """The places by layer, and how few of each must stay."""
@@ -134,7 +162,8 @@ class JudgingOptions:
     Args:
         epochs: Epochs of training behind the weights that masks are judged on; 0 judges the initial ones.
         weights: Judge the weights as they are (given), or their sign times the layer's standard deviation (signed).
-        loss: What is minimised: cross-entropy of scaled logits (scaled), of raw ones (cross-entropy), or the error.
+        loss: What is minimised: cross-entropy of scaled logits (scaled), of raw ones (cross-entropy), or the error; by
+            default scaled, and of a workload its own loss. The error of a workload is that of its first metric.
         train_steps: Steps of training of each masked network before it is judged; 0 for none.
         n_images: Images of it that masks are judged on, the first so many.
         resample: Generations after which others are drawn, from the search split; 0 for never. The last population is
@@ -144,15 +173,15 @@ class JudgingOptions:
 
     epochs: Annotated[int, Range(0, EPOCHS.high)] = 0
     weights: Literal["given", "signed"] = "given"
-    loss: Loss = "scaled"
+    loss: Loss | None = None
     train_steps: Annotated[int, Range(0, 1_000_000)] = 0
     n_images: Count = 2000
     resample: Annotated[int, Range(0, COUNT.high)] = 0
     images_from: Literal["search", "train"] = "search"
 
-    def pool(self, dataset: Dataset) -> Split:
-        """The images that those of a mask are drawn from."""
-        return dataset.train if self.images_from == "train" else dataset.search
+    def pool(self, work: Workload) -> Examples:
+        """The examples that those of a mask are drawn from."""
+        return work.train if self.images_from == "train" else work.search
 
 
 @option_group
@@ -183,6 +212,14 @@ class MoveOptions:
     def __post_init__(self) -> None:
         check_criterion(self.start)
 
+    def guided_swap(
+        self, layout: MaskLayout, largest: int, slope: Callable[[MaskGenome], np.ndarray], stamp: Callable[[], int]
+    ) -> GuidedSwap:
+        """The move that follows the slope of the objective, of at most `largest` places; see `GuidedSwap`."""
+        return GuidedSwap(
+            layout, largest, slope, stamp, renew=self.renew, pressure=self.pressure, momentum=self.momentum
+        )
+
     def largest(self, level: Level, layout: MaskLayout, n_kept: int | None) -> int:
         """Places that a full step exchanges; where masks keep `n_kept`, no more than there are on either side."""
         share = self.largest_move or (0.02 if level == "weights" else 0.2)
@@ -198,13 +235,14 @@ class CriteriaOptions:
         references: Criteria whose masks stand beside the result, separated by commas; all, or none.
         scope: How criteria compare layers: all scores together, the same share of each layer, or scores divided by
             their layer's mean.
-        final_epochs: Epochs of the training to the final weights that criteria look at.
+        final_epochs: Epochs of the training to the final weights that criteria look at; by default 10, and none of a
+            workload, whose network is trained.
         lottery_epochs: Epochs of each round of the criterion lth.
     """
 
     references: str = "random,magnitude,magsign,snip,grasp,synflow"
     scope: MaskScope = "global"
-    final_epochs: Epochs = 10
+    final_epochs: Epochs | None = None
     lottery_epochs: Epochs = 3
 
     def __post_init__(self) -> None:
@@ -217,3 +255,67 @@ class CriteriaOptions:
             UsageError: One that is none.
         """
         return named_criteria(self.references)
+
+    def n_final_epochs(self, work: Workload) -> int:
+        """Epochs to the final weights; 0 where the network is trained."""
+        if self.final_epochs is None:
+            return _FINAL_EPOCHS if work.dataset is not None else 0
+        return self.final_epochs
+
+    def that_fit(self, misfit: Callable[[str], str], *, start: str) -> tuple[list[str], dict[str, str]]:
+        """References that can be had, and reasons why the others cannot.
+
+        Args:
+            misfit: Why a criterion says nothing of the network, or "".
+            start: The criterion that the search begins with, or random.
+
+        Raises:
+            UsageError: The start, or one that was asked for by its name, cannot be had.
+        """
+        misfits = {name: misfit(name) for name in self.names()}
+        asked = [] if self.references in (CriteriaOptions.references, "all") else list(misfits)
+        for name in asked if start == "random" else [*asked, start]:
+            if reason := misfit(name):
+                raise UsageError(f"criterion {name} {reason}")
+        left_out = {name: reason for name, reason in misfits.items() if reason}
+        return [name for name in misfits if name not in left_out], left_out
+
+
+def layers_of(work: Workload) -> Compressible:
+    """The layers of a workload's network whose single weights may be masked."""
+    with work.undisturbed(work.network):
+        return compressible_layers(work.network, work.train.subset(slice(0, SEEN)).inputs)
+
+
+def training_plan(work: Workload, judging: JudgingOptions, criteria: CriteriaOptions, *, seed: int) -> TrainingPlan:
+    """How networks of a workload are trained.
+
+    Args:
+        work: The network and its examples.
+        judging: Which weights are judged.
+        criteria: What else trains.
+        seed: Of trainings.
+
+    Raises:
+        UsageError: Something is to be trained, and the workload does not say how.
+    """
+    if work.dataset is not None:
+        schedule = _schedule(work.dataset, max(criteria.n_final_epochs(work), judging.epochs))
+        return ScheduledTraining(work.dataset, schedule, seed, work.picked)
+    asked = {
+        "epochs": judging.epochs,
+        "train_steps": judging.train_steps,
+        "final_epochs": criteria.final_epochs,
+        "lottery_epochs": criteria.lottery_epochs != CriteriaOptions.lottery_epochs,
+    }
+    for option in (name for name, is_asked in asked.items() if is_asked):
+        recipe = needed_recipe(work, f"--problem.{option}")
+        if option == "train_steps" and recipe.train is not None:
+            raise UsageError("--problem.train_steps counts steps, and the workload's recipe is a function of its own")
+    return RecipeTraining(work, work.recipe, seed)
+
+
+def _schedule(dataset: Dataset, epochs: int) -> Schedule:
+    # a small set needs small batches, or its epochs are too few steps
+    batch_size = min(128, max(10, len(dataset.train) // 100))
+    return Schedule.in_thirds(epochs, lr=0.1 if batch_size == 128 else 0.05, batch_size=batch_size)

@@ -18,6 +18,7 @@ from problems.masking.masked_sgd import Dropped, Trained, train_masked
 from problems.masking.space import MaskSpace, with_masks, with_signed_constants
 from problems.networks.architectures.initial_weights import draw_weights
 from problems.networks.layers.prunable import prunable_layers
+from problems.networks.training.descent import Loss, class_loss
 from problems.networks.training.schedule import Schedule
 
 Kept = Literal["rewind", "signed", "reshuffle", "reinit"]
@@ -147,6 +148,7 @@ def briefly_trained(
     steps: int,
     schedule: Schedule,
     seed: int,
+    loss: Loss = class_loss,
 ) -> nn.Module:
     """A masked network after a few steps of training, always the same ones; in evaluation mode.
 
@@ -158,6 +160,7 @@ def briefly_trained(
         steps: Steps.
         schedule: Gives the first step size and the size of a batch.
         seed: Of the order of images.
+        loss: As for `train_masked`.
     """
     network = copy.deepcopy(model)
     network.load_state_dict(state)
@@ -166,5 +169,5 @@ def briefly_trained(
     used = data.subset(slice(0, -(-n_images // epochs)))
     short = Schedule(epochs=epochs, lr=schedule.lr, milestones=(), batch_size=schedule.batch_size)
     with torch.enable_grad():
-        train_masked(network, used, schedule=short, seed=seed, masks=masks)
+        train_masked(network, used, schedule=short, seed=seed, masks=masks, loss=loss)
     return network

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.networks.storage.checkpoints import read_safetensors, write_whole
-from problems.networks.training.descent import Step, batches, descend
+from problems.networks.training.descent import Loss, Step, batches, class_loss, descend
 from problems.networks.training.randomness import epoch_stream, global_generators_kept, seed_global_generators
 from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import momentum_sgd
@@ -53,6 +53,7 @@ def train_masked(
     keep_epochs: tuple[int, ...] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    loss: Loss = class_loss,
 ) -> Trained:
     """Train in place by SGD on the cross-entropy.
 
@@ -70,6 +71,7 @@ def train_masked(
         keep_epochs: Epochs whose states are returned.
         checkpoint: File that the training writes after each epoch and goes on from where it exists.
         on_epoch: Called with each row of the curve.
+        loss: Of what the model returns and the labels; by default the cross-entropy of logits.
 
     Returns:
         Curve and states. One thread is used whatever torch is set to, so that results repeat.
@@ -81,17 +83,17 @@ def train_masked(
     saved = None if checkpoint is None else _Checkpoint(Path(checkpoint), about)
     done = Trained()
     with _all_trainable(model) as optimised, one_thread(), global_generators_kept():
-        hold = functools.partial(_apply, _held(optimised, masks or {}, dropped))
+        hold = holding_masks(optimised, masks or {}, dropped)
         hold()
         optimiser = momentum_sgd(model, schedule, nesterov=False)
         if saved is not None:
             saved.restore(model, optimiser, done)
         if 0 in keep_epochs and 0 not in done.states:
             done.states[0] = copy_of_state(model)
-        first = len(done.curve) + 1
-        passes = descend(model, data, optimiser, _steps(schedule, len(data), seed, first), after_step=hold)
-        for epoch, (loss, _) in enumerate(passes, start=first):
-            done.curve.append({"epoch": float(epoch), "train_loss": loss} | _measured(model, watched or {}))
+        steps = _steps(model, schedule, len(data), seed, first := len(done.curve) + 1)
+        passes = descend(model, data, optimiser, steps, loss=loss, after_step=hold)
+        for epoch, (train_loss, _) in enumerate(passes, start=first):
+            done.curve.append({"epoch": float(epoch), "train_loss": train_loss} | _measured(model, watched or {}))
             if epoch in keep_epochs:
                 done.states[epoch] = copy_of_state(model)
             if saved is not None:
@@ -115,13 +117,13 @@ def _all_trainable(model: nn.Module) -> Iterator[dict[str, nn.Parameter]]:
             parameter.requires_grad_(was_trained[name])
 
 
-def _steps(schedule: Schedule, n: int, seed: int, first: int) -> Iterator[list[Step]]:
+def _steps(model: nn.Module, schedule: Schedule, n: int, seed: int, first: int) -> Iterator[list[Step]]:
     """Steps of each epoch from `first` on; orders of images and dropout follow from seed and epoch alone."""
     for epoch in range(first, schedule.epochs + 1):
         stream = epoch_stream(seed, epoch)
         seed_global_generators(stream)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(stream))
-        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in batches(order, schedule.batch_size)]
+        yield [Step(batch, schedule.lr_at(epoch - 1)) for batch in batches(order, schedule.batch_size, model=model)]
 
 
 def _measured(model: nn.Module, watched: Mapping[str, Split]) -> dict[str, float]:
@@ -132,18 +134,18 @@ def _measured(model: nn.Module, watched: Mapping[str, Split]) -> dict[str, float
     return row
 
 
-def _held(
-    parameters: Mapping[str, nn.Parameter], masks: Mapping[str, np.ndarray], dropped: Dropped
-) -> list[tuple[nn.Parameter, Tensor, Tensor | None]]:
-    """Each masked parameter with its mask and what stands where it is not kept (None for zero)."""
-    held = []
+def holding_masks(
+    parameters: Mapping[str, nn.Parameter], masks: Mapping[str, np.ndarray], dropped: Dropped = "zero"
+) -> Callable[[], None]:
+    """What puts parameters, by name, to zero or to their value of now where bool masks of their shapes are false."""
+    held: list[tuple[nn.Parameter, Tensor, Tensor | None]] = []
     for name, mask in masks.items():
         if name not in parameters or parameters[name].shape != mask.shape:
             raise ValueError(f"mask {name!r} of shape {mask.shape} fits no parameter of the network.")
         keep = torch.tensor(mask, dtype=parameters[name].dtype)
         rest = None if dropped == "zero" else parameters[name].detach() * (1 - keep)
         held.append((parameters[name], keep, rest))
-    return held
+    return functools.partial(_apply, held)
 
 
 @torch.no_grad()

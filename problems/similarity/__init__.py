@@ -1,1 +1,1 @@
-"""EComp's own: affinities, similarity objectives, pruning and refit of a parent's neurons."""
+"""EComp's own: batches of networks, pruning and refit of a parent's neurons, size."""

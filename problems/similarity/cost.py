@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +16,24 @@ class Cost(NamedTuple):
     size_bytes: np.ndarray
 
 
-def count(widths: np.ndarray, n_in: int, n_out: int, *, bit_width: int = 32) -> Cost:
-    """Cost of fully connected networks with biases, many at once.
+def count(
+    widths: np.ndarray,
+    n_in: int,
+    n_out: int,
+    *,
+    bit_width: int = 32,
+    has_bias: Sequence[bool] | None = None,
+    n_other: int = 0,
+) -> Cost:
+    """Cost of fully connected networks, many at once.
 
     Args:
         widths: (n, n_hidden_layers) whole numbers >= 1, or (n_hidden_layers,) for one network.
         n_in: Inputs of the first layer.
         n_out: Outputs of the last.
         bit_width: Bits a parameter; 32 is float32.
+        has_bias: Whether each layer has a bias, the last one included; None where all have.
+        n_other: Parameters beside the layers', which count as they are.
 
     Returns:
         Cost with arrays (n,), or scalars for one network. A bias is a parameter, and no MAC; bytes are rounded up.
@@ -41,6 +52,7 @@ def count(widths: np.ndarray, n_in: int, n_out: int, *, bit_width: int = 32) -> 
     ends = [np.full((len(table), 1), n, dtype=np.int64) for n in (n_in, n_out)]
     full = np.hstack([ends[0], table, ends[1]])
     macs = (full[:, :-1] * full[:, 1:]).sum(axis=1)
-    parameters = macs + full[:, 1:].sum(axis=1)
+    biases = np.ones(full.shape[1] - 1, dtype=np.int64) if has_bias is None else np.asarray(has_bias, dtype=np.int64)
+    parameters = macs + (full[:, 1:] * biases).sum(axis=1) + n_other
     cost = Cost(parameters, macs, -(-parameters * bit_width // 8))
     return cost if given.ndim == 2 else Cost(*(array[0] for array in cost))

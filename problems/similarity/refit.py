@@ -53,7 +53,12 @@ def accumulate_moments(activations: Tensor, targets: Tensor, *, chunk: int = 200
 
 
 def solve(
-    moments: Moments, kept: np.ndarray, *, outputs: np.ndarray | None = None, ridge: float = 1e-4
+    moments: Moments,
+    kept: np.ndarray,
+    *,
+    outputs: np.ndarray | None = None,
+    ridge: float = 1e-4,
+    has_bias: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weight and bias that reproduce the targets best from the kept inputs alone.
 
@@ -65,19 +70,23 @@ def solve(
         kept: (k,) ids of the inputs that remain.
         outputs: (m',) ids of the outputs to solve for; None is all.
         ridge: >= 0, in units of the inputs' own mean square.
+        has_bias: Whether there is a bias; else it is 0.
 
     Returns:
         Weight (m, k) and bias (m,), float64.
     """
-    index = np.append(np.asarray(kept, dtype=np.int64), len(moments.gram) - 1)
+    index = np.asarray(kept, dtype=np.int64)
+    n_inputs = len(index)
+    index = np.append(index, len(moments.gram) - 1) if has_bias else index
     system = moments.gram[np.ix_(index, index)]
     right = moments.cross[index] if outputs is None else moments.cross[np.ix_(index, outputs)]
     diagonal = np.einsum("ii->i", system)
     # 1e-10 of the scale even without a ridge: dead and duplicate neurons make the system singular.
-    diagonal[:-1] += max(ridge, 1e-10) * max(float(diagonal[:-1].mean()), 1e-30)
+    diagonal[:n_inputs] += max(ridge, 1e-10) * max(float(diagonal[:n_inputs].mean()), 1e-30)
     factor = scipy.linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
     solution = scipy.linalg.cho_solve(factor, right, check_finite=False)
-    return np.ascontiguousarray(solution[:-1].T), solution[-1]
+    bias = solution[-1] if has_bias else np.zeros(solution.shape[1])
+    return np.ascontiguousarray(solution[:n_inputs].T), bias
 
 
 def solve_many(

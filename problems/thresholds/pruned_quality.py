@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from problems.data.examples import Examples
 from problems.networks.evaluation.staged import Pruned, StagedNetwork
-from problems.networks.layers.prunable import Prunable, replaced
+from problems.networks.layers.prunable import Prunable
 from problems.networks.storage.checkpoints import as_numpy
 from problems.thresholds.chain import RemovalChain
 from problems.thresholds.masking import ThresholdMasks
-from problems.workloads.network_problem import counts_right_classes
+from problems.workloads.layerwise_quality import LayerwiseQuality
 from problems.workloads.workload import Workload
 
 LARGEST_CHAIN = 20_000
@@ -49,43 +48,29 @@ class PrunedQuality:
         *,
         mean: np.ndarray | None,
     ) -> None:
-        self._workload, self._examples, self._names = workload, examples, names
-        self._layers = dict(zip(names, layers, strict=True))
-        self._pruned, self._columns = pruned, masks.columns
-        self._network: StagedNetwork | None = None
+        self._columns, self._n = masks.columns, len(examples)
+        self._quality = LayerwiseQuality(workload, examples, dict(zip(names, layers, strict=True)), pruned)
         self._chain: RemovalChain | None = None
-        self.is_accuracy = counts_right_classes(workload, examples)
-        if self.is_accuracy:
-            assert isinstance(examples.inputs, Tensor)
-            self._network = StagedNetwork(workload.network, names, examples.inputs, examples.targets, pruned)
-        if self._network is not None and masks.n_groups == 1 and masks.sizes[0] <= LARGEST_CHAIN:
-            self._chain = _chain(self._network, layers[0], masks, mean)
+        staged = self._quality.staged
+        if staged is not None and masks.n_groups == 1 and masks.sizes[0] <= LARGEST_CHAIN:
+            self._chain = _chain(staged, layers[0], masks, mean)
+        self.is_accuracy = staged is not None
         self.is_chain = self._chain is not None
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """(n,) float64 of what is minimised, for (n, n_groups) counts of removed weights."""
-        if self._network is None:
-            return np.array([self._workload.quality(values) for values in self.judged(counts)])
-        return 1.0 - self._accuracies(counts)
+        if self._chain is not None:
+            return 1.0 - self._chain.n_right(counts[:, 0]) / self._n
+        return self._quality(self._by_layer(counts))
 
     def judged(self, counts: np.ndarray) -> list[dict[str, float]]:
         """Metrics by name, for (n, n_groups) counts of removed weights; the accuracy alone where that is counted."""
-        if self._network is not None:
-            return [{"accuracy": float(value)} for value in self._accuracies(counts)]
-        return [self._whole(row) for row in counts]
-
-    def _accuracies(self, counts: np.ndarray) -> np.ndarray:
         if self._chain is not None:
-            right = self._chain.n_right(counts[:, 0])
-        else:
-            assert self._network is not None
-            right = self._network.n_right([counts[:, columns] for columns in self._columns])
-        return right / len(self._examples)
+            return [{"accuracy": float(n)} for n in self._chain.n_right(counts[:, 0]) / self._n]
+        return self._quality.judged(self._by_layer(counts))
 
-    def _whole(self, counts: np.ndarray) -> dict[str, float]:
-        tensors = {name: self._pruned(k, counts[self._columns[k]]) for k, name in enumerate(self._names)}
-        with replaced(self._layers, tensors):
-            return self._workload.judge(self._workload.network, self._examples)
+    def _by_layer(self, counts: np.ndarray) -> list[np.ndarray]:
+        return [counts[:, columns] for columns in self._columns]
 
 
 def _chain(

@@ -28,19 +28,24 @@ def needed_recipe(workload: Workload, option: str) -> Recipe:
 
 
 def training_loss(workload: Workload) -> Callable[[Any, Tensor], Tensor]:
-    """The workload's loss as a mean that can be differentiated.
+    """The workload's loss of what a network returns, as a mean that can be differentiated; raises as `mean_loss`."""
+    loss = mean_loss(workload)
+    return lambda outputs, targets: loss(workload.picked(outputs), targets)
 
-    The function raises UsageError where the loss is no tensor, or does not depend on the outputs. A function of the
+
+def mean_loss(workload: Workload) -> Callable[[Tensor, Tensor], Tensor]:
+    """The workload's loss of answers that are picked already, as a mean that can be differentiated.
+
+    The function raises UsageError where the loss is no tensor, or does not depend on the answers. A function of the
     user's, which may hold tensors of its own, is called on the processor.
     """
     is_own = callable(workload.loss)
 
-    def loss(outputs: Any, targets: Tensor) -> Tensor:
+    def loss(answers: Tensor, targets: Tensor) -> Tensor:
         try:
-            picked = workload.picked(outputs)
             if is_own:
-                picked, targets = picked.cpu(), targets.cpu()
-            value = workload.loss_function(picked, targets)
+                answers, targets = answers.cpu(), targets.cpu()
+            value = workload.loss_function(answers, targets)
         except UsageError:
             raise
         except Exception as error:  # a user's loss may raise anything
@@ -114,7 +119,7 @@ def _by_descent(
         for epoch in range(1, epochs + 1):
             seed_global_generators(epoch_stream(seed, epoch))
             order = torch.randperm(n, generator=torch.Generator().manual_seed(epoch_stream(seed, epoch)))
-            yield [Step(ids) for ids in batches(order, recipe.batch_size)]
+            yield [Step(ids) for ids in batches(order, recipe.batch_size, model=network)]
 
     losses = []
     loss = training_loss(workload)

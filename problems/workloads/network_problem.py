@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
-from problems.data.examples import Examples
-from problems.workloads.losses import accuracy
 from problems.workloads.verifying import CHANGED, Disagreement, candidates_to_verify, verify
 from problems.workloads.workload import Workload
 
@@ -101,10 +99,3 @@ class NetworkProblem(CompressionProblem):
             raise
         except Exception as error:  # a user's network may fail in any way that the fast evaluation does not foresee
             return [Disagreement(f"it fails: {type(error).__name__}: {' '.join(str(error).split())}")]
-
-
-def counts_right_classes(workload: Workload, examples: Examples) -> bool:
-    """Whether a workload's first measure is the share of right classes, of one tensor of outputs for one of inputs."""
-    is_counted = workload.metric is not None and workload.metric.function is accuracy and workload.pick is None
-    is_plain = isinstance(examples.inputs, Tensor) and examples.targets.ndim == 1 and workload.gives_tensor
-    return is_counted and is_plain and not (workload.changes_inputs or workload.changes_itself or workload.mixes_batch)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from opt.problem import Objective, maximise, minimise
+from problems.data.data import Dataset
 from problems.data.examples import Examples, Inputs, as_examples, call, mapped
 from problems.data.splits import check_apart, split_off
 from problems.networks.layers.plain_attention import plain_attention
@@ -63,6 +64,7 @@ class Workload:
         mixes_batch: Whether an example's answer depends on the batch that it stands in.
         gives_tensor: Whether `forward` returns one tensor.
         notes: What a user should know of it.
+        dataset: The image data set that its splits are of; None for a user's own examples.
 
     Raises:
         UsageError: Something does not fit: with what was expected, what came, and what to do.
@@ -83,6 +85,7 @@ class Workload:
     name: str = ""
     are_apart: bool = False
     notes: list[str] = field(default_factory=list, init=False)
+    dataset: Dataset | None = field(default=None, init=False)
     device: torch.device = field(default=_CPU, init=False)
 
     def __post_init__(self) -> None:

@@ -144,7 +144,7 @@ def test_computed_weights_go_back_with_the_trained_scales(bypass):
     assert torch.equal(model.conv2.weight, torch.from_numpy(codes["conv2"].astype(np.float32)) * scale)
     for name in ("conv1", "fc1", "fc2", "fc3"):
         assert torch.equal(getattr(model, name).weight, getattr(bypass.model, name).weight)
-    images, labels = bypass.dataset.test.images, bypass.dataset.test.labels
+    images, labels = bypass.workload.test.split.images, bypass.workload.test.split.labels
     tested = bypass.test(x)
     assert tested["accuracy"] == pytest.approx(float((model(images).argmax(1) == labels).float().mean()))
     assert tested["top5"] >= tested["accuracy"] and tested["loss"] > 0
@@ -163,7 +163,7 @@ def test_verdict_counts_bytes_and_runs_of_the_circuit():
 def test_references_are_the_loaded_weights_and_the_nearest_inputs(bypass):
     loaded, wires = bypass.references()
     assert loaded.F.tolist() == [[0.0, 2400 * bypass.pj_per_byte]]
-    base = bypass.model(bypass.dataset.test.images).argmax(1) == bypass.dataset.test.labels
+    base = bypass.model(bypass.workload.test.split.images).argmax(1) == bypass.workload.test.split.labels
     assert loaded.test[0]["accuracy"] == pytest.approx(float(base.float().mean()))
     error, energy = bypass.evaluate(wires.X)[0]
     conv1, conv2 = (bypass.weights[name].codes.astype(int).ravel() for name in ("conv1", "conv2"))
@@ -211,11 +211,11 @@ def test_own_network_and_checkpoint(tmp_path, monkeypatch):
         "    return nn.Sequential(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    problem = build(model="small_net:build", task="no_input", layer="0", rows=6, cols=4)
+    problem = build(network="small_net:build", task="no_input", layer="0", rows=6, cols=4)
     assert problem.task.n_outputs == 100 and problem.test(sampled(problem, 1)[0])["accuracy"] > 0
     file = tmp_path / "net.safetensors"
     save_network(problem.model, file)
-    again = build(model="small_net:build", checkpoint=str(file), task="no_input", layer="0", rows=6, cols=4)
+    again = build(network="small_net:build", checkpoint=str(file), task="no_input", layer="0", rows=6, cols=4)
     for name, int8 in int8_weights(problem.model).items():
         np.testing.assert_array_equal(again.weights[name].codes, int8.codes)
 
@@ -223,7 +223,9 @@ def test_own_network_and_checkpoint(tmp_path, monkeypatch):
 def test_layer_of_mobilenet(tmp_path):
     file, layer = tmp_path / "mobilenet.safetensors", "features.14.layers.0"
     save_network(MobileNetV2((1, 8, 8), 10, width=0.1), file)
-    problem = CGP(network="mobilenetv2", width=0.1, checkpoint=str(file), task="mobilenet", layer=layer, rows=6, cols=4)
+    problem = CGP(
+        network="mobilenet-v2", width=0.1, checkpoint=str(file), task="mobilenet", layer=layer, rows=6, cols=4
+    )
     n = problem.weights[layer].codes.size
     assert problem.task.n_outputs == n and problem.collapsed.n_inputs == 96
 
@@ -368,7 +370,9 @@ def test_network_without_the_layers_of_the_task_is_told_so(solve, tmp_path, monk
     )
     monkeypatch.syspath_prepend(tmp_path)
     for model, part in (("build", "this network has none"), ("empty", "")):
-        answer = solve(FILE, "--problem.model", f"dense_net:{model}", "--problem.epochs", "1", "--out", tmp_path / "r")
+        answer = solve(
+            FILE, "--problem.network", f"dense_net:{model}", "--problem.epochs", "1", "--out", tmp_path / "r"
+        )
         assert answer.code == 2 and part in answer.err and answer.err.count("error: ") == 1
         assert "Traceback" not in answer.err
 

@@ -12,9 +12,9 @@ from opt.console.errors import UsageError
 from problems.data.data import load_dataset
 from problems.ecomp import EComp
 from problems.networks.architectures.fully_connected import FullyConnected, save_fully_connected
+from problems.networks.embeddings.similarities import GaussianSimilarity
 from problems.networks.training.training import evaluate, train
-from problems.similarity.batch import greedy_rankings
-from problems.similarity.objectives import GaussianSimilarity
+from problems.similarity.least_squares import greedy_rankings
 from problems.similarity.refit import SequentialRefit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +32,7 @@ def parent_path(tmp_path_factory, one_thread):
 
 
 def make(parent_path, **options):
-    return EComp(parent=parent_path, similarity_points=60, perplexity=10.0, **options)
+    return EComp(checkpoint=parent_path, similarity_points=60, perplexity=10.0, **options)
 
 
 PLAIN = {"refit": False}
@@ -84,7 +84,7 @@ def test_evaluate_as_a_batch_equals_network_by_network(parent_path, options):
     X = mixed_population(problem, np.random.default_rng(0))
     before = [x[0].fingerprint() for x in X]
     F = problem.evaluate(X)
-    search = problem.dataset.search
+    search = problem.workload.search.split
     expected = one_by_one(problem, X, search.flat, search.labels, 60)
     assert F.shape == (len(X), 3) and F.dtype == np.float64
     np.testing.assert_allclose(F[:, 0], expected[:, 0], atol=1e-9)
@@ -134,10 +134,10 @@ def test_refit_lowers_the_error_of_pruned_networks(parent_path):
 def test_refit_towards_logits_equals_the_sequential_refit(parent_path):
     problem = make(parent_path, refit_target="logits")
     parent = parent_of(problem)
-    refit = SequentialRefit(parent, problem.dataset.train.flat)
+    refit = SequentialRefit(parent, problem.workload.train.split.flat)
     for x in problem.operators().sampling(6, np.random.default_rng(0)):
-        ours = problem.decode(x)(problem.dataset.search.flat)
-        theirs = refit.refit([ids.astype(np.int64) for ids in x[0].ids])(problem.dataset.search.flat)
+        ours = problem.decode(x)(problem.workload.search.split.flat)
+        theirs = refit.refit([ids.astype(np.int64) for ids in x[0].ids])(problem.workload.search.split.flat)
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
 
 
@@ -168,7 +168,7 @@ def test_initial_populations_are_reproducible(parent_path, initial):
 def test_solutions_decode_save_and_test_alike(parent_path, options):
     problem = make(parent_path, **options)
     X = mixed_population(problem, np.random.default_rng(1))[::6]
-    test = problem.dataset.test
+    test = problem.workload.test.split
     for x, row in zip(X, problem.test_batch(X), strict=True):
         tensors = load(save({name: np.ascontiguousarray(array) for name, array in problem.tensors(x).items()}))
         model = FullyConnected((64, *x[0].widths, 10))
@@ -203,7 +203,7 @@ def test_references_are_the_parent_and_two_curves(parent_path):
 def test_published_setting_moves_to_another_batch_each_generation(parent_path):
     problem = make(parent_path, **PUBLISHED)
     X = problem.operators().sampling(8, np.random.default_rng(0))
-    search = problem.dataset.search
+    search = problem.workload.search.split
     n_batches = len(search) // 40
     everything = problem.evaluate(X)
     problem.begin_run(np.random.default_rng(3))
@@ -233,17 +233,20 @@ def test_default_setting_keeps_its_batch(parent_path):
         ({"similarity_points": 2}, "similarity_points must be at least 3"),
         ({"merge": 1.5}, "merge must lie between 0 and 1"),
         ({"batch_size": 100_000}, "batch_size must be at most"),
-        ({"hidden": 0}, "hidden must be at least 1"),
-        ({"parent": "/nowhere/parent.safetensors"}, "parent.safetensors"),
+        ({"network": "mlp-0"}, "must be from 1 to 10000"),
+        ({"network": "resnet-20", "checkpoint": None}, "layer"),
+        ({"hidden": 8}, r"EComp\(\): hidden is now network mlp-W-W"),
+        ({"parent": "parent.safetensors"}, r"EComp\(\): parent is now checkpoint"),
+        ({"checkpoint": "/nowhere/parent.safetensors"}, "parent.safetensors"),
         ({"data": "digit"}, "did you mean 'digits'"),
     ],
 )
 def test_wrong_options_are_one_line(options, message, parent_path):
     with pytest.raises(UsageError, match=message):
-        EComp(**{"parent": parent_path, **options})
+        EComp(**{"checkpoint": parent_path, **options})
 
 
 def test_a_parent_of_another_data_set_is_refused(tmp_path):
     save_fully_connected(FullyConnected((5, 4, 3, 10)), tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match="5 inputs to 10 classes"):
-        EComp(parent=str(tmp_path / "other.safetensors"))
+        EComp(checkpoint=str(tmp_path / "other.safetensors"))

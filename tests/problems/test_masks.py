@@ -88,7 +88,7 @@ def test_networks_are_judged_by_the_way_that_fits_them():
 
 def test_both_ways_agree_on_fully_connected_networks():
     problem = Masks(bias=True, epochs=1, **SMALL)
-    graph = MaskedGraph(problem.model, problem.space, problem.state, problem._split)
+    graph = MaskedGraph(problem.model, problem.space, problem.state, problem._shown)
     genomes = list(sample(problem)[:, 0])
     d = np.random.default_rng(0).normal(size=(10, 150)).astype(np.float32)
     for genome, a, b in zip(genomes, problem._network_on.logits(genomes), graph.logits(genomes), strict=True):
@@ -130,7 +130,7 @@ def test_free_sparsity_has_a_size_objective_and_moves_that_change_it():
 
 
 def test_filters_are_cut_out_with_equal_outputs():
-    problem = Masks(model="strided-cnn", level="filters", sparsity=0.6, **SMALL)
+    problem = Masks(network="strided-cnn", level="filters", sparsity=0.6, **SMALL)
     x = sample(problem, 1)[0]
     whole, pruned = problem.decode(x), problem.pruned(x)
     images = problem.dataset.test.images
@@ -149,10 +149,10 @@ def test_own_network_is_masked_in_both_ways(monkeypatch):
     module = types.ModuleType("own_nets")
     module.build = own_network
     monkeypatch.setitem(sys.modules, "own_nets", module)
-    problem = Masks(model="own_nets:build", level="filters", sparsity=0.5, **SMALL)
+    problem = Masks(network="own_nets:build", level="filters", sparsity=0.5, **SMALL | {"width": None})
     assert problem.space.labels == ["one"] and problem.layout.n == 4, "a residual sum shares its channels"
     assert np.isfinite(problem.evaluate(sample(problem))).all()
-    problem = Masks(model="own_nets:build", sparsity=0.5, layers="two", **SMALL)
+    problem = Masks(network="own_nets:build", sparsity=0.5, layers="two", **SMALL | {"width": None})
     assert problem.layout.n == 4 * 4 * 9 and np.isfinite(problem.evaluate(sample(problem))).all()
 
 
@@ -196,9 +196,9 @@ def test_fresh_images_end_with_the_whole_search_split():
     assert [problem.begin_generation(k) for k in (1, 2, 3, 4, 5)] == [False, False, True, False, True]
     fresh = problem.evaluate(X)
     assert problem.end_search()
-    assert len(problem._split) == len(problem.dataset.search) and (problem.evaluate(X) != fresh).all()
+    assert len(problem._shown) == len(problem.dataset.search) and (problem.evaluate(X) != fresh).all()
     problem.begin_run(np.random.default_rng(0))
-    assert len(problem._split) == 150 and not problem.end_search()
+    assert len(problem._shown) == 150 and not problem.end_search()
 
 
 @pytest.mark.parametrize("start", ["magsign", "snip"])
@@ -231,14 +231,14 @@ def test_solution_holds_masks_and_the_packed_mask():
     ("options", "message"),
     [
         ({"sparsity": 1.0}, "sparsity"),
-        ({"model": "lenet-3-100"}, "lenet-300-100"),
+        ({"network": "lenet-3-100"}, "lenet-300-100"),
         ({"start": "magsing"}, "magsign"),
         ({"references": "snap"}, "snip"),
         ({"momentum": 1.0}, "momentum"),
         ({"largest_move": 0.0}, "largest_move"),
         ({"n_images": 0}, "n_images"),
         ({"layers": "conv*"}, "fits no layer"),
-        ({"model": "strided-cnn", "level": "filters", "sparsity": 0.99}, "must stay"),
+        ({"network": "strided-cnn", "level": "filters", "sparsity": 0.99}, "must stay"),
         ({"width": 0.0}, "width"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from problems.data.examples import spans
 from problems.networks.evaluation.accuracy import LabelBlocks
+from problems.networks.evaluation.cut_graph import changes_values, light_copy
 from problems.networks.layers.prunable import Prunable, prunable_layers, replaced, run_layer
 from problems.networks.storage.checkpoints import as_numpy
 
@@ -246,7 +246,7 @@ class _Plan:
         self._needed = [{used for node in nodes[start:] for used in node.all_input_nodes} for start in starts]
         self._needed.append({self.result})
         # what is shared or remembered must not be changed by a later stage: it then works on copies
-        self._is_inplace = any(_changes_values(node, traced) for node in nodes)
+        self._is_inplace = any(changes_values(node, traced) for node in nodes)
 
     def answers(self, images: Tensor, layers: Mapping[str, Prunable], tensors: Mapping[str, Weights]) -> Any:
         """The network's answers for images, stage by stage, with other tensors in its layers."""
@@ -276,24 +276,10 @@ class _Plan:
         return {node: value for node, value in env.items() if node in needed}
 
 
-def _changes_values(node: fx.Node, traced: fx.GraphModule) -> bool:
-    """Whether a node changes a tensor in place: `x.add_()`, `x += y`, `relu(x, inplace=True)` or such a module."""
-    if node.op == "call_module":
-        return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_method":
-        return str(node.target).endswith("_")
-    if node.op == "call_function":
-        name = getattr(node.target, "__name__", "")
-        is_operator = getattr(node.target, "__module__", "") == "_operator"
-        is_augmented = is_operator and name in ("iadd", "isub", "imul", "itruediv", "ipow", "setitem")
-        return bool(node.kwargs.get("inplace")) or name.endswith("_") or is_augmented
-    return False
-
-
 def _planned(model: nn.Module, layers: Mapping[str, Prunable], images: Tensor) -> _Plan | None:
     """The plan for a network, or None where its stages do not give what it gives, for layers with changed weights."""
     try:
-        plan = _Plan(fx.symbolic_trace(_light_copy(model)), layers)
+        plan = _Plan(fx.symbolic_trace(light_copy(model)), layers)
         with torch.no_grad():
             tensors = {
                 name: (layer.weight * 0.5, None if layer.bias is None else layer.bias * 0.5)
@@ -308,12 +294,6 @@ def _planned(model: nn.Module, layers: Mapping[str, Prunable], images: Tensor) -
         return plan if all(is_true) else None
     except Exception:  # a user's forward may defy tracing in any way: then it is run whole
         return None
-
-
-def _light_copy(model: nn.Module) -> nn.Module:
-    """A copy of a network that shares its tensors: a trace leaves its symbols in attributes that `forward` sets."""
-    known: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, known)
 
 
 class _Memory:

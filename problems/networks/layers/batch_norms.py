@@ -29,7 +29,7 @@ def recalibration(model: nn.Module, *, is_biased: bool = False) -> Iterator[None
         is_biased: Whether variances are over n, by which a norm normalises a batch in training; else over n - 1, which
             is what torch keeps.
     """
-    norms = [norm for norm in batch_norms(model) if norm.running_mean is not None]
+    norms = [norm for norm in batch_norms(model) if norm.running_mean is not None and norm.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     n_values: dict[Any, int] = {}
 

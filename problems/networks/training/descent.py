@@ -49,19 +49,27 @@ class Pass(NamedTuple):
     seconds: float
 
 
-def batches(order: Tensor, size: int) -> list[Tensor]:
-    """Positions in batches of `size`; a last batch of one joins the one before.
+def batches(order: Tensor, size: int, *, model: nn.Module) -> list[Tensor]:
+    """Positions in batches of `size`; a last batch of one joins the one before where the model might not take it.
+
+    A batch norm cannot normalise a single example, and a `forward` with squeeze() loses its axis.
 
     Args:
         order: (n,) positions.
         size: Positions a batch, 1 or more.
-
-    A batch norm cannot normalise a single example.
+        model: What is trained.
     """
     parts = list(order.split(size))
-    if size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
+    if size > 1 and len(parts) > 1 and len(parts[-1]) == 1 and not _takes_one_example(model):
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts
+
+
+def _takes_one_example(model: nn.Module) -> bool:
+    """Whether all parts are torch's or ours, and none of them normalises a batch."""
+    kinds = {type(module) for module in model.modules()}
+    are_known = all(kind.__module__.partition(".")[0] in ("torch", "problems") for kind in kinds)
+    return are_known and not any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds)
 
 
 def class_loss(logits: Any, labels: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ def _trained(
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = momentum_sgd(model, schedule, nesterov=schedule.momentum > 0)
     prepare = functools.partial(_prepared, generator=generator if augment else None, is_fast=is_fast)
-    first, epochs = _rest_of(schedule, len(data), start_epoch, generator, seed)
+    first, epochs = _rest_of(model, schedule, len(data), start_epoch, generator, seed)
     passes = descend(
         model,
         data,
@@ -144,17 +144,17 @@ def momentum_sgd(model: nn.Module, schedule: Schedule, *, nesterov: bool) -> tor
 
 
 def _rest_of(
-    schedule: Schedule, n: int, start_epoch: float, generator: torch.Generator, seed: int
+    model: nn.Module, schedule: Schedule, n: int, start_epoch: float, generator: torch.Generator, seed: int
 ) -> tuple[int, Iterator[list[Step]]]:
     """The number of the first epoch behind `start_epoch`, and the steps that are left of it and of each later one."""
-    n_batches = len(batches(torch.arange(n), schedule.batch_size))
+    n_batches = len(batches(torch.arange(n), schedule.batch_size, model=model))
     start = round(start_epoch * n_batches)
 
     def epochs() -> Iterator[list[Step]]:
         at = start
         while at < schedule.epochs * n_batches:
             seed_global_generators(epoch_stream(seed, at // n_batches))
-            parts = batches(torch.randperm(n, generator=generator), schedule.batch_size)[at % n_batches :]
+            parts = batches(torch.randperm(n, generator=generator), schedule.batch_size, model=model)[at % n_batches :]
             # the step size in the middle of each step
             yield [Step(ids, schedule.lr_at((at + k + 0.5) / n_batches)) for k, ids in enumerate(parts)]
             at += len(parts)

@@ -68,7 +68,7 @@ def train(
         seed: Of the validation part, of the order of the batches, and of what the model draws, as in dropout.
         loss: Of the model's outputs and the targets; None takes the cross-entropy of logits (n, n_classes).
         epochs: At most so many passes.
-        batch_size: Examples a step; a last batch of one joins the one before.
+        batch_size: Examples a step; a last batch of one as in `batches`.
         lr: Adam's step size.
         patience: Stop after so many epochs without a lower validation loss.
         validation: Fraction of `data` to validate on; 0 trains for all epochs and keeps the last.
@@ -91,7 +91,7 @@ def train(
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     history: list[Epoch] = []
     best, best_loss, best_weights = 0, float("inf"), copy_of_state(model)
-    steps = _steps(used, generator, seed=seed, epochs=epochs, batch_size=batch_size)
+    steps = _steps(model, used, generator, seed=seed, epochs=epochs, batch_size=batch_size)
     n_batches = -(-len(used) // batch_size)
     with one_thread(), global_generators_kept(), _reporter(epochs, n_batches, progress=progress) as report:
         passes = descend(model, data, optimiser, steps, loss=loss or class_loss, after_step=report.step)
@@ -110,13 +110,13 @@ def train(
 
 
 def _steps(
-    used: Tensor, generator: torch.Generator, *, seed: int, epochs: int, batch_size: int
+    model: nn.Module, used: Tensor, generator: torch.Generator, *, seed: int, epochs: int, batch_size: int
 ) -> Iterator[Iterator[Step]]:
     """Steps of each epoch; what the model draws in it follows from the seed and the epoch's number."""
     for epoch in range(1, epochs + 1):
         seed_global_generators(epoch_stream(seed, epoch))
         order = used[torch.randperm(len(used), generator=generator)]
-        yield map(Step, batches(order, batch_size))
+        yield map(Step, batches(order, batch_size, model=model))
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def _validated(model: nn.Module, data: TrainingData, held_out: Tensor, loss: Los
         return evaluate(model, inputs, labels)
     model.eval()
     total = 0.0
-    for ids in batches(held_out, _VALIDATION_BATCH):
+    for ids in batches(held_out, _VALIDATION_BATCH, model=model):
         inputs, targets = data.batch(ids)
         total += float(loss(call(model, inputs), targets)) * len(ids)
     return total / len(held_out), float("nan")

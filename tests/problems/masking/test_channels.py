@@ -68,7 +68,7 @@ def build(name):
     elif name == "concatenating":
         model = Concatenating()
     else:
-        model = build_architecture(name, SHAPE, 4, seed=1, width=0.2, bias=True)
+        model = build_architecture(name, SHAPE, 4, seed=1, width=0.4, bias=True)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight)
@@ -210,17 +210,23 @@ def _plain(model, space, state, split):
     return MaskedGraph(model, space, state, split).logits([MaskGenome.from_mask(np.ones(sum(space.sizes), dtype=bool))])
 
 
-def test_pruning_refuses_empty_layers_and_activations_that_add_something():
+def test_pruning_refuses_empty_layers():
     model, split = build("lenet-5"), images()
     space = ChannelSpace(model, None, split.images)
     mask = np.ones(sum(space.sizes), dtype=bool)
     mask[: space.sizes[0]] = False
     with pytest.raises(UsageError, match="conv1"):
         space.prune(model, mask)
+
+
+def test_activations_that_add_something_are_judged_as_the_cut_network():
+    split = images()
     adds = nn.Sequential(nn.Conv2d(2, 6, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(600, 4)).requires_grad_(False).eval()
     space = ChannelSpace(adds, None, split.images)
-    with pytest.raises(UsageError, match="other than zero"):
-        space.prune(adds, np.arange(6) % 2 == 0)
+    mask = np.arange(6) % 2 == 0
+    assert not space.is_plain
+    (logits,) = MaskedGraph(adds, space, adds.state_dict(), split).logits([MaskGenome.from_mask(mask)])
+    np.testing.assert_allclose(logits, space.prune(adds, mask)(split.images).T.numpy(), atol=1e-6)
 
 
 def test_only_chosen_layers_have_places_and_a_lone_last_layer_has_none():

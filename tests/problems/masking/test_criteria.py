@@ -17,8 +17,10 @@ from problems.masking.criterion_masks import CRITERIA, CriterionMasks
 from problems.masking.selection import keep_highest, lottery_keep_counts
 from problems.masking.sensitivity import grasp_scores, snip_scores, synflow_rounds, synflow_scores
 from problems.masking.space import WeightSpace
+from problems.masking.training_plans import ScheduledTraining
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.training.schedule import Schedule
+from problems.workloads.of_dataset import workload_of
 
 W_I = np.array([1.0, -1.0, 2.0, -0.5])
 W_F = np.array([3.0, 2.0, -1.0, -0.5])
@@ -106,11 +108,11 @@ def test_synflow_counts_paths_and_conserves_layers():
     model.requires_grad_(False)
     model[1].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
     model[3].weight.copy_(torch.tensor([[-5.0, 6.0]]))
-    one, two = synflow_scores(model, ["1", "3"], (1, 1, 2))
+    one, two = synflow_scores(model, ["1", "3"], torch.ones(1, 1, 1, 2))
     np.testing.assert_allclose(one, [[5, 10], [18, 24]])
     np.testing.assert_allclose(two, [[15, 42]])
     masks = [np.array([[True, False], [True, True]]), np.ones((1, 2), dtype=bool)]
-    one, two = synflow_scores(model, ["1", "3"], (1, 1, 2), masks)
+    one, two = synflow_scores(model, ["1", "3"], torch.ones(1, 1, 1, 2), masks)
     np.testing.assert_allclose(one, [[5, 0], [18, 24]])
     assert float(model[1].weight[0, 1]) == -2.0, "the network is left as it is"
 
@@ -122,7 +124,7 @@ def test_synflow_passes_through_batch_norms_whether_or_not_they_keep_statistics(
     model.requires_grad_(False).eval()
     model[1].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
     model[3].weight.copy_(torch.tensor([[-5.0, 6.0]]))
-    np.testing.assert_allclose(synflow_scores(model, ["1", "3"], (1, 1, 2))[1], [[15, 42]])
+    np.testing.assert_allclose(synflow_scores(model, ["1", "3"], torch.ones(1, 1, 1, 2))[1], [[15, 42]])
     assert (norm.running_mean is not None) == tracks
 
 
@@ -179,13 +181,13 @@ def made(tmp_path_factory):
         dataset = load_dataset("digits")
         dense = build_architecture("lenet-300-100", dataset.input_shape, 10, width=0.1).requires_grad_(False).eval()
         cnn = build_architecture("strided-cnn", dataset.input_shape, 10, width=0.1).requires_grad_(False).eval()
-        options = {"schedule": Schedule(epochs=2, lr=0.05, batch_size=20), "lottery_epochs": 1, "seed": 3}
-        more = {"scope": "global", "n_images": 100, **options}
+        training = ScheduledTraining(dataset, Schedule(epochs=2, lr=0.05, batch_size=20), 3)
+        more = {"scope": "global", "n_examples": 100, "final_epochs": 2, "lottery_epochs": 1, "seed": 3}
         example = dataset.train.images[:2]
         spaces = WeightSpace(dense, ["fc1", "fc2", "fc3"], example), ChannelSpace(cnn, None, example)
         yield {
-            "weights": CriterionMasks(dense, spaces[0], dataset, least=0, **more),
-            "filters": CriterionMasks(cnn, spaces[1], dataset, least=1, **more),
+            "weights": CriterionMasks(workload_of(dense, dataset), spaces[0], training, least=0, **more),
+            "filters": CriterionMasks(workload_of(cnn, dataset), spaces[1], training, least=1, **more),
         }
 
 

@@ -12,7 +12,7 @@ from problems.masking.channels import ChannelSpace
 from problems.masking.mask_training import beginning, train_mask
 from problems.masking.masked_sgd import train_masked
 from problems.masking.space import WeightSpace, with_signed_constants
-from problems.masking.trajectories import trained_states
+from problems.masking.training_plans import trained_states
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.training.schedule import Schedule
 
@@ -90,7 +90,7 @@ def test_trajectory_is_trained_once_and_kept(tmp_path, monkeypatch):
     np.testing.assert_array_equal(flat(model), first)
     files = sorted((tmp_path / "trajectories").iterdir())
     assert len(files) == 2 and set(states) == {0, 2, 4}
-    monkeypatch.setattr("problems.masking.trajectories.train_masked", None)  # would fail if it trained again
+    monkeypatch.setattr("problems.masking.training_plans.train_masked", None)  # would fail if it trained again
     again = trained_states(model, DATA, **options)
     assert all(torch.equal(again[e][k], states[e][k]) for e in states for k in states[e])
     monkeypatch.undo()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -13,11 +15,12 @@ from problems.data.data import load_dataset
 from problems.lowrank.spectra import kept_tables
 from problems.masking.criterion_masks import CriterionMasks
 from problems.masking.space import WeightSpace
-from problems.masking.trajectories import trained_states
+from problems.masking.training_plans import ScheduledTraining, trained_states
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.storage.checkpoints import read_safetensors
 from problems.networks.storage.kept import cache_file, cache_key, kept
 from problems.networks.training.schedule import Schedule
+from problems.workloads.of_dataset import workload_of
 from problems.workloads.parents import trained_parent
 
 SHORT = Schedule(epochs=2, lr=0.05, batch_size=100)
@@ -109,15 +112,21 @@ def test_files_have_the_names_that_they_always_had(cache):
     trained_parent(data, widths=(4,), epochs=1, progress=False)
     trained_states(model, data, epochs=[0, 1, 2], schedule=SHORT, seed=1)
     space = WeightSpace(model, ["fc1", "fc2", "fc3"], data.train.images)
-    options = {"lottery_epochs": 1, "seed": 0, "scope": "global", "least": 0, "n_images": 8}
-    CriterionMasks(model, space, data, schedule=SHORT, **options).mask("synflow", 100)
+    options = {"final_epochs": 2, "lottery_epochs": 1, "seed": 0, "scope": "global", "least": 0, "n_examples": 8}
+    work, training = workload_of(model, data), ScheduledTraining(data, SHORT, 0)
+    CriterionMasks(work, space, training, **options).mask("synflow", 100)
     kept_tables("spectral|(0,)|[]", "digest", lambda: {"a": np.zeros(2)}, lengths={"a": 2})
-    assert file_names(cache) == {
-        "masks/synflow-4e65f862234b63cce162.safetensors",
+    names = file_names(cache)
+    # code is a part of these keys
+    masks, *trajectories = sorted(name for name in names if name.startswith(("masks/", "trajectories/")))
+    assert re.fullmatch(r"masks/synflow-[0-9a-f]{20}\.safetensors", masks)
+    assert [re.sub(r"-[0-9a-f]{20}-", "-KEY-", name) for name in trajectories] == [
+        "trajectories/digits-KEY-1.safetensors",
+        "trajectories/digits-KEY-2.safetensors",
+    ]
+    assert names - {masks, *trajectories} == {
         "parents/digits-429b6508ba6998a3714c.safetensors",
         "spectra/spectral-5cc96796d5f68fe7f5eba186.safetensors",
-        "trajectories/digits-288cdcfd00914e14e0e2-1.safetensors",
-        "trajectories/digits-288cdcfd00914e14e0e2-2.safetensors",
     }
 
 

@@ -211,5 +211,13 @@ def test_images_are_moved_by_up_to_four_pixels_and_half_of_them_are_mirrored():
 
 
 def test_a_last_batch_of_one_joins_the_one_before():
-    sizes = lambda n, size: [len(part) for part in batches(torch.arange(n), size)]  # noqa: E731
-    assert sizes(21, 10) == [10, 11] and sizes(22, 10) == [10, 10, 2] and sizes(1, 10) == [1] and sizes(3, 1) == [1] * 3
+    class Own(nn.Module):
+        pass
+
+    def sizes(model, n, size):
+        return [len(part) for part in batches(torch.arange(n), size, model=model)]
+
+    for model in (nn.Sequential(nn.BatchNorm1d(3)), Own(), nn.Sequential(Own())):
+        assert sizes(model, 21, 10) == [10, 11] and sizes(model, 22, 10) == [10, 10, 2]
+        assert sizes(model, 1, 10) == [1] and sizes(model, 3, 1) == [1] * 3
+    assert sizes(dense(), 21, 10) == [10, 10, 1]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from problems.similarity.affinities import MACHINE_EPSILON, NOISE, SELF, bandwidths_of_rows
+from problems.networks.embeddings.affinities import MACHINE_EPSILON, NOISE, SELF, bandwidths_of_rows
 
 # Numbers in one block of rows: 16 MiB of float32.
 _BLOCK = 4_194_304

@@ -4,8 +4,8 @@ import torch
 from scipy.spatial.distance import pdist, squareform
 from sklearn.manifold._t_sne import _joint_probabilities
 
-from problems.similarity.affinities import joint_probabilities, squared_distances
-from problems.similarity.objectives import (
+from problems.networks.embeddings.affinities import joint_probabilities, squared_distances
+from problems.networks.embeddings.similarities import (
     SIMILARITIES,
     DistanceSimilarity,
     GaussianSimilarity,
@@ -127,7 +127,7 @@ def test_joint_probabilities_are_those_of_a_shifted_bisection(points, perplexity
 
 def test_joint_probabilities_reach_the_entropy_far_below_the_tolerance():
     d = squared_distances(torch.tensor(relu_features(100, 64, np.random.default_rng(1))).double())
-    from problems.similarity.affinities import bandwidths, conditional_probabilities, shift_rows
+    from problems.networks.embeddings.affinities import bandwidths, conditional_probabilities, shift_rows
 
     for dtype, tolerance in ((torch.float64, 4e-6), (torch.float32, 6e-6)):
         shifted, _ = shift_rows(d[None].to(dtype))
@@ -207,7 +207,7 @@ def test_similarity_of_a_padded_batch_is_the_oracles(kind):
 
 @pytest.mark.parametrize("kind", SIMILARITIES)
 def test_similarity_in_chunks_is_similarity_at_once(kind, monkeypatch):
-    import problems.similarity.objectives as module
+    import problems.networks.embeddings.similarities as module
 
     rng = np.random.default_rng(6)
     loss = SIMILARITIES[kind](torch.tensor(relu_features(40, 16, rng)))
@@ -220,8 +220,8 @@ def test_similarity_in_chunks_is_similarity_at_once(kind, monkeypatch):
 @pytest.mark.parametrize("kind", SIMILARITIES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_similarity_by_blocks_of_rows_is_the_oracles(kind, dtype, monkeypatch):
-    import problems.similarity.blockwise as blockwise
-    import problems.similarity.objectives as module
+    import problems.networks.embeddings.blockwise as blockwise
+    import problems.networks.embeddings.similarities as module
 
     rng = np.random.default_rng(12)
     parent = relu_features(90, 20, rng)
