@@ -13,6 +13,7 @@ import opt
 from opt import UsageError
 from problems.alds import ALDS
 from problems.data.bracket_texts import N_CLASSES, N_WORDS, bracket_texts
+from problems.masks import Masks
 from problems.networks.architectures.transformer import ATTENTIONS, TextTransformer, VisionTransformer
 from problems.networks.training.training import one_thread
 from problems.threshold import Threshold
@@ -126,7 +127,7 @@ def test_several_inputs_shared_weights_and_volumes():
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("kind", ["images", "tokens"])
-def test_transformers_of_both_kinds_of_attention_are_pruned_and_decomposed(kind, attention):
+def test_transformers_of_both_kinds_of_attention_are_pruned_masked_and_decomposed(kind, attention):
     if kind == "tokens":
         tokens, depth = (torch.from_numpy(array) for array in bracket_texts(160, length=12))
         work = Workload(
@@ -144,6 +145,9 @@ def test_transformers_of_both_kinds_of_attention_are_pruned_and_decomposed(kind,
     projections = {"linear": ("query", "key", "value", "out"), "packed": ("q", "k", "v", "out_proj")}[attention]
     names = {f"blocks.0.attention.{name}" for name in projections}
     assert names <= set(pruned.names) and not pruned.is_whole
+    masked = Masks(workload=work, level="weights", sparsity=0.5, loss="cross-entropy", references="none")
+    masked.verify(np.random.default_rng(0))
+    assert names <= set(masked.space.names) and not masked.is_whole
     problem = ALDS(workload=work, goal="both", measure="data", compensation="refit", rivals=False)
     problem.verify(np.random.default_rng(0))
     assert names <= set(problem.lowrank.by_name) and not problem.is_whole
