@@ -20,6 +20,14 @@ SIZE_OBJECTIVES: dict[Size, Objective] = {
     "bytes": Objective("bytes", minimise, unit="fraction of bytes", weight=0.5, worst=1.0),
 }
 
+GOALS: dict[Goal, tuple[str, ...]] = {
+    "bound": ("bound",),
+    "accuracy": ("error",),
+    "loss": ("loss",),
+    "both": ("error", "bound"),
+}
+"""What each goal sees beside the sizes: the largest error of a layer, the answers' error, their loss."""
+
 
 def goal_objectives(goal: Goal, workload: Workload | None = None) -> tuple[Objective, ...]:
     """The objectives of a goal beside the sizes.
@@ -34,13 +42,8 @@ def goal_objectives(goal: Goal, workload: Workload | None = None) -> tuple[Objec
         error = _ERROR if is_accuracy else workload.error_objective
         unit = unit if workload.loss_name == "cross-entropy" else ""
     loss = Objective("loss", minimise, unit=unit, weight=1.0)
-    goals: dict[Goal, tuple[Objective, ...]] = {
-        "bound": (_BOUND,),
-        "accuracy": (error,),
-        "loss": (loss,),
-        "both": (error, _BOUND),
-    }
-    return goals[goal]
+    objectives = {"bound": _BOUND, "error": error, "loss": loss}
+    return tuple(objectives[name] for name in GOALS[goal])
 
 
 def objectives_of(goal: Goal, sizes: Sequence[Size], workload: Workload | None = None) -> tuple[Objective, ...]:

@@ -289,7 +289,7 @@ class Workload:
             names = plain_attention(self.network, lambda: self.answers(self.network, few))
         if names:
             told = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-            self.notes.append(f"attention of four linear layers, packed again in saved files: {told}")
+            self.notes.append(f"attention of four linear layers: {told}")
 
     def _check_network(self) -> None:
         self.changes_inputs = self.changes_itself = self.mixes_batch = self.gives_tensor = False
