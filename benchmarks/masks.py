@@ -158,7 +158,7 @@ def main() -> None:
     except UsageError:
         options["data"] = "digits"
         problem = Masks(**options)
-    cnn = Masks(model="strided-cnn", level="filters", width=0.25, n_images=1024, **options)
+    cnn = Masks(network="strided-cnn", level="filters", width=0.25, n_images=1024, **options)
     check_dense(problem, Masks(**options))
     check_graph(cnn)
     rows = dense_rows(problem) + graph_rows(cnn)

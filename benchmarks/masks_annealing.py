@@ -131,7 +131,7 @@ def main() -> None:
     for name, way in ways.items():
         losses, tests, start = [], [], time.process_time()
         for seed in range(arguments.seeds):
-            problem = Masks(model_seed=seed, **options)
+            problem = Masks(network_seed=seed, **options)
             x = as_population([way(problem, seed, arguments.n_eval)])
             losses.append(float(problem.evaluate(x)[0, 0]))
             tests.append(problem.test(x[0])["accuracy"])

@@ -15,8 +15,8 @@ from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Objective, Operators, Reference
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data_options import SearchDataOptions
-from problems.data.examples import Inputs, call, mapped
+from problems.data.examples import ImageExamples, Inputs, call, mapped
+from problems.data.sets.data_options import DataOptions
 from problems.lowrank.algorithms.alds import OWN_ALGORITHMS, rounded_up
 from problems.lowrank.choices import SIZES, Choice, ChoiceTable, in_words
 from problems.lowrank.decomposed_network import DecomposableNetwork, Decomposition
@@ -46,7 +46,8 @@ UNCOMPRESSED = "uncompressed network"
 _RECENT_BYTES = 400_000_000
 # Examples that candidates are proved on before a search, and that show how the network computes.
 _PROVED, _FEW = 300, 32
-_TOLERANCE = 1e-3
+# Of answers; and of errors on data, whose squares are sums in single precision.
+_TOLERANCE, _ON_DATA = 1e-3, 0.03
 
 
 class ALDS(NetworkProblem):
@@ -59,7 +60,7 @@ class ALDS(NetworkProblem):
     search. `--algo alds` is the published heuristic, `--algo alds-exact` that optimum.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network to compress, or a workload of the user's, `DecomposedNetworkOptions`.
         decomposition: How layers are decomposed, `DecompositionOptions`.
         judging: What a search sees, `JudgingOptions`.
@@ -75,7 +76,7 @@ class ALDS(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: DecomposedNetworkOptions,
         decomposition: DecompositionOptions,
         judging: JudgingOptions,
@@ -85,12 +86,14 @@ class ALDS(NetworkProblem):
         if retraining.retrain and judging.goal == "bound":
             raise UsageError("retrain is for the goals accuracy, loss and both; a bound needs no network")
         self.workload: Workload = network.workload_on(data)
-        self.model = self.workload.network
+        # factors are made on the processor; networks are judged where the workload lies
+        here = self.workload if self.workload.device.type == "cpu" else self.workload.to("cpu")
+        self.model = here.network
         self.goal, self.decomposition = judging.goal, decomposition
-        self._retraining = retraining.of(network, self.workload)
+        self._retraining = retraining.of(network, here)
         self.lowrank = DecomposableNetwork(
             self.model,
-            self.workload.train.subset(slice(0, decomposition.n_calibration)).inputs,
+            here.train.subset(slice(0, decomposition.n_calibration)).inputs,
             patterns=decomposition.layers,
             answers=self._answers,
             changes_itself=self.workload.changes_itself,
@@ -102,10 +105,9 @@ class ALDS(NetworkProblem):
         self.ladder = Ladder(self.table, self.budget_size)
         self.budget = None if judging.budget is None else self._checked_budget(judging.budget)
         self.objectives = objectives_of(judging.goal, self.sizes, self.workload)
-        test = self.workload.test if judging.n_test is None else self.workload.test.subset(slice(0, judging.n_test))
-        is_named = network.workload is None
+        is_named = isinstance(self.workload.train, ImageExamples)
         self._search = Judge(self.workload, self.workload.search, self.lowrank.laid_out)
-        self._test = Judge(self.workload, test, self.lowrank.laid_out, is_counted=is_named)
+        self._test = Judge(self.workload, self.workload.test, self.lowrank.laid_out, is_counted=is_named)
         self._n_rivals = comparison.n
         # what the search has evaluated is tested, described and saved soon after
         self._recent: dict[bytes, Decomposition | Retrained] = {}
@@ -258,20 +260,21 @@ class ALDS(NetworkProblem):
         """(n_obj,) objectives of a decoded network: by a plain loop, and by counting on its modules."""
         values = []
         if self.goal != "bound":
-            values.append(self._seen(self.workload.judge(network, self._search.examples)))
+            values.append(self._seen(self._search.plainly(network)))
         if self.goal in ("bound", "both"):
             # the bound is that of the factors before anything is given back or trained
             choices, on_data = self.table.choices(x), self.decomposition.measure == "data"
             plain = self.lowrank.compress(choices, on_data=on_data).materialise()
             errors = layer_bounds(self.lowrank, plain, choices, self.decomposition.measure)
             values.append(max(errors.values(), default=0.0))
-        sizes = counted_sizes(network, self.workload.train.subset(slice(0, _FEW)).inputs, self.lowrank.answers)
+        few = mapped(self.lowrank.calibration, lambda tensor: tensor[:_FEW])
+        sizes = counted_sizes(network, few, self.lowrank.answers)
         return np.array(values + [sizes[s] / self.table.total(s) for s in self.sizes])
 
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
         """The network with the layers that the saved tensors stand for."""
         network = with_pairs(self.model, state, source="the saved solution")
-        others = {name: part for name, part in self.model.state_dict().items() if not isinstance(part, Tensor)}
+        others = {name: part for name, part in network.state_dict().items() if not isinstance(part, Tensor)}
         network.load_state_dict({**state, **others})
         network.eval()
         return network
@@ -279,13 +282,16 @@ class ALDS(NetworkProblem):
     def tolerances(self) -> np.ndarray:
         """As in `NetworkProblem`, for the examples that are judged."""
         one = 1.0 / self._search.examples.targets.numel() + 1e-9
-        loose = [1e-4 * max(1.0, abs(o.worst or 1.0)) for o in self.objectives]
-        return np.array([max(one, t) if o.name == "error" else t for o, t in zip(self.objectives, loose, strict=True)])
+        of = {"error": one}
+        if self.decomposition.measure == "data":
+            of["bound"] = _ON_DATA
+        return np.array([of.get(o.name, 1e-4 * max(1.0, abs(o.worst or 1.0))) for o in self.objectives])
 
     def about(self) -> list[str]:
         """The whole network's own measures, and what share of it can be decomposed."""
         few = self.workload.search.subset(slice(0, 500))
-        values = ", ".join(f"{n} {v:.4g}" for n, v in self.workload.judge(self.model, few).items())
+        measures = self.workload.judge(self.workload.network, few)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         where = "the search split" if len(few) == len(self.workload.search) else f"{len(few)} search examples"
         left = {layer.name for layer in self.lowrank.layers} - {layer.name for layer in self.table.layers}
         known = self.lowrank.compressible
@@ -309,10 +315,11 @@ class ALDS(NetworkProblem):
 
     def _otherwise(self, X: np.ndarray) -> list[Disagreement]:
         """Candidates whose decoded network answers otherwise than the one with the weights that its factors make."""
-        few = self.workload.search.subset(slice(0, _FEW)).inputs
+        few = mapped(self.lowrank.calibration, lambda tensor: tensor[:_FEW])
         for x in X:
             made = self.compressed(x)
-            a, b = (self.workload.answers(network, few).double() for network in (made.dense, made.materialise()))
+            with torch.no_grad():
+                a, b = (self.lowrank.answers(n, few).double() for n in (made.dense, made.materialise()))
             scale = max(1.0, float(a.abs().nan_to_num(posinf=0.0).max()))
             if a.shape != b.shape or not torch.allclose(a, b, rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
                 return [Disagreement("two layers in place of one answer otherwise than one with their weights")]

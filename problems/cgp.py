@@ -29,7 +29,7 @@ from problems.circuits.saved import genome_arrays
 from problems.circuits.strategy import CGP_ES
 from problems.circuits.tasks import build_task, weight_error
 from problems.circuits.variation import circuit_operators
-from problems.data.data_options import DataOptions
+from problems.data.sets.data_options import DataOptions
 from problems.workloads.network_problem import NetworkProblem
 from problems.workloads.plain_network import with_tensors
 

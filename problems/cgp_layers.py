@@ -20,7 +20,7 @@ from problems.circuits.grid import WEIGHT_ERROR
 from problems.circuits.layer_circuits import LayerCircuit, LayerCircuits, known_circuits
 from problems.circuits.network import int8_layers, measured, state_arrays, with_codes
 from problems.circuits.options import GateOptions, Int8NetworkOptions, LayerSearchOptions
-from problems.data.data_options import SearchDataOptions
+from problems.data.sets.data_options import DataOptions
 from problems.networks.layers.prunable import prunable_layers, select_layers
 from problems.workloads.layerwise_quality import LayerwiseQuality
 from problems.workloads.network_problem import NetworkProblem
@@ -40,7 +40,7 @@ class CGPLayers(NetworkProblem):
     the search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network whose weights are computed, or a workload of the user's, `Int8NetworkOptions`.
         layers: Layers that may compute their weights, shell patterns separated by commas.
         thresholds: Root mean squared errors, one circuit a layer for each.
@@ -57,7 +57,7 @@ class CGPLayers(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: Int8NetworkOptions,
         layers: str = "*",
         thresholds: str = "0,2,5,11",
@@ -109,7 +109,7 @@ class CGPLayers(NetworkProblem):
         name = self.names[layer]
         own, bias = self._layers[name].weight, self._layers[name].bias
         codes = self.circuits[layer][choice[0] - 1].codes if choice[0] else None
-        return self.weights[name].weight(codes).to(own.dtype), None if bias is None else bias.detach()
+        return self.weights[name].weight(codes).to(own), None if bias is None else bias.detach()
 
     # -- search -------------------------------------------------------------------------------
 

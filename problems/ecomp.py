@@ -27,8 +27,8 @@ from operators.networks import (
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Objective, Operators, Reference, SamplingFunction, minimise
-from problems.data.data_options import SearchDataOptions
 from problems.data.examples import Examples
+from problems.data.sets.data_options import DataOptions
 from problems.networks.storage.checkpoints import as_numpy
 from problems.similarity.batch import Measurement, tested
 from problems.similarity.cost import count
@@ -55,8 +55,8 @@ class EComp(NetworkProblem):
     widths of their own. `configs/ecomp-published.yaml` is the published method.
 
     Args:
-        data: The data set, `SearchDataOptions`.
-        parent: The network to compress, or a workload of the user's, `ParentOptions`.
+        data: The data set, `DataOptions`.
+        network: The network to compress, or a workload of the user's, `ParentOptions`.
         comparison: What candidates are judged by, `ComparisonOptions`.
         variation: How candidates begin and change, `VariationOptions`.
         refit: What the remaining layers are given back, `RefitOptions`.
@@ -72,14 +72,14 @@ class EComp(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
-        parent: ParentOptions,
+        data: DataOptions,
+        network: ParentOptions,
         comparison: ComparisonOptions,
         variation: VariationOptions,
         refit: RefitOptions,
     ) -> None:
         super().__init__(n_var=1, representation="object")
-        self.workload = parent.workload_on(data)
+        self.workload = network.workload_on(data)
         self.chain = parent_chain(self.workload)
         self.network = parent_network(self.chain)
         self.comparison, self.variation, self.refit = comparison, variation, refit

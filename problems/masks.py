@@ -27,8 +27,8 @@ from opt.console.command import warn
 from opt.console.errors import UsageError
 from opt.console.option_groups import flat_options
 from opt.problem import Move, Objective, Operators, Reference, SamplingFunction, minimise
-from problems.data.data_options import SearchDataOptions
 from problems.data.examples import Examples, ImageExamples
+from problems.data.sets.data_options import DataOptions
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import CriterionMasks, spread_counts
 from problems.masking.dense import MaskedDense, dense_layers
@@ -70,7 +70,7 @@ class Masks(NetworkProblem):
     one scale. `configs/masks-published.yaml` is the published search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network that is masked, `MaskedNetworkOptions`.
         places: What the places of a mask stand for, `PlacesOptions`.
         judging: What masks are judged by, `JudgingOptions`.
@@ -84,7 +84,7 @@ class Masks(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: MaskedNetworkOptions,
         places: PlacesOptions,
         judging: JudgingOptions,
@@ -93,9 +93,9 @@ class Masks(NetworkProblem):
     ) -> None:
         self.workload = network.workload_on(data)
         self.dataset, self.model = self.workload.dataset, self.workload.network
-        self.places, self.judging, self.moves, self.model_seed = places, judging, moves, network.model_seed
+        self.places, self.judging, self.moves, self.network_seed = places, judging, moves, network.network_seed
         self.measure = measure_of(self.workload, judging.loss)
-        self.training = training_plan(self.workload, judging, criteria, seed=self.model_seed)
+        self.training = training_plan(self.workload, judging, criteria, seed=self.network_seed)
         self._compressible = layers_of(self.workload)
         self.space: MaskSpace = places.space(self.workload, self._compressible)
         self.layout = places.layout(self.space)
@@ -106,7 +106,7 @@ class Masks(NetworkProblem):
             self.training,
             final_epochs=criteria.n_final_epochs(self.workload),
             lottery_epochs=criteria.lottery_epochs,
-            seed=self.model_seed,
+            seed=self.network_seed,
             scope=criteria.scope,
             least=self.layout.least,
             n_examples=_GRADIENT_EXAMPLES,
@@ -204,10 +204,7 @@ class Masks(NetworkProblem):
     def _trained(self, genome: MaskGenome) -> nn.Module:
         known = self._trained_networks
         if genome.key not in known:
-            masks, model, state = self.space.tensors(genome.mask()), self.model, self.state
-            if isinstance(self.space, ChannelSpace) and not self.space.is_plain:
-                model, masks = self.space.prune(with_tensors(model, state), genome.mask()), {}
-                state = tensors_of(model)
+            model, state, masks = self.space.trained_by(self.model, self.state, genome.mask())
             known[genome.key] = self.training.briefly_trained(model, state, masks, self.judging.train_steps)
             if len(known) > _MOST_TRAINED:
                 known.popitem(last=False)
@@ -225,10 +222,8 @@ class Masks(NetworkProblem):
         return np.array([columns.get(o.name, self._size(x[0])) for o in self.objectives])
 
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
-        """The network with the saved tensors, of filters the smaller one."""
-        if isinstance(self.space, ChannelSpace):
-            return with_tensors(self.space.prune(self.model, x[0].mask()), state)
-        return with_tensors(self.model, state)
+        """The network with the saved tensors, of cut filters one of the saved shapes."""
+        return with_tensors(self.space.cut(self.model, x[0].mask()), state)
 
     def run_whole(self) -> None:
         """From now on judge decoded networks; slopes are those of the network run whole, too."""
@@ -251,10 +246,7 @@ class Masks(NetworkProblem):
         whole = self.decode(as_population([MaskGenome.from_mask(np.ones(self.layout.n, dtype=bool))])[0])
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.workload.judge(whole, self._shown).items())
         notes = [f"with every place kept, on the {len(self._shown)} examples that masks are judged on: {values}"]
-        if self.places.level == "weights":
-            notes.append(self._compressible.summary())
-        elif isinstance(self.space, ChannelSpace) and (reasons := self.space.cuttable.reasons()):
-            notes.append(f"filters left as they are: {reasons}")
+        notes.append((self.space.cuttable if isinstance(self.space, ChannelSpace) else self._compressible).summary())
         notes += [f"criterion {name} is left out: it {reason}" for name, reason in self._left_out.items()]
         if self._slope_fails:
             notes.append(f"guided moves are left out, as the loss has no slope: {self._slope_fails}")
@@ -345,14 +337,11 @@ class Masks(NetworkProblem):
         """The network as it is judged: zeros in place of dropped weights, and dropped filters cut out."""
         mask = x[0].mask()
         if self.judging.train_steps:
-            model = copy.deepcopy(self._trained(x[0]))
-        else:
-            model = with_tensors(self.model, self.state)
-            mask_parameters(model, self.space.tensors(mask))
-        if isinstance(self.space, ChannelSpace) and (self.space.is_plain or not self.judging.train_steps):
-            model = self.space.prune(model, mask)
-        if not self.judging.train_steps:
-            settle_norms(model, self._shown.inputs)
+            return self.space.cut(copy.deepcopy(self._trained(x[0])), mask)
+        model = with_tensors(self.model, self.state)
+        mask_parameters(model, self.space.tensors(mask))
+        model = self.space.cut(model, mask)
+        settle_norms(model, self._shown.inputs)
         return model
 
     def pruned(self, x: np.ndarray) -> nn.Module:
@@ -370,7 +359,7 @@ class Masks(NetworkProblem):
 
     def metadata(self, x: np.ndarray) -> dict[str, str]:
         """Of filters that were cut out: the layout by which `load_cut` makes the smaller network again."""
-        return self.space.metadata(x[0].mask()) if isinstance(self.space, ChannelSpace) else {}
+        return self.space.metadata(x[0].mask())
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Accuracy on the test set, of the masked network as it is judged; of a workload its loss and metrics."""

@@ -16,8 +16,8 @@ from opt.fronts.archive import hypervolume, nondominated
 from opt.problem import Objective, Operators, Reference, minimise
 from opt.problem.plain_spaces import grid, product
 from opt.runs.front_files import EXACT_FRONT
-from problems.data.data_options import SearchDataOptions
 from problems.data.examples import Examples
+from problems.data.sets.data_options import DataOptions
 from problems.networks.layers.compressible import compressible_layers
 from problems.networks.layers.plain_attention import packed_with_masks
 from problems.networks.layers.prunable import prunable_layers, select_layers
@@ -51,7 +51,7 @@ class Threshold(NetworkProblem):
     `configs/threshold-published.yaml` is the published search.
 
     Args:
-        data: The data set, `SearchDataOptions`.
+        data: The data set, `DataOptions`.
         network: The network to prune, or a workload of the user's, `PrunedNetworkOptions`.
         pruning: Which weights go at a threshold, `PruningOptions`.
         variation: What candidates are, how they begin and change, `VariationOptions`.
@@ -66,7 +66,7 @@ class Threshold(NetworkProblem):
     def __init__(
         self,
         *,
-        data: SearchDataOptions,
+        data: DataOptions,
         network: PrunedNetworkOptions,
         pruning: PruningOptions,
         variation: VariationOptions,

@@ -75,7 +75,7 @@ EPOCHS = 6
 
 FILTER_SPARSITIES = (0.5, 0.6, 0.7, 0.8)
 CNN = {
-    "data": DATA, "model": "strided-cnn", "width": 0.25, "level": "filters", "n_search": 50_000, "n_images": 512,
+    "data": DATA, "network": "strided-cnn", "width": 0.25, "level": "filters", "n_search": 50_000, "n_images": 512,
     "references": "none", "final_epochs": 3,
 }  # fmt: skip
 FILTER_CRITERIA = (
@@ -146,7 +146,7 @@ def search_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
                 continue
 
             def cell(of_problem: Row = of_problem, of_search: Row = of_search, seed: int = seed) -> Row:
-                problem = Masks(data=DATA, model_seed=seed, references="none", **of_problem)
+                problem = Masks(data=DATA, network_seed=seed, references="none", **of_problem)
                 row, mask = searched(problem, seed, cells.runs, **of_search)
                 return {**row, "on_search": search_accuracy(problem, mask)}
 
@@ -157,7 +157,7 @@ def search_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
                     continue
 
                 def cell(weights: str = weights, name: str = name, seed: int = seed) -> Row:
-                    problem = Masks(data=DATA, model_seed=seed, weights=weights, references=name)
+                    problem = Masks(data=DATA, network_seed=seed, weights=weights, references=name)
                     (reference,) = problem.references()
                     assert reference.X is not None
                     return {"test": problem.test(reference.X[0])["accuracy"]}
@@ -171,7 +171,7 @@ def size_part(cells: Cells, n_seeds: int) -> None:
             for n_images in (250, 500, 1000, 2000, 4000):
 
                 def cell(n_images: int = n_images, options: Row = options, seed: int = seed) -> Row:
-                    problem = Masks(data=DATA, model_seed=seed, references="none", n_images=n_images, **options)
+                    problem = Masks(data=DATA, network_seed=seed, references="none", n_images=n_images, **options)
                     row, mask = searched(problem, seed, cells.runs, **COLD, moves="guided", n_eval=4000)
                     return {**row, "on_search": search_accuracy(problem, mask)}
 
@@ -220,7 +220,7 @@ def retrain_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
 
                 def cell(name: str = name, sparsity: float = sparsity, seed: int = seed) -> Row:
                     of_problem, of_search = searches.get(name, ({}, {}))
-                    problem = Masks(model_seed=seed, sparsity=sparsity, **RETRAIN, **of_problem)
+                    problem = Masks(network_seed=seed, sparsity=sparsity, **RETRAIN, **of_problem)
                     if name in searches:
                         found, mask = searched(problem, seed, cells.runs, **of_search)
                         found = {"untrained": found["test"], "search_s": found["search_s"]}
@@ -234,7 +234,7 @@ def retrain_part(cells: Cells, n_seeds: int, only: list[str] | None) -> None:
 
 def filters_part(cells: Cells, n_seeds: int) -> None:
     for seed in range(n_seeds):
-        whole = Masks(model_seed=seed, sparsity=0.5, **CNN)
+        whole = Masks(network_seed=seed, sparsity=0.5, **CNN)
         everything = np.ones(whole.layout.n, dtype=bool)
         cells.make(
             {"name": "whole network", "sparsity": 0.0, "seed": seed},
@@ -244,7 +244,7 @@ def filters_part(cells: Cells, n_seeds: int) -> None:
             for name, scope in FILTER_CRITERIA:
 
                 def cell(name: str = name, scope: str = scope, sparsity: float = sparsity, seed: int = seed) -> Row:
-                    problem = Masks(model_seed=seed, sparsity=sparsity, scope=scope, **CNN)
+                    problem = Masks(network_seed=seed, sparsity=sparsity, scope=scope, **CNN)
                     assert problem.n_kept is not None
                     mask = problem.criteria.mask(name, problem.n_kept)
                     return {**trained(problem, mask, FILTER_EPOCHS, seed, lr=0.1), "mask": packed(mask)}
@@ -253,7 +253,7 @@ def filters_part(cells: Cells, n_seeds: int) -> None:
             for epochs in (0, 1, 3):
 
                 def cell(epochs: int = epochs, sparsity: float = sparsity, seed: int = seed) -> Row:
-                    problem = Masks(model_seed=seed, sparsity=sparsity, epochs=epochs, guided=False, **CNN)
+                    problem = Masks(network_seed=seed, sparsity=sparsity, epochs=epochs, guided=False, **CNN)
                     found, mask = searched(problem, seed, cells.runs, **{**COLD, "start_temperature": 0.01}, n_eval=600)
                     row = {**trained(problem, mask, FILTER_EPOCHS, seed, lr=0.1), "mask": packed(mask)}
                     return {**row, "untrained": found["test"], "search_s": found["search_s"]}

@@ -65,7 +65,7 @@ def exact_rows(model: int, options: dict[str, Any]) -> dict[str, dict[str, float
     """The exact front of each score, on the search split, and of the same masks on the test set."""
     rows = {}
     for score in SCORES:
-        problem = Threshold(model_seed=model, score=score, **options)
+        problem = Threshold(network_seed=model, score=score, **options)
         every = problem.masks.chain(0)[:, None]
         F = problem._objectives(every)
         on_test = np.column_stack([test_errors(problem, every), F[:, 1]])
@@ -124,11 +124,11 @@ def compare(n_models: int, n_eval: int, data: str, out: str) -> dict[str, Any]:
             exact.setdefault(name, []).append(row)
         yardstick = rows["magnitude"]
         for name, algo, of_problem, of_search in SEARCHES:
-            problem = Threshold(model_seed=model, **options, **of_problem)
+            problem = Threshold(network_seed=model, **options, **of_problem)
             budget = {} if "n_gen" in of_search else {"n_eval": n_eval}
             run = minimize(problem, algo, seed=model, out=out, keep=0, **budget, **of_search)
             found.setdefault(name, []).append(searched(run, yardstick))
-        problem = Threshold(model_seed=model, **options)
+        problem = Threshold(network_seed=model, **options)
         for n in (n_eval, 100):
             found.setdefault(f"{n} thresholds, evenly spaced", []).append(grid(problem, n, yardstick))
         print(f"model {model} done", file=sys.stderr, flush=True)
@@ -165,8 +165,8 @@ def several_layers(n_models: int, n_eval: int, data: str, out: str, initial: str
     """All weight layers pruned at once, against the exact front of the last layer alone."""
     rows = []
     for model in range(n_models):
-        problem = Threshold(data=data, model_seed=model, layers="*", initial=initial)
-        alone = Threshold(data=data, model_seed=model)
+        problem = Threshold(data=data, network_seed=model, layers="*", initial=initial)
+        alone = Threshold(data=data, network_seed=model)
         n_all, n_last = problem._n_weights.sum(), alone._n_weights.sum()
         exact = alone.pareto_front()
         assert exact is not None

@@ -266,16 +266,15 @@ class CompressionProblem(Problem):
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Parameters of x that a person can read, as columns of `front.csv`."""
-        if self.representation == "object":
-            return {}
-        return {f"x{i}": v.item() if hasattr(v, "item") else v for i, v in enumerate(np.asarray(x))}
+        values = () if self.representation == "object" else np.asarray(x)
+        return {f"x{i}": v.item() if hasattr(v, "item") else v for i, v in enumerate(values)}
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays that hold the decoded solution x, for its safetensors file."""
         return {} if self.representation == "object" else {"x": np.asarray(x)}
 
     def metadata(self, x: np.ndarray) -> dict[str, str]:
-        """Text by name for the metadata of x's safetensors file, beside its id and values."""
+        """Text by name for the header of x's safetensors file, beside its id and values."""
         return {}
 
     def test(self, x: np.ndarray) -> dict[str, float]:

@@ -173,15 +173,21 @@ def arguments_digest(problem: CompressionProblem, *, recorded: Mapping[str, Any]
         return None
     values = {name: _text_of(value) or type(value).__name__ for name, value in bound.arguments.items()}
     if recorded:
-        present = of_former(type(problem).__init__, recorded)
-        renamed = {name: v for name, v in present.items() if name not in recorded or recorded[name] != v}
-        is_same = all(values.get(name) == _text_of(value) for name, value in renamed.items())
-        new = [name for name in values if name not in recorded and not (is_same and name in renamed)]
-        changed = [name for name in new if values[name] != _text_of(signature.parameters[name].default)]
-        former = [name for name in recorded if is_same and (name in renamed or name not in present)]
-        as_recorded = values | {name: _text_of(recorded[name]) or "" for name in former}
-        values = {name: as_recorded[name] for name in [*(name for name in recorded if name in as_recorded), *changed]}
+        values = _as_recorded(values, type(problem), recorded)
     return _digest(list(values.items()))
+
+
+def _as_recorded(values: Mapping[str, str], problem: type, recorded: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of arguments under the names, with the values and in the order of recorded ones that mean the same."""
+    present = of_former(problem.__init__, recorded)  # type: ignore[misc]
+    renamed = {name: value for name, value in present.items() if name not in recorded or recorded[name] != value}
+    is_same = all(values.get(name) == _text_of(value) for name, value in renamed.items())
+    former = [name for name in recorded if is_same and (name in renamed or name not in present)]
+    texts = {**values, **{name: _text_of(recorded[name]) or "" for name in former}}
+    defaults = inspect.signature(problem).parameters
+    new = [name for name in values if name not in recorded and not (is_same and name in renamed)]
+    changed = [name for name in new if values[name] != _text_of(defaults[name].default)]
+    return {name: texts[name] for name in [*(name for name in recorded if name in texts), *changed]}
 
 
 def note_arguments(plain: Problem) -> None:

@@ -1,11 +1,11 @@
-"""The int8 network whose weights are computed: LeNet-5, MobileNetV2, a user's own, or that of a user's workload."""
+"""The int8 network whose weights are computed: of a name, a user's own, or that of a user's workload."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,33 +14,32 @@ from torch import nn
 from opt.console.errors import UsageError
 from opt.console.parameters import checked
 from opt.console.ranges import Epochs, Range
-from problems.data.data import Dataset
 from problems.data.examples import ImageExamples
-from problems.networks.architectures.mobilenet import MobileNetV2
-from problems.networks.architectures.valid_lenet5 import ValidLeNet5
+from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.named_networks import build_network
 from problems.networks.evaluation.classification import classification
 from problems.networks.layers.compressible import Compressible, compressible_layers
 from problems.networks.layers.prunable import prunable_layers
 from problems.networks.layers.quantised import Int8Weight, int8_weights, put_back, train_quantised
 from problems.networks.storage.checkpoints import as_numpy, load_weights
-from problems.workloads.own_network import build_own_model, check_answers
 from problems.workloads.parents import trained_mobilenet, trained_valid_lenet5
 from problems.workloads.plain_network import tensors_of
+from problems.workloads.trained_networks import check_fits
 from problems.workloads.workload import Workload
 
-NetworkName = Literal["lenet5", "mobilenetv2"]
 Width = Annotated[float, Range(0.0, 4.0, is_above=True)]
 
-DEFAULT_EPOCHS = {"lenet5": 20, "mobilenetv2": 5, "own": 5}
+DEFAULT_EPOCHS = {"lenet-5-valid": 20}
+"""Epochs of quantisation-aware training; other networks have `OTHER_EPOCHS`."""
+OTHER_EPOCHS = 5
 
 
 @checked
 def int8_network(
-    dataset: Dataset,
+    data: ExampleSet,
     *,
-    network: NetworkName = "lenet5",
-    width: Width = 0.25,
-    model: str | None = None,
+    network: str = "lenet-5-valid",
+    width: Width | None = None,
     checkpoint: str | None = None,
     seed: int = 0,
     epochs: Epochs | None = None,
@@ -48,41 +47,34 @@ def int8_network(
     """A trained network whose convolutions and linear layers have int8 weights; in evaluation mode, without gradients.
 
     Args:
-        dataset: What it is trained on.
-        network: Which of ours, where no model is given.
+        data: What it is trained on: images with classes.
+        network: As in `build_network`.
         width: Of MobileNetV2.
-        model: `package.module:function` of a user's own network.
-        checkpoint: Safetensors file with the weights, rounded to int8 as they are; None trains quantisation-aware.
+        checkpoint: File with the weights, rounded to int8 as they are; None trains quantisation-aware.
         seed: Of initial weights and training.
         epochs: Of training; None takes `DEFAULT_EPOCHS`, thrice as many where there are fewer than 5,000 images.
 
     Raises:
         UsageError: The network or the checkpoint cannot be had, or does not fit the data.
     """
+    images = data.as_images()
     # A small set needs small batches, or its epochs are too few steps.
-    batch_size = min(100, max(10, len(dataset.train) // 100))
-    n_epochs = epochs or DEFAULT_EPOCHS["own" if model else network] * (1 if len(dataset.train) >= 5000 else 3)
-    built: nn.Module
-    if model is not None:
-        built = build_own_model(model, seed=seed)
-        if checkpoint is None:
-            check_answers(built.eval(), dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
-            train_quantised(built, dataset.train, seed=seed, epochs=n_epochs, batch_size=batch_size)
-    elif checkpoint is not None:
-        built = (
-            ValidLeNet5(dataset.input_shape, dataset.n_classes, seed=seed)
-            if network == "lenet5"
-            else MobileNetV2(dataset.input_shape, dataset.n_classes, width=width, seed=seed)
-        )
-    elif network == "lenet5":
-        built = trained_valid_lenet5(dataset, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
-    else:
-        built = trained_mobilenet(dataset, width=width, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
+    batch_size = min(100, max(10, len(images.train) // 100))
+    n_epochs = epochs or DEFAULT_EPOCHS.get(network, OTHER_EPOCHS) * (1 if len(images.train) >= 5000 else 3)
+    built = build_network(network, data, seed=seed, width=width)
     if checkpoint is not None:
         load_weights(built, checkpoint)
     if not prunable_layers(built):
-        raise UsageError("the network has no convolution and no linear layer; give another model")
-    check_answers(built.eval(), dataset.train.subset(slice(0, 2)).images, dataset.n_classes)
+        raise UsageError("the network has no convolution and no linear layer; give another --problem.network")
+    check_fits(built, data, network)
+    if checkpoint is None:
+        if network == "lenet-5-valid":
+            built = trained_valid_lenet5(images, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
+        elif network == "mobilenet-v2":
+            wide = 0.25 if width is None else width
+            built = trained_mobilenet(images, width=wide, seed=seed, epochs=n_epochs, batch_size=batch_size)[0]
+        else:
+            train_quantised(built, images.train, seed=seed, epochs=n_epochs, batch_size=batch_size)
     # weights are on the grid already where we trained; rounding them again changes nothing
     put_back(built, int8_weights(built), {})
     return built.requires_grad_(False).eval()

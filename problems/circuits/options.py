@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 
@@ -11,10 +12,10 @@ from opt.console.option_groups import option_group
 from opt.console.ranges import COUNT, Count, Range, Seed
 from problems.circuits.energy import memory_pj_per_byte
 from problems.circuits.grid import GRID_SIDE, PUBLISHED, WEIGHT_ERROR, cost_table, function_set
-from problems.circuits.network import NetworkName, Width, int8_network
+from problems.circuits.network import Width, int8_network
 from problems.circuits.tasks import TaskName
 from problems.circuits.variation import CrossoverName, MutationName
-from problems.data.data import Dataset
+from problems.data.sets.example_set import ExampleSet
 from problems.workloads.network_options import TrainedNetworkOptions
 
 ErrorName = Literal["se", "mse", "ae", "mae"]
@@ -23,35 +24,42 @@ GridSide = Annotated[int, GRID_SIDE]
 
 @option_group
 class Int8NetworkOptions(TrainedNetworkOptions):
-    """The network whose weights are computed.
+    """The network whose weights are computed: int8, trained quantisation-aware and then kept.
 
     Args:
-        network: The int8 network, trained quantisation-aware and then kept: lenet5 or mobilenetv2.
-        width: Multiplier of MobileNetV2's channels.
-        model: A network of your own with convolutions or linear layers, as package.module:function without arguments.
-        checkpoint: Weights of the network, a safetensors file; they are rounded to int8. By default it is trained.
-        model_seed: Seed of the network's weights and training.
-        epochs: Epochs of training; by default 20 (lenet5) or 5 (others), thrice as many on digits.
+        width: Multiplier of MobileNetV2's channels; by default 0.25.
+        checkpoint: File with its weights, of safetensors or of torch.save; they are rounded to int8. By default it is
+            trained.
+        epochs: Epochs of training; by default 20 (lenet-5-valid) or 5 (others), thrice as many on digits.
     """
 
-    network: NetworkName = "lenet5"
-    width: Width = 0.25
+    FORMER_NETWORKS: ClassVar[Mapping[str, str]] = {"lenet5": "lenet-5-valid", "mobilenetv2": "mobilenet-v2"}
 
-    def load(self, dataset: Dataset) -> nn.Module:
-        """The network for a data set, with int8 weights.
+    network: str = "lenet-5-valid"
+    width: Width | None = None
+
+    def network_on(self, data: ExampleSet) -> nn.Module:
+        """The network, with int8 weights.
 
         Raises:
             UsageError: As `int8_network`.
         """
         return int8_network(
-            dataset,
+            data,
             network=self.network,
             width=self.width,
-            model=self.model,
             checkpoint=self.checkpoint,
-            seed=self.model_seed,
+            seed=self.network_seed,
             epochs=self.epochs,
         )
+
+    @classmethod
+    def of_former(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Recorded options under the names of now; every network had a width, and one used it."""
+        present = super().of_former(recorded)
+        if "model" in recorded and present.get("network") != "mobilenet-v2":
+            present["width"] = None
+        return present
 
 
 @option_group

@@ -65,7 +65,7 @@ def front_figure(run: Run) -> Figure:
     _grid(ax)
     ax.legend(loc="lower right", fontsize=9, frameon=False)
     parameters = run.manifest["problem"].get("parameters") or {}
-    network, data = parameters.get("network", "lenet5"), parameters.get("data", "digits")
+    network, data = parameters.get("network", "lenet-5-valid"), parameters.get("data", "digits")
     memory = parameters.get("memory", "sram-32k")
     ax.set_title(f"each layer loaded or computed by a circuit: {network}, {data}, {memory}", fontsize=10)
     return figure

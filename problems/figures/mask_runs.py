@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opt.console.errors import UsageError
 from opt.console.names import check_name
+from opt.console.option_groups import of_former
 from opt.execution.named_code import Code
 from opt.execution.trust import check_code, recorded_by
+from opt.flags.seeding import resolved
 from opt.runs.run import Run
 
 if TYPE_CHECKING:
@@ -53,14 +55,18 @@ def problem_of(run: Run, *, trust: bool = False) -> Masks:
         raise UsageError(
             f"{run.path} was made from Python and its manifest holds no parameters; give a run of python -m opt.solve"
         )
-    parameters = dict(asked["parameters"])
-    check_code(run.path, [Code(parameters=(parameters,))], recorded_by(run, ""), trust=trust)
-    if parameters.get("model_seed") == "same-as-run":
-        parameters["model_seed"] = run.manifest["seed"]
-    problem = Masks(**parameters)
+    check_code(run.path, [Code(parameters=(asked["parameters"],))], recorded_by(run, ""), trust=trust)
+    problem = Masks(**resolved(_present(asked["parameters"]), seed=run.manifest["seed"]))
     if problem.dataset is None:
         raise UsageError(f"{run.path} searches a workload of one's own; give runs on named data")
     return problem
+
+
+def _present(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Recorded parameters under the names of now."""
+    from problems.masks import Masks
+
+    return of_former(Masks.__init__, parameters or {})
 
 
 def best_mask(run: Run, problem: Masks) -> NamedMask:
@@ -94,10 +100,10 @@ def masks_of(runs: Sequence[Run], criteria: Sequence[str], *, trust: bool = Fals
     problem = problem_of(runs[0], trust=trust)
     found: list[NamedMask] = []
     for run in runs:
-        other = run.manifest["problem"].get("parameters") or {}
-        own = runs[0].manifest["problem"]["parameters"]
+        other = _present(run.manifest["problem"].get("parameters"))
+        own = _present(runs[0].manifest["problem"]["parameters"])
         different = [
-            k for k in ("data", "model", "level", "layers", "width", "checkpoint") if other.get(k) != own.get(k)
+            k for k in ("data", "network", "level", "layers", "width", "checkpoint") if other.get(k) != own.get(k)
         ]
         if different:
             raise UsageError(

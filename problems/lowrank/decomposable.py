@@ -70,7 +70,7 @@ def decomposable_layers(
     modules = dict(known.layers)
     shared = shared_parameters(model)
     for name, module in known.layers.items():
-        if reason := _why_not(module, shared, has_run=name in calls):
+        if reason := _why_not(module, shared, has_run=name in calls and calls[name].n_uses > 0):
             left_out[name] = reason
             del modules[name]
     for name in _read_elsewhere(model, list(modules), example, answers):
@@ -92,21 +92,23 @@ def _why_not(module: Prunable, shared: set[int], *, has_run: bool) -> str:
     """Why a layer stays as it is; "" where nothing is against its decomposition."""
     if not has_run:
         return "does not run"
-    if isinstance(module, nn.Linear):
-        is_torchs = type(module).forward is nn.Linear.forward
-    else:
-        kind: Any = type(module)
-        base = next(k for k in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(module, k))
-        is_torchs = kind.forward is base.forward and kind._conv_forward is base._conv_forward
-        if module.groups > 1 and module.groups == module.in_channels:
-            return "depthwise"
-    if not is_torchs or "forward" in vars(module):
+    if not isinstance(module, nn.Linear) and module.groups > 1 and module.groups == module.in_channels:
+        return "depthwise"
+    if not _is_torchs(module):
         return "computes in a way of its own"
     if module._forward_hooks or module._forward_pre_hooks or module._modules:
         return "has hooks or parts of its own"
     if module.bias is not None and (id(module.bias) in shared or "bias" not in module._parameters):
         return "its bias is shared"
     return ""
+
+
+def _is_torchs(module: Prunable) -> bool:
+    """Whether a layer computes what torch's own class does."""
+    kind: Any = type(module)
+    base: Any = next(k for k in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(module, k))
+    names = ("forward", "_conv_forward", "__call__")
+    return "forward" not in vars(module) and all(getattr(kind, n, None) is getattr(base, n, None) for n in names)
 
 
 # -- one pass ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 from torch import nn
@@ -40,9 +41,18 @@ class Judge:
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Metrics and loss of a network by name."""
         if not self._is_fast:
-            return self.workload.judge(network, self.examples)
-        loss, accuracy = evaluate(network, self._images, self.examples.targets, batch_size=_BATCH)  # type: ignore[arg-type]
+            return self.plainly(network)
+        loss, accuracy = evaluate(self._moved(network), self._images, self.examples.targets, batch_size=_BATCH)  # type: ignore[arg-type]
         return {"accuracy": accuracy, "loss": loss}
+
+    def plainly(self, network: nn.Module) -> dict[str, float]:
+        """The workload's metrics and loss, by a plain loop."""
+        return self.workload.judge(self._moved(network), self.examples)
+
+    def _moved(self, network: nn.Module) -> nn.Module:
+        """The network where the examples are."""
+        device = self.workload.device
+        return network if device.type == "cpu" else copy.deepcopy(network).to(device)
 
     def first(self, n: int) -> Judge:
         """The same on the first examples."""

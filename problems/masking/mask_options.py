@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from torch import nn
@@ -14,20 +14,22 @@ from opt.console.option_groups import option_group
 from opt.console.ranges import COUNT, EPOCHS, Count, Epochs, Range
 from problems.data.data import Dataset
 from problems.data.examples import Examples
+from problems.data.sets.example_set import ExampleSet
 from problems.masking.channels import ChannelSpace
 from problems.masking.criterion_masks import check_criterion, named_criteria
 from problems.masking.logit_losses import Loss
 from problems.masking.selection import MaskScope
 from problems.masking.space import MaskSpace, WeightSpace
 from problems.masking.training_plans import RecipeTraining, ScheduledTraining, TrainingPlan
-from problems.networks.architectures.lottery_networks import Init, build_architecture
+from problems.networks.architectures.lottery_networks import Init
+from problems.networks.architectures.named_networks import build_network, is_named
 from problems.networks.layers.compressible import Compressible, compressible_layers
 from problems.networks.layers.prunable import select_layers
 from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.schedule import Schedule
 from problems.workloads.further_training import needed_recipe
 from problems.workloads.network_options import NetworkOptions
-from problems.workloads.own_network import build_own_model
+from problems.workloads.trained_networks import check_fits
 from problems.workloads.workload import Workload
 
 Level = Literal["weights", "filters"]
@@ -45,24 +47,20 @@ class MaskedNetworkOptions(NetworkOptions):
     """The network that is masked, and its initial weights.
 
     Args:
-        model: lenet-300-100, lenet-5, conv-2, conv-4, conv-6, strided-cnn (the published CNN), or a network of your
-            own as package.module:function without arguments.
-        checkpoint: Its initial weights, a safetensors file; by default they are drawn.
-        width: Factor on the number of neurons and filters of the named networks.
+        checkpoint: Its initial weights, of safetensors or of torch.save; by default they are drawn.
+        width: Factor on the number of neurons and filters of the networks that take one; by default their own, 1.
         bias: Whether their layers have biases, which are never masked singly; by default only convolutional ones do.
-        init: Initial weights of the named networks: torch's uniform distribution, or Glorot's normal one.
-        model_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
-        workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
-            of a `Workload` or a function that returns one. Arguments of the function are options of their own,
-            --problem.workload.NAME; --help shows them beside it.
-        workload_arguments: The same arguments together, as a mapping by name.
+        init: Initial weights of these networks: torch's uniform distribution (by default), or Glorot's normal one.
+        network_seed: Seed of the network's weights and trainings; same-as-run makes each run mask another network.
         device: Where network and examples lie: the processor, cpu.
     """
 
-    model: str = "lenet-300-100"
-    width: Annotated[float, Range(0.0, 32.0, is_above=True)] = 1.0
+    FORMER_NETWORKS: ClassVar[Mapping[str, str]] = {"lenet-5": "lenet-5-same"}
+
+    network: str = "lenet-300-100"
+    width: Annotated[float, Range(0.0, 32.0, is_above=True)] | None = None
     bias: bool | None = None
-    init: Init = "uniform"
+    init: Init | None = None
 
     def __post_init__(self) -> None:
         if self.device != "cpu":
@@ -70,27 +68,26 @@ class MaskedNetworkOptions(NetworkOptions):
                 f"masks are evaluated by exact sums on the processor; leave out --problem.device, got {self.device}"
             )
 
-    def load(self, dataset: Dataset) -> nn.Module:
+    def network_on(self, data: ExampleSet) -> nn.Module:
         """The network at its initial weights, in evaluation mode.
 
         Raises:
             UsageError: No such network, or the checkpoint is not its.
         """
-        if ":" in self.model:
-            network = build_own_model(self.model, seed=self.model_seed)
-        else:
-            network = build_architecture(
-                self.model,
-                dataset.input_shape,
-                dataset.n_classes,
-                seed=self.model_seed,
-                width=self.width,
-                bias=self.bias,
-                init=self.init,
-            )
+        options = {"width": self.width, "bias": self.bias, "init": self.init}
+        network = build_network(self.network, data, seed=self.network_seed, **options)
         if self.checkpoint is not None:
             load_weights(network, self.checkpoint)
-        return network
+        check_fits(network, data, self.network)
+        return network.requires_grad_(False).eval()
+
+    @classmethod
+    def of_former(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Recorded options under the names of now; every network had a width, and ours alone used it."""
+        present = super().of_former(recorded)
+        if "model" in recorded and not is_named(recorded["model"]):
+            present |= {"width": None, "bias": None, "init": None}
+        return present
 
 
 @option_group

@@ -2,90 +2,111 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from torch import nn
 
 from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
-from opt.console.ranges import Epochs, Range, Seed, Share
+from opt.console.ranges import Range, Share
 from opt.files.cache_folder import in_home
-from problems.data.data import Dataset
-from problems.data.data_options import SearchDataOptions
+from problems.data.sets.data_options import DataOptions
+from problems.data.sets.example_set import ExampleSet
 from problems.networks.architectures.fully_connected import FullyConnected, load_fully_connected
+from problems.networks.architectures.named_networks import MLP, build_network
 from problems.networks.embeddings.dissimilarity import SimilarityName
 from problems.similarity.least_squares import RefitTarget
+from problems.similarity.parent_chain import parent_chain
+from problems.workloads.network_options import TrainedNetworkOptions
 from problems.workloads.of_dataset import workload_of
-from problems.workloads.own_workload import own_workload
-from problems.workloads.parents import trained_parent
+from problems.workloads.trained_networks import trained
 from problems.workloads.workload import Workload
-
-_OF_BOTH = ("workload", "parent_seed")
-"""Options of a parent that a workload of the user's knows too."""
 
 Size = Literal["parameters", "width", "macs", "bytes"]
 Initial = Literal["mixed", "l1", "widths", "greedy", "random"]
 
 
 @option_group
-class ParentOptions:
+class ParentOptions(TrainedNetworkOptions):
     """The trained network whose neurons every candidate's descend from.
 
     Args:
-        parent: Trained network to compress, a safetensors checkpoint; by default one is trained and kept.
-        hidden: Width of both hidden layers of a parent that is trained; by default 64 on digits, else 256.
-        parent_epochs: At most so many epochs of training for the parent.
-        parent_seed: Seed of the parent's weights and training.
-        workload: Network, data, loss and metrics of your own in place of all these: FILE.py:NAME or package.module:NAME
-            of a `Workload` or a function that returns one.
+        network: The parent, mlp-W-W of any widths; by default mlp-64-64 on digits, else mlp-256-256.
+        epochs: At most so many epochs of its training; by default 20.
+        device: Where network and examples lie: the processor, cpu.
     """
 
-    parent: str | None = None
-    hidden: Annotated[int, Range(1, 10_000)] | None = None
-    parent_epochs: Epochs = 20
-    parent_seed: Seed = 0
-    workload: Any = None
+    FORMER: ClassVar[Mapping[str, str]] = {
+        "parent": "checkpoint",
+        "hidden": "network mlp-W-W",
+        "parent_epochs": "epochs",
+        "parent_seed": "network_seed",
+    }
 
-    def workload_on(self, data: SearchDataOptions) -> Workload:
-        """The user's own workload, or a parent on the data set.
+    network: str | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.device != "cpu":
+            raise UsageError(
+                f"networks are evaluated as arrays on the processor; leave out --problem.device, got {self.device}"
+            )
+
+    def workload_on(self, data: DataOptions) -> Workload:
+        """The user's own workload, or a parent on the data set; on the processor.
 
         Raises:
             UsageError: It cannot be had, or is asked in two ways.
         """
-        if self.workload is None:
-            dataset = data.load()
-            return workload_of(self.load(dataset), dataset)
-        for group in (self, data):
-            for field in dataclasses.fields(group):
-                if field.name not in _OF_BOTH and getattr(group, field.name) != field.default:
-                    raise UsageError(f"a workload brings its own network and data; leave out --problem.{field.name}")
-        return own_workload(self.workload, seed=self.parent_seed)
+        workload = super().workload_on(data)
+        return workload if workload.device.type == "cpu" else workload.to("cpu")
 
-    def load(self, dataset: Dataset) -> FullyConnected:
-        """The network to compress: read, or trained and kept.
+    def name_on(self, data: ExampleSet) -> str:
+        """The parent's name on a data set."""
+        return self.network or ("mlp-64-64" if data.name == "digits" else "mlp-256-256")
+
+    def network_on(self, data: ExampleSet) -> nn.Module:
+        """The parent, trained or read, in evaluation mode.
 
         Raises:
-            UsageError: It cannot be read, or does not fit the data.
+            UsageError: It cannot be had, or does not fit the data.
         """
-        if self.parent is not None:
-            return _checked_parent(load_fully_connected(in_home(self.parent)), self.parent, dataset)
-        width = self.hidden or (64 if dataset.name == "digits" else 256)
-        model, _ = trained_parent(
-            dataset,
-            widths=(width, width),
-            seed=self.parent_seed,
-            epochs=self.parent_epochs,
-            # A small set needs small batches, or its epochs are too few steps.
-            batch_size=min(100, max(10, len(dataset.train) // 100)),
-        )
-        return model
+        if self.checkpoint is not None and self.network is None:
+            path = in_home(self.checkpoint)
+            return checked_parent(load_fully_connected(path), self.checkpoint, data).eval()
+        name = self.name_on(data)
+        if MLP.fullmatch(name) is None:  # a network that is no chain of linear layers is refused before it is trained
+            parent_chain(workload_of(build_network(name, data, seed=self.network_seed), data))
+        return trained(
+            name, data, seed=self.network_seed, epochs=self.epochs, checkpoint=self.checkpoint
+        )  # fmt: skip
+
+    @classmethod
+    def of_former(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Recorded options under the names of now."""
+        present = dict(recorded)
+        if "hidden" in recorded:
+            width = present.pop("hidden")
+            present["network"] = None if width is None else f"mlp-{width}-{width}"
+        if present.get("parent") is not None:  # its widths are in its file, and it was not trained
+            present |= {"network": None, "parent_epochs": None}
+        names = {"parent": "checkpoint", "parent_epochs": "epochs", "parent_seed": "network_seed"}
+        return {names.get(name, name): value for name, value in present.items()}
 
 
-def _checked_parent(model: FullyConnected, path: str, dataset: Dataset) -> FullyConnected:
+def checked_parent(model: FullyConnected, path: str, data: ExampleSet) -> FullyConnected:
+    """A parent of a file, whose widths are its own.
+
+    Raises:
+        UsageError: It does not fit the data.
+    """
     n_inputs, n_outputs = model.widths[0], model.widths[-1]
-    if n_inputs != dataset.n_inputs or n_outputs != dataset.n_classes or not model.hidden_widths:
+    if n_inputs != math.prod(data.input_shape) or n_outputs != data.n_outputs or not model.hidden_widths:
         raise UsageError(
             f"parent {path} maps {n_inputs} inputs to {n_outputs} classes through hidden layers {model.hidden_widths}, "
-            f"but {dataset.name} has {dataset.n_inputs} inputs and {dataset.n_classes} classes; check parent and data."
+            f"but {data.name} has {math.prod(data.input_shape)} inputs and {data.n_outputs} classes; check checkpoint "
+            "and data."
         )
     return model
 

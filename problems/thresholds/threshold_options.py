@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from torch import nn
-
 from opt.console.option_groups import option_group
 from opt.console.ranges import Range
-from problems.data.data import Dataset
 from problems.thresholds.masking import Scope
 from problems.thresholds.scores import ScoreName
 from problems.workloads.network_options import TrainedNetworkOptions
-from problems.workloads.own_network import network_of_choice
 
 Size = Literal["weights", "macs", "both"]
 Scale = Literal["share", "threshold"]
@@ -20,30 +16,12 @@ Initial = Literal["stratified", "nested", "log", "uniform"]
 Crossover = Literal["blend", "mean", "sbx"]
 Mutation = Literal["gaussian", "log"]
 
-_EPOCHS, _EPOCHS_ON_DIGITS = 5, 30
-
 
 @option_group
 class PrunedNetworkOptions(TrainedNetworkOptions):
-    """The network whose weights are pruned.
+    """The network whose weights are pruned, by default snowfall, the published one."""
 
-    Args:
-        model: Network to prune, as package.module:function without arguments; by default snowfall.
-        checkpoint: Its weights, a safetensors file; by default it is trained (snowfall once for each seed, then kept).
-        model_seed: Seed of the network's weights and training; same-as-run makes each run prune another network.
-        epochs: Epochs of training, where the network is trained; by default 5, as published, and 30 on digits.
-    """
-
-    def load(self, dataset: Dataset) -> nn.Module:
-        """The network, trained or read, in evaluation mode.
-
-        Raises:
-            UsageError: As `network_of_choice`.
-        """
-        epochs = self.epochs or (_EPOCHS_ON_DIGITS if dataset.name == "digits" else _EPOCHS)
-        return network_of_choice(
-            dataset, model=self.model, checkpoint=self.checkpoint, seed=self.model_seed, epochs=epochs
-        )
+    network: str = "snowfall"
 
 
 @option_group

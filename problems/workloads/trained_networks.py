@@ -14,6 +14,14 @@ from opt.console.errors import UsageError
 from problems.data.data import Split
 from problems.data.examples import Examples, call, mapped
 from problems.data.sets.example_set import ExampleSet
+from problems.networks.architectures.named_networks import (
+    FEW_EXAMPLES,
+    MLP,
+    Adam,
+    build_network,
+    is_named,
+    named_network,
+)
 from problems.networks.storage.checkpoints import encode_network, load_metadata, load_weights
 from problems.networks.storage.kept import cache_file, cache_key, kept
 from problems.networks.training.descent import Precision
@@ -21,13 +29,13 @@ from problems.networks.training.schedule import Schedule
 from problems.networks.training.sgd import train_sgd
 from problems.networks.training.training import train
 from problems.workloads.losses import LOSSES, usual_pick
-from problems.workloads.named_networks import FEW_EXAMPLES, MLP, Adam, build_network, is_named, named_network
 from problems.workloads.parents import trained_parent, trained_snowfall
 from problems.workloads.reference_networks import default_schedule, trained_network
 
 # Part of the key of every kept network: raise it when training changes what it makes.
 _VERSION = 1
-_LOSSES = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers": "mse"}
+USUAL_LOSSES = {"classes": "cross-entropy", "labels": "binary-cross-entropy", "numbers": "mse"}
+"""Losses by what targets are."""
 _OWN = Adam()
 _REFERENCES = {"lenet-5-padded": "lenet5", "resnet-20": "resnet20", "vgg-small": "vgg"}
 """Networks that are kept under their former names, so that those of today are found."""
@@ -50,7 +58,7 @@ def trained(
         network: As in `build_network`.
         data: Its train split is trained on, by the usual loss of its targets.
         seed: Of initial weights and training.
-        epochs: Of training; None takes the network's own.
+        epochs: Of training, where there is no checkpoint; None takes the network's own.
         checkpoint: File with the weights, of safetensors or of `torch.save`.
         precision: Of products in trainings by SGD.
         options: Of named networks, as in `build_network`.
@@ -62,8 +70,6 @@ def trained(
     given = {name: value for name, value in (options or {}).items() if value is not None}
     model = build_network(network, data, seed=seed, **given)
     if checkpoint is not None:
-        if epochs is not None:
-            raise UsageError("a checkpoint is not trained further; leave out --problem.epochs")
         load_weights(model, checkpoint)
     check_fits(model, data, network)
     if checkpoint is not None:
@@ -118,6 +124,16 @@ def epochs_of(training: Adam | Schedule, data: ExampleSet) -> int:
     return 2 * training.epochs if len(data.train) < 2 * FEW_EXAMPLES else training.epochs
 
 
+def schedule_of(network: str, n_examples: int) -> Schedule | None:
+    """The schedule by which a named network is trained on so many examples; None where it has none."""
+    if network in _REFERENCES:
+        return default_schedule(_REFERENCES[network], n_examples)
+    training = named_network(network).training if is_named(network) else None
+    if not isinstance(training, Schedule) or n_examples >= 2 * FEW_EXAMPLES:
+        return training if isinstance(training, Schedule) else None
+    return dataclasses.replace(training, batch_size=32, epochs=2 * training.epochs)
+
+
 def _of_today(
     network: str, data: ExampleSet, seed: int, epochs: int | None, precision: Precision, progress: bool
 ) -> nn.Module | None:
@@ -134,7 +150,7 @@ def _of_today(
     if network == "snowfall":
         return trained_snowfall(data.images, seed=seed, epochs=n, batch_size=min(128, batch_size), progress=progress)[0]
     if network in _REFERENCES:
-        schedule = default_schedule(_REFERENCES[network], len(data.train))
+        schedule = default_schedule(_REFERENCES[network], len(data.images.train))
         if epochs is not None:
             schedule = _of_epochs(schedule, epochs)
         return trained_network(
@@ -191,7 +207,7 @@ def _train(
 ) -> None:
     n = epochs or epochs_of(training, data)
     examples: Examples | Split = data.train if data.images is None else data.images.train
-    loss = _mean_of(_LOSSES[data.kind])
+    loss = _mean_of(USUAL_LOSSES[data.kind])
     if isinstance(training, Schedule):
         is_few = len(data.train) < 2 * FEW_EXAMPLES
         schedule = _of_epochs(dataclasses.replace(training, batch_size=32 if is_few else training.batch_size), n)

@@ -37,7 +37,14 @@ SAMPLES = ("Bowl", "Slope", "Steps", "Switches", "Tour", "Words", "Fenced", "Dri
 
 # What makes a problem small; an option that is drawn goes before it.
 SMALLER: dict[str, dict[str, Any]] = {
-    "ecomp": {"hidden": 8, "parent_epochs": 1, "n_search": 60, "similarity_points": 20, "perplexity": 5, "n_refit": 60},
+    "ecomp": {
+        "network": "mlp-8-8",
+        "epochs": 1,
+        "n_search": 60,
+        "similarity_points": 20,
+        "perplexity": 5,
+        "n_refit": 60,
+    },
     "threshold": {"epochs": 1, "n_search": 60, "n_calibration": 60},
     "masks": {"width": 0.05, "final_epochs": 1, "n_images": 60, "slope_images": 20, "references": "random,magsign"},
     "cgp": {"epochs": 1, "rows": 4, "cols": 4},

@@ -81,12 +81,15 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 SETTLED = ("zdt1", "slope")
 
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ecomp": ("ecomp", {"hidden": 16, "parent_epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10}),
+    "ecomp": (
+        "ecomp",
+        {"network": "mlp-16-16", "epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10},
+    ),
     "threshold": ("threshold", {"epochs": 4}),
     "masks": ("masks", {"width": 0.1, "final_epochs": 2, "n_images": 150}),
     "cgp": ("cgp", {"epochs": 2}),
     "cgp_layers": ("cgp_layers", {"epochs": 2, "generations": 100, "rows": 8, "cols": 8, "thresholds": "0,20"}),
-    "alds": ("alds", {"epochs": 1, "n_search": 200, "rival_budgets": 2}),
+    "alds": ("alds", {"n_search": 200, "rival_budgets": 2}),
 }
 """Each task's file, and parameters that make it small."""
 
@@ -102,13 +105,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "masks-filters": (
         "masks",
         {
-            **{"model": "strided-cnn", "level": "filters", "sparsity": 0.5, "loss": "error"},
+            **{"network": "strided-cnn", "level": "filters", "sparsity": 0.5, "loss": "error"},
             **{"references": "magnitude,synflow"},
         },
     ),
     "masks-layers": (
         "masks",
-        {"model": "lenet-5", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
+        {"network": "lenet-5-same", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
     ),
     "cgp-bypass": (
         "cgp",

@@ -28,7 +28,7 @@ PROBLEM_FILES = sorted(p for p in (Path(__file__).parents[2] / "problems").glob(
 
 # Parameters that make a problem small; what is not named here is built with its defaults.
 SMALLER: dict[str, dict[str, Any]] = {
-    "ecomp": {"hidden": 16, "parent_epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10.0},
+    "ecomp": {"network": "mlp-16-16", "epochs": 2, "n_search": 200, "similarity_points": 60, "perplexity": 10.0},
     "threshold": {"epochs": 4},
     "masks": {"width": 0.1, "final_epochs": 2, "n_images": 150},
     "cgp": {"epochs": 2},
@@ -54,7 +54,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "masks-filters": (
         "masks",
         {
-            "model": "strided-cnn",
+            "network": "strided-cnn",
             "level": "filters",
             "sparsity": 0.5,
             "loss": "error",
@@ -63,7 +63,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "masks-layers": (
         "masks",
-        {"model": "lenet-5", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
+        {"network": "lenet-5-same", "references": "snip", "per_layer": True, "resample": 2, "momentum": 0.5},
     ),
     "cgp-bypass": (
         "cgp",

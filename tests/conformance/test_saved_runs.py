@@ -179,6 +179,8 @@ def test_search_begins_with_the_front_of_a_run_as_it_did(tmp_path, same_network)
     resumed(killed)
     asked = opt.load_run(killed).manifest["command"].split()
     words = [word for word in asked if word.startswith("--") and not word.startswith(("--out=", "--start="))]
+    now = {"--problem.hidden=8": "--problem.network=mlp-8-8", "--problem.parent_epochs=2": "--problem.epochs=2"}
+    words = [now.get(word, word) for word in words]
     with without_pictures():
         target, start = "problems/ecomp.py", SAVED / "ecomp" / "finished"
         done(command("solve", target, *words, f"--start={start}", f"--out={tmp_path / 'new'}"))

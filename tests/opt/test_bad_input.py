@@ -278,12 +278,12 @@ def test_data_and_checkpoints_that_cannot_be_read(tmp_path, refuse):
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (folder / f"{part}-ubyte").write_bytes(b"\x00\x00\x08\x03 torn")
     refuse(ECOMP, "--problem.data", folder, *out, part="corrupt")
-    refuse(ECOMP, "--problem.parent", tmp_path / "none.safetensors", *out, part="none.safetensors")
+    refuse(ECOMP, "--problem.checkpoint", tmp_path / "none.safetensors", *out, part="none.safetensors")
     (tmp_path / "torn.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
-    refuse(ECOMP, "--problem.parent", tmp_path / "torn.safetensors", *out, part="torn.safetensors")
-    refuse(ECOMP, "--problem.parent", tmp_path, *out, part=str(tmp_path))
+    refuse(ECOMP, "--problem.checkpoint", tmp_path / "torn.safetensors", *out, part="torn.safetensors")
+    refuse(ECOMP, "--problem.checkpoint", tmp_path, *out, part=str(tmp_path))
     (tmp_path / "pickled.pt").write_bytes(b"PK\x03\x04")
-    refuse(ECOMP, "--problem.parent", tmp_path / "pickled.pt", *out, part="pickled.pt")
+    refuse(ECOMP, "--problem.checkpoint", tmp_path / "pickled.pt", *out, part="pickled.pt")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_own_problem_of_the_documents_runs(tmp_path, solve, no_plots):
 
 
 def test_own_algorithm_of_the_documents_runs(tmp_path, solve, no_plots):
-    small = ("--problem.hidden", "8", "--problem.parent_epochs", "1", "--problem.n_search", "100")
+    small = ("--problem.network", "mlp-8-8", "--problem.epochs", "1", "--problem.n_search", "100")
     options = ("--algo", "late-acceptance", "--algo.n_climbers", "4", "--algo.patience", "3", "--n-eval", "60")
     answer = solve(ROOT / "docs/own_algorithm.py", *options, *small, "--quiet", "--out", tmp_path)
     assert answer.code == 0, answer.err

@@ -19,11 +19,11 @@ SMALL = {
     "alds": "n_search: 100, rival_budgets: 1",
     "cgp": "epochs: 1",
     "cgp_layers": "epochs: 1, generations: 20, thresholds: '0,20'",
-    "ecomp": "hidden: 16, parent_epochs: 2, n_search: 200",
+    "ecomp": "network: mlp-16-16, epochs: 2, n_search: 200",
     "masks": "width: 0.1, final_epochs: 1, n_images: 100",
     "threshold": "epochs: 1",
 }
-ECOMP = ("--n-gen=3", "--algo.pop_size=4", "--quiet", "--problem.hidden=16", "--problem.parent_epochs=2")
+ECOMP = ("--n-gen=3", "--algo.pop_size=4", "--quiet", "--problem.network=mlp-16-16", "--problem.epochs=2")
 OWN = """
 import numpy as np
 from pymoo.core.problem import Problem

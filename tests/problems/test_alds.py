@@ -182,12 +182,12 @@ def test_every_measure_has_its_exact_front(measure):
 
 
 def test_own_network_with_layers_on_sequences(tmp_path):
-    problem = ALDS(model=f"{__name__}:tiny", n_search=200, epochs=1, layers="mix,head", rivals=False)
+    problem = ALDS(network=f"{__name__}:tiny", n_search=200, epochs=1, layers="mix,head", rivals=False)
     assert problem.table.options[0] == [(0, 1)], "a layer on rows of features is not sliced"
     x = problem.ladder.allocate(problem.ladder.smallest)
     assert problem.decode(x)(problem.workload.test.inputs[:3]).shape == (3, 10)
     with pytest.raises(UsageError, match="layers pattern 'nose' fits no layer"):
-        ALDS(model=f"{__name__}:tiny", n_search=200, epochs=1, layers="nose")
+        ALDS(network=f"{__name__}:tiny", n_search=200, epochs=1, layers="nose")
 
 
 def test_bad_options_are_told():
@@ -443,7 +443,7 @@ def test_colour_images_of_cifar_files_are_compressed_too(tmp_path, no_plots):
         # a class has a brightness of its own
         pixels = np.clip(25 * labels + rng.integers(0, 20, (12, 3072)), 0, 255).astype(np.uint8)
         (folder / name).write_bytes(np.hstack([labels, pixels]).tobytes())
-    options = {"data": "cifar10", "data_dir": str(tmp_path / "data"), "network": "vgg", "n_search": 12}
+    options = {"data": "cifar10", "data_dir": str(tmp_path / "data"), "network": "vgg-small", "n_search": 12}
     problem = ALDS(goal="accuracy", measure="data", compensation="refit", n_calibration=40, rivals=False, **options)
     assert problem.lowrank.layers[0].n_in == 3
     run = opt.minimize(problem, "alds-exact", budgets="0.5,0.2", aggregate="sum", out=tmp_path)
@@ -523,7 +523,9 @@ def test_references_of_a_small_budget_stay_within_it():
 
 
 def test_the_uncompressed_network_is_not_compensated():
-    problem = ALDS(n_search=200, goal="accuracy", compensation="refit", network="vgg", n_calibration=30, rivals=False)
+    problem = ALDS(
+        n_search=200, goal="accuracy", compensation="refit", network="vgg-small", n_calibration=30, rivals=False
+    )
     whole = problem.compressed(problem.table.whole_row()).dense
     for name, tensor in problem.model.state_dict().items():
         torch.testing.assert_close(whole.state_dict()[name], tensor, rtol=0, atol=0)
@@ -557,6 +559,6 @@ class OneChannel(nn.Module):
 
 
 def test_heuristic_leaves_layers_whole_that_only_other_schemes_make_smaller(tmp_path, no_plots):
-    problem = ALDS(model=f"{__name__}:OneChannel", epochs=1, schemes="all", measure="frobenius", rivals=False)
+    problem = ALDS(network=f"{__name__}:OneChannel", epochs=1, schemes="all", measure="frobenius", rivals=False)
     run = opt.minimize(problem, "alds", budgets="0.9", n_starts=3, out=tmp_path)
     assert (run.front["parameters"] <= 0.9).all()

@@ -211,11 +211,11 @@ def test_own_network_and_checkpoint(tmp_path, monkeypatch):
         "    return nn.Sequential(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    problem = build(model="small_net:build", task="no_input", layer="0", rows=6, cols=4)
+    problem = build(network="small_net:build", task="no_input", layer="0", rows=6, cols=4)
     assert problem.task.n_outputs == 100 and problem.test(sampled(problem, 1)[0])["accuracy"] > 0
     file = tmp_path / "net.safetensors"
     save_network(problem.model, file)
-    again = build(model="small_net:build", checkpoint=str(file), task="no_input", layer="0", rows=6, cols=4)
+    again = build(network="small_net:build", checkpoint=str(file), task="no_input", layer="0", rows=6, cols=4)
     for name, int8 in int8_weights(problem.model).items():
         np.testing.assert_array_equal(again.weights[name].codes, int8.codes)
 
@@ -223,7 +223,9 @@ def test_own_network_and_checkpoint(tmp_path, monkeypatch):
 def test_layer_of_mobilenet(tmp_path):
     file, layer = tmp_path / "mobilenet.safetensors", "features.14.layers.0"
     save_network(MobileNetV2((1, 8, 8), 10, width=0.1), file)
-    problem = CGP(network="mobilenetv2", width=0.1, checkpoint=str(file), task="mobilenet", layer=layer, rows=6, cols=4)
+    problem = CGP(
+        network="mobilenet-v2", width=0.1, checkpoint=str(file), task="mobilenet", layer=layer, rows=6, cols=4
+    )
     n = problem.weights[layer].codes.size
     assert problem.task.n_outputs == n and problem.collapsed.n_inputs == 96
 
@@ -368,7 +370,9 @@ def test_network_without_the_layers_of_the_task_is_told_so(solve, tmp_path, monk
     )
     monkeypatch.syspath_prepend(tmp_path)
     for model, part in (("build", "this network has none"), ("empty", "")):
-        answer = solve(FILE, "--problem.model", f"dense_net:{model}", "--problem.epochs", "1", "--out", tmp_path / "r")
+        answer = solve(
+            FILE, "--problem.network", f"dense_net:{model}", "--problem.epochs", "1", "--out", tmp_path / "r"
+        )
         assert answer.code == 2 and part in answer.err and answer.err.count("error: ") == 1
         assert "Traceback" not in answer.err
 

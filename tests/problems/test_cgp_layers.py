@@ -85,7 +85,7 @@ def test_layer_of_few_weights_is_computed_from_nothing(tmp_path, monkeypatch):
         "    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 10))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    problem = CGPLayers(**OPTIONS | {"model": "tiny_net:build", "layers": "*"})
+    problem = CGPLayers(**OPTIONS | {"network": "tiny_net:build", "layers": "*"})
     loaded = [[c.n_loaded for c in circuits] for circuits in problem.circuits]
     assert loaded == [[0, 0], [96, 96]]
 

@@ -18,7 +18,7 @@ from problems.lowrank import choices, goals, spectra
 from problems.lowrank.retraining import pipeline
 from problems.lowrank.retraining.prune_retrain import PruneRetrainOptions
 from problems.masking import criterion_masks, logit_losses, mask_training, selection
-from problems.networks.architectures import initial_weights, lottery_networks
+from problems.networks.architectures import initial_weights, lottery_networks, named_networks
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.embeddings import dissimilarity, similarities
 from problems.similarity import least_squares, pruning
@@ -50,7 +50,6 @@ def options_of(task):
         (threshold_options.Initial, threshold_variation.SAMPLINGS),
         (threshold_options.Crossover, threshold_variation.CROSSOVERS),
         (threshold_options.Mutation, threshold_variation.MUTATIONS),
-        (goals.Goal, goals.GOALS),
         (choices.Size, goals.SIZE_OBJECTIVES),
     ],
 )
@@ -81,8 +80,26 @@ def test_help_of_the_pipeline_lists_every_allocation():
 
 
 def test_help_of_networks_lists_them_all():
-    assert get_args(options_of("alds")["network"].kind) == tuple(NETWORKS)
-    assert all(name in options_of("masks")["model"].help for name in lottery_networks.ARCHITECTURES)
+    for task in ("threshold", "masks", "alds", "cgp", "cgp_layers"):
+        words = re.findall(r"[\w-]+", options_of(task)["network"].help)
+        assert set(named_networks.NETWORKS) <= set(words)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_takes_network_and_data_by_the_same_options(task):
+    names = (
+        "workload",
+        "network",
+        "data",
+        "data_dir",
+        "checkpoint",
+        "network_seed",
+        "split_seed",
+        "n_search",
+        "n_test",
+    )
+    assert {*names, "epochs", "input_scale", "input_mean", "input_std", "image_size"} <= set(options_of(task))
+    assert not {"model", "model_seed", "parent", "hidden", "parent_seed", "parent_epochs"} & set(options_of(task))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def parent_path(tmp_path_factory, one_thread):
 
 
 def make(parent_path, **options):
-    return EComp(parent=parent_path, similarity_points=60, perplexity=10.0, **options)
+    return EComp(checkpoint=parent_path, similarity_points=60, perplexity=10.0, **options)
 
 
 PLAIN = {"refit": False}
@@ -233,17 +233,20 @@ def test_default_setting_keeps_its_batch(parent_path):
         ({"similarity_points": 2}, "similarity_points must be at least 3"),
         ({"merge": 1.5}, "merge must lie between 0 and 1"),
         ({"batch_size": 100_000}, "batch_size must be at most"),
-        ({"hidden": 0}, "hidden must be at least 1"),
-        ({"parent": "/nowhere/parent.safetensors"}, "parent.safetensors"),
+        ({"network": "mlp-0"}, "must be from 1 to 10000"),
+        ({"network": "resnet-20", "checkpoint": None}, "layer"),
+        ({"hidden": 8}, r"EComp\(\): hidden is now network mlp-W-W"),
+        ({"parent": "parent.safetensors"}, r"EComp\(\): parent is now checkpoint"),
+        ({"checkpoint": "/nowhere/parent.safetensors"}, "parent.safetensors"),
         ({"data": "digit"}, "did you mean 'digits'"),
     ],
 )
 def test_wrong_options_are_one_line(options, message, parent_path):
     with pytest.raises(UsageError, match=message):
-        EComp(**{"parent": parent_path, **options})
+        EComp(**{"checkpoint": parent_path, **options})
 
 
 def test_a_parent_of_another_data_set_is_refused(tmp_path):
     save_fully_connected(FullyConnected((5, 4, 3, 10)), tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match="5 inputs to 10 classes"):
-        EComp(parent=str(tmp_path / "other.safetensors"))
+        EComp(checkpoint=str(tmp_path / "other.safetensors"))

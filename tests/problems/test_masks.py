@@ -130,7 +130,7 @@ def test_free_sparsity_has_a_size_objective_and_moves_that_change_it():
 
 
 def test_filters_are_cut_out_with_equal_outputs():
-    problem = Masks(model="strided-cnn", level="filters", sparsity=0.6, **SMALL)
+    problem = Masks(network="strided-cnn", level="filters", sparsity=0.6, **SMALL)
     x = sample(problem, 1)[0]
     whole, pruned = problem.decode(x), problem.pruned(x)
     images = problem.dataset.test.images
@@ -149,10 +149,10 @@ def test_own_network_is_masked_in_both_ways(monkeypatch):
     module = types.ModuleType("own_nets")
     module.build = own_network
     monkeypatch.setitem(sys.modules, "own_nets", module)
-    problem = Masks(model="own_nets:build", level="filters", sparsity=0.5, **SMALL)
+    problem = Masks(network="own_nets:build", level="filters", sparsity=0.5, **SMALL | {"width": None})
     assert problem.space.labels == ["one"] and problem.layout.n == 4, "a residual sum shares its channels"
     assert np.isfinite(problem.evaluate(sample(problem))).all()
-    problem = Masks(model="own_nets:build", sparsity=0.5, layers="two", **SMALL)
+    problem = Masks(network="own_nets:build", sparsity=0.5, layers="two", **SMALL | {"width": None})
     assert problem.layout.n == 4 * 4 * 9 and np.isfinite(problem.evaluate(sample(problem))).all()
 
 
@@ -231,14 +231,14 @@ def test_solution_holds_masks_and_the_packed_mask():
     ("options", "message"),
     [
         ({"sparsity": 1.0}, "sparsity"),
-        ({"model": "lenet-3-100"}, "lenet-300-100"),
+        ({"network": "lenet-3-100"}, "lenet-300-100"),
         ({"start": "magsing"}, "magsign"),
         ({"references": "snap"}, "snip"),
         ({"momentum": 1.0}, "momentum"),
         ({"largest_move": 0.0}, "largest_move"),
         ({"n_images": 0}, "n_images"),
         ({"layers": "conv*"}, "fits no layer"),
-        ({"model": "strided-cnn", "level": "filters", "sparsity": 0.99}, "must stay"),
+        ({"network": "strided-cnn", "level": "filters", "sparsity": 0.99}, "must stay"),
         ({"width": 0.0}, "width"),
     ],
 )

@@ -81,7 +81,7 @@ def failing():
 
 
 def own(name, **options):
-    return Threshold(model=f"{__name__}:{name}", epochs=1, **options)
+    return Threshold(network=f"{__name__}:{name}", epochs=1, **options)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -308,11 +308,11 @@ def test_published_setting_and_figures(checkpoint, tmp_path, monkeypatch):
         "--keep",
         "5",
     ]
-    seeds = ["--runs", "2", "--problem.model_seed", "same-as-run"]
+    seeds = ["--runs", "2", "--problem.network_seed", "same-as-run"]
     assert main([*arguments, *seeds, "--n-gen", "5", "--quiet", "--out", str(tmp_path)]) == 0
     runs = [load_run(path) for path in sorted(tmp_path.glob("*/threshold-truncation-*"))]
     assert [run.manifest["seed"] for run in runs] == [1, 2]
-    assert {run.manifest["problem"]["parameters"]["model_seed"] for run in runs} == {"same-as-run"}
+    assert {run.manifest["problem"]["parameters"]["network_seed"] for run in runs} == {"same-as-run"}
     whole = [run.references.query("reference == @UNPRUNED")["error"].iloc[0] for run in runs]
     assert whole[0] != whole[1]
     assert all(run.manifest["n_eval"] <= 20 + 4 * 6 for run in runs)
@@ -332,20 +332,21 @@ def test_figures_refuse_runs_of_other_problems(tmp_path):
     [
         ({"layers": "dens"}, "did you mean 'dense'"),
         ({"layers": "dense,", "epochs": 1}, "fits no layer"),
-        ({"model": "no.such.package:network"}, "cannot import"),
-        ({"model": "network"}, "package.module:function"),
-        ({"model": f"{__name__}:residua"}, "did you mean 'residual'"),
-        ({"model": f"{__name__}:not_a_network"}, "torch.nn.Module, got int"),
-        ({"model": f"{__name__}:failing"}, "no such thing"),
+        ({"network": "no.such.package:network"}, "cannot import"),
+        ({"network": "network"}, "network must be one of mlp-256-256"),
+        ({"model": "some:network"}, "Threshold(): model is now network"),
+        ({"network": f"{__name__}:residua"}, "did you mean 'residual'"),
+        ({"network": f"{__name__}:not_a_network"}, "torch.nn.Module, got int"),
+        ({"network": f"{__name__}:failing"}, "no such thing"),
         ({"checkpoint": "missing.safetensors"}, "no such file"),
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"model_seed": -1}, "at least 0"),
+        ({"network_seed": -1}, "at least 0"),
         ({"data": "digit"}, "did you mean 'digits'"),
     ],
 )
 def test_what_a_user_gets_wrong_is_told(options, message, checkpoint):
     with pytest.raises(UsageError) as caught:
-        Threshold(**({"checkpoint": checkpoint} if not {"model", "epochs"} & set(options) else {}) | options)
+        Threshold(**({"checkpoint": checkpoint} if not {"network", "epochs"} & set(options) else {}) | options)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -356,7 +357,7 @@ def test_checkpoint_of_another_network_is_refused(checkpoint):
 
 def test_own_model_follows_its_seed_and_leaves_torchs_generator_alone():
     state = torch.random.get_rng_state()
-    first, again, other = (own("residual", model_seed=seed) for seed in (1, 1, 2))
+    first, again, other = (own("residual", network_seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first.model.head.weight, again.model.head.weight)
     assert not torch.equal(first.model.head.weight, other.model.head.weight)
@@ -378,5 +379,5 @@ class Viewed(nn.Module):
 def test_an_own_network_may_view_its_maps(tmp_path, monkeypatch):
     (tmp_path / "viewed.py").write_text(VIEWED)
     monkeypatch.syspath_prepend(str(tmp_path))
-    problem = Threshold(model="viewed:Viewed", epochs=1)
+    problem = Threshold(network="viewed:Viewed", epochs=1)
     assert np.isfinite(problem.evaluate(problem.extremes())).all()

@@ -15,8 +15,10 @@ from opt.files.plain_file import check_regular
 from problems.data.memory import say_memory
 from problems.data.splits import SPLITS
 
-_INPUTS = ("x", "inputs", "input", "images", "data", "features")
-_TARGETS = ("y", "targets", "target", "labels", "label", "classes")
+_KINDS = {
+    "inputs": ("x", "inputs", "input", "images", "data", "features"),
+    "targets": ("y", "targets", "target", "labels", "label", "classes"),
+}
 _ONE_ARRAY = b"\x93NUMPY"
 NAMES = "X and y, or x_train, y_train and x_search, y_search, x_test, y_test"
 
@@ -61,26 +63,32 @@ def _places(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
     """By split the names of its two arrays."""
     found: dict[tuple[str, str], str] = {}
     for name in names:
-        words = [word for word in re.split(r"[_\W]+", name.lower()) if word]
-        splits = [SPLITS[word] for word in words if word in SPLITS]
-        kinds = ["inputs" if word in _INPUTS else "targets" for word in words if word in (*_INPUTS, *_TARGETS)]
-        if len(kinds) != 1 or len(splits) > 1 or len(words) != 1 + len(splits):
-            continue
-        key = ((splits or ["data"])[0], kinds[0])
-        if key in found:
+        key = _role(name)
+        if key is not None and key in found:
             raise UsageError(f"{path}: {found[key]!r} and {name!r} are both {key[1]} of {key[0]}; keep one of them")
-        found[key] = name
+        if key is not None:
+            found[key] = name
     there = ", ".join(names) or "none"
     splits = list(dict.fromkeys(split for split, _ in found))
-    if not splits or ("train" not in splits and "data" not in splits):
+    if not {"train", "data"} & set(splits):
         raise UsageError(f"{path} must hold arrays {NAMES}, got {there}")
     if "data" in splits and len(splits) > 1:
         raise UsageError(f"{path} holds arrays of splits and others of none ({there}); give one kind")
-    for split, kind in itertools.product(splits, ("inputs", "targets")):
+    for split, kind in itertools.product(splits, _KINDS):
         if (split, kind) not in found:
             what = kind if split == "data" else f"{kind} of {split}"
             raise UsageError(f"{path} has no {what}; it holds {there}, and expected are {NAMES}")
     return {split: (found[split, "inputs"], found[split, "targets"]) for split in splits}
+
+
+def _role(name: str) -> tuple[str, str] | None:
+    """The split that an array's name says ("data" for none), and whether it holds inputs or targets."""
+    words = [word for word in re.split(r"[_\W]+", name.lower()) if word]
+    splits = [SPLITS[word] for word in words if word in SPLITS]
+    kinds = [kind for kind, known in _KINDS.items() for word in words if word in known]
+    if len(kinds) != 1 or len(splits) > 1 or len(words) != 1 + len(splits):
+        return None
+    return (splits or ["data"])[0], kinds[0]
 
 
 def _size(file: np.lib.npyio.NpzFile, names: set[str]) -> int:

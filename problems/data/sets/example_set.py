@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from opt.console.errors import UsageError
-from problems.data.data import MOST_CLASSES, Dataset
+from problems.data.data import MOST_CLASSES, Dataset, Split
 from problems.data.examples import Examples, ImageExamples, Inputs, mapped
 from problems.data.scaling import Preparation, Wanted, size_in, statistics
 from problems.data.sets.own_data import WHOLE
@@ -95,6 +95,33 @@ class ExampleSet:
         for part in (self.train, self.search, self.test):
             part.update(digest)
         return digest.hexdigest()
+
+    def row_major(self) -> ExampleSet:
+        """The same with images in the order of their axes, as `Split.row_major` has them."""
+        if self.images is None:
+            return self
+        images = self.images.row_major()
+        train, search, test = (ImageExamples(part) for part in (images.train, images.search, images.test))
+        return replace(self, train=train, search=search, test=test, images=images)
+
+    def as_images(self) -> Dataset:
+        """The same as a set of images, for what takes these alone.
+
+        Raises:
+            UsageError: Inputs are no images (channels, height, width), or targets no classes.
+        """
+        if self.images is not None:
+            return self.images
+        if self.kind != "classes" or len(self.input_shape) != 3 or self.is_tokens:
+            what = f"{self.kind} for inputs of shape {self.input_shape}"
+            raise UsageError(
+                f"this task takes images (channels, height, width) with classes, and {self.name} has {what}"
+            )
+        train, search, test = (
+            Split(part.inputs, part.targets, 1) for part in (self.train, self.search, self.test)
+            if isinstance(part.inputs, Tensor)
+        )  # fmt: skip
+        return Dataset(self.name, train, search, test, self.n_classes, self.fingerprint)
 
     @functools.cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

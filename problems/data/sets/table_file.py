@@ -134,25 +134,27 @@ def _targets(path: Path, columns: _Columns) -> tuple[np.ndarray, list[str]]:
     """The targets and their classes' names: words or whole numbers are classes, other numbers are predicted."""
     words, name = columns.words, columns.names[columns.target]
     values = [_number(word) for word in words]
-    if all(value is not None for value in values):
-        if not all(_WHOLE.fullmatch(word) for word in words):
-            targets = np.array(values, dtype=np.float64)
-            if not np.isfinite(targets).all():
-                raise UsageError(f"{path}, column {name!r} must be finite numbers; fill or leave out the others")
-            return targets.astype(np.float32), []
-        numbers = sorted({int(word) for word in words})
-        classes = [str(number) for number in numbers]
-        if len(classes) > min(MOST_CLASSES, max(2, len(words) // 2)):
-            raise UsageError(
-                f"{path}, column {name!r} holds {len(classes)} different whole numbers in {len(words)} rows: too many "
-                "for classes; write numbers that are predicted with a decimal point"
-            )
-        if numbers[0] >= 0 and numbers[-1] < MOST_CLASSES:  # classes keep their numbers, though some do not occur
-            classes = [str(number) for number in range(numbers[-1] + 1)]
-        words = [str(int(word)) for word in words]
-    else:
+    if None in values:
         classes = sorted(set(words))
-        if len(classes) > min(MOST_CLASSES, max(2, len(words) // 2)):
-            raise UsageError(f"{path}, column {name!r} holds {len(classes)} different words in {len(words)} rows")
+        _check_few(path, name, len(classes), len(words), "words", "write numbers to predict them")
+    elif not all(map(_WHOLE.fullmatch, words)):
+        targets = np.array(values, dtype=np.float64)
+        if not np.isfinite(targets).all():
+            raise UsageError(f"{path}, column {name!r} must be finite numbers; fill or leave out the others")
+        return targets.astype(np.float32), []
+    else:
+        words = [str(int(word)) for word in words]
+        numbers = sorted(map(int, set(words)))
+        _check_few(path, name, len(numbers), len(words), "whole numbers", "to predict them write a decimal point")
+        if numbers[0] >= 0 and numbers[-1] < MOST_CLASSES:  # classes keep their numbers, though some do not occur
+            numbers = list(range(numbers[-1] + 1))
+        classes = list(map(str, numbers))
     number = {word: k for k, word in enumerate(classes)}
     return np.array([number[word] for word in words], dtype=np.int64), classes
+
+
+def _check_few(path: Path, name: str, n_classes: int, n_rows: int, kind: str, advice: str) -> None:
+    if n_classes > min(MOST_CLASSES, max(2, n_rows // 2)):
+        raise UsageError(
+            f"{path}, column {name!r} holds {n_classes} different {kind} in {n_rows} rows: no classes; {advice}"
+        )

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 
 from opt.console.errors import UsageError
 from opt.console.option_groups import option_group
-from opt.console.ranges import Count, Epochs, Range
-from problems.data.data import Dataset
+from opt.console.ranges import Count, Range
 from problems.data.examples import ImageExamples
+from problems.data.sets.example_set import ExampleSet
 from problems.lowrank.calibration import Compensation
 from problems.lowrank.choices import Size
 from problems.lowrank.goals import Goal
 from problems.lowrank.layer_matrices import Scheme
 from problems.lowrank.retraining.retraining import OWN_SCHEDULE, FurtherTraining, Retraining, RetrainingByRecipe
 from problems.lowrank.spectra import Measure
-from problems.networks.storage.checkpoints import load_weights
 from problems.networks.training.descent import Precision
 from problems.workloads.further_training import needed_recipe
 from problems.workloads.network_options import TrainedNetworkOptions
-from problems.workloads.own_network import network_of_choice
-from problems.workloads.reference_networks import NetworkName, build_network, default_schedule, trained_network
+from problems.workloads.trained_networks import schedule_of, trained
 from problems.workloads.workload import Workload
 
 
@@ -31,36 +30,41 @@ class DecomposedNetworkOptions(TrainedNetworkOptions):
     """The network that is decomposed.
 
     Args:
-        network: Network to compress: lenet5, resnet20 or vgg, trained once for each seed and then kept.
-        model: A network of your own instead, as package.module:function without arguments.
-        epochs: Epochs of training a network of your own.
         precision: Of trainings: float32, or bfloat16, which takes half the time where the processor has it.
     """
 
-    network: NetworkName = "lenet5"
-    epochs: Epochs = 5
+    FORMER_NETWORKS: ClassVar[Mapping[str, str]] = {
+        "lenet5": "lenet-5-padded",
+        "resnet20": "resnet-20",
+        "vgg": "vgg-small",
+    }
+
+    network: str = "lenet-5-padded"
     precision: Precision = "float32"
 
-    def load(self, dataset: Dataset) -> nn.Module:
+    def network_on(self, data: ExampleSet) -> nn.Module:
         """The network, trained or read, in evaluation mode; its weights are fixed.
 
         Raises:
-            UsageError: The model or the checkpoint cannot be had.
+            UsageError: As `trained`.
         """
-        made = self._network(dataset)
-        made.eval()  # a user's may return nothing
-        return made.requires_grad_(False)
+        network = trained(
+            self.network,
+            data,
+            seed=self.network_seed,
+            epochs=self.epochs,
+            checkpoint=self.checkpoint,
+            precision=self.precision,
+        )
+        return network.requires_grad_(False)
 
-    def _network(self, dataset: Dataset) -> nn.Module:
-        if self.model is not None:
-            return network_of_choice(
-                dataset, model=self.model, checkpoint=self.checkpoint, seed=self.model_seed, epochs=self.epochs
-            )
-        if self.checkpoint is None:
-            return trained_network(dataset, self.network, seed=self.model_seed, precision=self.precision)[0]
-        network = build_network(self.network, dataset)
-        load_weights(network, self.checkpoint)
-        return network
+    @classmethod
+    def of_former(cls, recorded: dict[str, Any]) -> dict[str, Any]:
+        """Recorded options under the names of now; epochs were of a user's own network alone."""
+        present = super().of_former(recorded)
+        if recorded.get("network") in cls.FORMER_NETWORKS and recorded.get("model") is None:
+            present["epochs"] = None
+        return present
 
 
 @option_group
@@ -105,13 +109,11 @@ class JudgingOptions:
             answers tie or differ by chance), or bound and accuracy (both).
         size: Second objective: parameters, multiply-adds (macs) or bytes kept, or parameters and multiply-adds (both).
         budget: Largest size, as a fraction of the network (the first of two sizes); by default none.
-        n_test: Test examples to measure on, the first of them; by default all.
     """
 
     goal: Goal = "bound"
     size: Literal["parameters", "macs", "bytes", "both"] = "parameters"
     budget: Annotated[float, Range(0.0, is_above=True)] | None = None
-    n_test: Count | None = None
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -135,30 +137,29 @@ class RetrainingOptions:
     def of(self, network: DecomposedNetworkOptions, workload: Workload) -> FurtherTraining | None:
         """The retraining of what is made from a network; None where there is none.
 
-        A network by name is trained to the end of its schedule, a workload of the user's by its recipe.
+        A network on images is trained to the end of its schedule, another and a workload of the user's by its recipe.
 
         Raises:
             UsageError: It is longer than the training's schedule; or the workload has no recipe.
         """
         if not self.retrain:
             return None
-        if network.workload is not None:
+        if not isinstance(workload.train, ImageExamples):
             recipe = needed_recipe(workload, "--problem.retrain")
             if self.retrain != int(self.retrain):
                 raise UsageError(f"retrain must be whole epochs of the workload's recipe, got {self.retrain}")
             return RetrainingByRecipe(
-                workload.network, workload, recipe, int(self.retrain), network.model_seed, n_examples=self.n_retrain
+                workload.network, workload, recipe, int(self.retrain), network.network_seed, n_examples=self.n_retrain
             )
-        assert isinstance(workload.train, ImageExamples), "a named data set"
         images = workload.train.split
-        schedule = OWN_SCHEDULE if network.model is not None else default_schedule(network.network, len(images))
+        schedule = schedule_of(network.network, len(images)) or OWN_SCHEDULE
         if not 0 < self.retrain <= schedule.epochs:
             raise UsageError(
                 f"retrain must lie between 0 and the schedule's {schedule.epochs} epochs, got {self.retrain}"
             )
         used = images if self.n_retrain is None else images.subset(slice(0, self.n_retrain))
         start = schedule.epochs - self.retrain
-        return Retraining(workload.network, used, schedule, start, network.model_seed, precision=network.precision)
+        return Retraining(workload.network, used, schedule, start, network.network_seed, precision=network.precision)
 
 
 @option_group

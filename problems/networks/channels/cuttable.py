@@ -119,12 +119,6 @@ class Cuttable:
         """Take groups in their order, each that can be cut and holds nothing of one before."""
         for group in candidates:
             if not any(overlap(group, other) for other in self.groups):
-                self.groups.append(group)
-        if not self._trial.failure(self.groups):
-            return
-        self.groups = []
-        for group in candidates:
-            if not any(overlap(group, other) for other in self.groups):
                 form, reason = self._tried(group)
                 if form is not None:
                     self.groups.append(form)
@@ -167,6 +161,14 @@ class Cuttable:
         tensors = dict(self._network.named_parameters(remove_duplicate=False))
         own = [t for name, t in tensors.items() if name == layer or name.rpartition(".")[0] == layer]
         return sum(t.numel() for t in own)
+
+    def summary(self) -> str:
+        """One line: the share of the parameters that hang on channels that can go, and what is left out."""
+        tensors = dict(self._network.named_parameters())
+        n = sum(p.numel() for p in tensors.values())
+        held = sum(tensors[name].numel() for name in {k for g in self.groups for k in g.places} & set(tensors))
+        text = f"channels that can be cut hold {held / max(n, 1):.1%} of the parameters, in {len(self.groups)} groups"
+        return text + (f"; left as they are: {self.reasons()}" if self.left_out else "")
 
     def reasons(self) -> str:
         """Layers that are left out, with shares of the parameters, in a line."""

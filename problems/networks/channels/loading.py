@@ -37,10 +37,16 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     layout, tensors = _read(os.fspath(file))
     network = unwrapped(network)
     check_network(network, layout["whole"])
-    cut = apply_layout(_copied(network), layout)
+    try:
+        cut = apply_layout(_copied(network), layout)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file}: the parts of its layout do not fit the network ({reason})") from None
     state = cut.state_dict()
     for name, tensor in tensors.items():
-        if state[name].shape != tensor.shape:
+        if not state[name].ndim and tensor.numel() == 1:
+            tensors[name] = tensor.reshape(())  # some writers give single numbers an axis
+        elif state[name].shape != tensor.shape:
             raise ValueError(f"{file}: tensor {name!r} is not of the shape that the layout says; the file is damaged")
     for owner, leaf, own in _owned(cut):
         given = tensors.get(f"{owner}.{leaf}" if owner else leaf)

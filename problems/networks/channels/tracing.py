@@ -74,14 +74,15 @@ def traced(network: nn.Module, run: Callable[[nn.Module], Any], splitting: Split
 @contextmanager
 def step_by_step() -> Iterator[None]:
     """While open, attention and recurrent cells are computed by plain products, step by step."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    before, had_mkldnn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        plain = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-        with plain, torch.backends.mkldnn.flags(enabled=False):
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            torch._C._set_mkldnn_enabled(False)  # the public way warns of numbers of another kind
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+        torch._C._set_mkldnn_enabled(had_mkldnn)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -97,30 +97,45 @@ class ChainGraph:
 
     def _before(self, end: fx.Node) -> tuple[fx.Node, list[fx.Node]] | str:
         """The linear layer that alone makes what a node gets, and the nodes between; or why there is none."""
-        what = "what it answers" if end.op == "output" else f"what layer {end.target!r} gets"
         needed = _ancestors(end)
         linear = [node for node in self.nodes if node in needed and self._is_linear(node)]
         if not linear:
             return "" if end.op != "output" else "no linear layer gives its answers"
         layer = linear[-1]
+        behind = self._descendants(layer)
+        nodes = [node for node in self.nodes if node in behind and node in needed]
+        return self._why_not(layer, nodes, end, behind) or (layer, nodes)
+
+    def _why_not(self, layer: fx.Node, nodes: Sequence[fx.Node], end: fx.Node, behind: set[fx.Node]) -> str:
+        """Why a layer is not one that alone makes what a node gets, neuron by neuron; "" where it is."""
         name = str(layer.target)
-        behind = {layer}
-        for node in self.nodes:
-            if behind & set(node.all_input_nodes):
-                behind.add(node)
-        nodes = [node for node in self.nodes if node in behind and node in needed and node is not layer]
-        for node in (*nodes, end):
-            for source in node.all_input_nodes:
-                if source in self._varying and source not in behind:
-                    return f"{what} does not come from layer {name!r} alone (also from {source.name})"
-        for node in self.nodes:
-            if node in behind and node not in self._answering and self._has_parameters(node):
-                return f"layer {name!r} also feeds {node.target!r}, which does not answer"
+        if other := self._other_source((*nodes, end), {layer, *behind}):
+            what = "what it answers" if end.op == "output" else f"what layer {end.target!r} gets"
+            return f"{what} does not come from layer {name!r} alone (also from {other})"
+        if beside := [node for node in self._idle(behind) if self._has_parameters(node)]:
+            return f"layer {name!r} also feeds {beside[0].target!r}, which does not answer"
         if name in self._wrong:
             return f"layer {name!r} {self._wrong[name]}"
         if end.op != "output" and not self._is_by_neuron(layer, nodes, _input_of(end)):
             return f"between layers {name!r} and {end.target!r} neurons are not changed each by itself"
-        return layer, nodes
+        return ""
+
+    def _idle(self, nodes: set[fx.Node]) -> list[fx.Node]:
+        """Those nodes that do not matter for the answers, in their order."""
+        return [node for node in self.nodes if node in nodes and node not in self._answering]
+
+    def _descendants(self, start: fx.Node) -> set[fx.Node]:
+        """Nodes whose values depend on that of a node."""
+        behind = {start}
+        for node in self.nodes:
+            if behind & set(node.all_input_nodes):
+                behind.add(node)
+        return behind - {start}
+
+    def _other_source(self, nodes: Sequence[fx.Node], known: set[fx.Node]) -> str:
+        """What nodes get beside known ones and constants; "" for nothing."""
+        sources = (source for node in nodes for source in node.all_input_nodes)
+        return next((source.name for source in sources if source in self._varying and source not in known), "")
 
     def _is_linear(self, node: fx.Node) -> bool:
         is_layer = node.op == "call_module" and isinstance(self._modules[str(node.target)], nn.Linear)
@@ -140,18 +155,9 @@ class ChainGraph:
         used = {str(node.target).rpartition(".")[0] for node in self.nodes if node.op == "get_attr"}
         for name, layer in linear.items():
             shapes = [() if x.is_nested else tuple(x.shape) for x in seen[name]]
-            if len(shapes) > 1:
-                wrong[name] = f"runs {len(shapes)} times"
-            elif shapes and (len(shapes[0]) != 2 or shapes[0][0] != len_of(inputs)):
-                wrong[name] = f"gets {shapes[0]} and not a row for each example"
-            elif layer._forward_hooks or layer._forward_pre_hooks:
-                wrong[name] = "has hooks"
-            elif name in used:
-                wrong[name] = "has weights that are used elsewhere"
-            elif layer.bias is not None and id(layer.bias) in shared:
-                wrong[name] = "has a bias that is shared"
-            elif layer.weight is not None and layer.weight.dtype not in (torch.float32, torch.float64):
-                wrong[name] = f"has weights of {layer.weight.dtype}"
+            bias_is_shared = layer.bias is not None and id(layer.bias) in shared
+            if reason := _why_unfit(layer, shapes, len_of(inputs), used=name in used, bias_is_shared=bias_is_shared):
+                wrong[name] = reason
         return {name: _with_verb(reason) for name, reason in wrong.items()}
 
     def _function(self, start: fx.Node, nodes: Sequence[fx.Node], result: Any) -> fx.GraphModule:
@@ -187,7 +193,11 @@ class ChainGraph:
                 y, part = function(x.clone()), function(x[:, ids].clone())
         except Exception:  # parameters for each neuron, for example
             return False
-        return y.shape == x.shape and part.shape == (_SAMPLE, len(ids)) and torch.allclose(y[:, ids], part, rtol=1e-5)
+        return (
+            y.shape == x.shape
+            and part.shape == (_SAMPLE, len(ids))
+            and torch.allclose(y[:, ids], part, rtol=1e-5, equal_nan=True)
+        )
 
     # -- batch norms --------------------------------------------------------------------------
 
@@ -249,6 +259,28 @@ class ChainGraph:
         if node.op == "call_method":
             return node.target in ("relu", "relu_")
         return node.op == "call_function" and node.target in (torch.relu, torch.relu_, functional.relu)
+
+
+def _why_unfit(layer: nn.Linear, shapes: Sequence[tuple[int, ...]], n: int, *, used: bool, bias_is_shared: bool) -> str:
+    """Why a layer cannot be part of a chain, given the shapes of what it gets for n examples; "" where it can."""
+    kind = _kind(layer)
+    reasons = {
+        f"runs {len(shapes)} times": len(shapes) > 1,
+        f"gets {shapes[0] if shapes else ''} and not a row for each example": any(
+            len(shape) != 2 or shape[0] != n for shape in shapes
+        ),
+        "has hooks": bool(layer._forward_hooks or layer._forward_pre_hooks),
+        "has weights that are used elsewhere": used,
+        "has a bias that is shared": bias_is_shared,
+        f"has weights of {kind}": kind not in (None, torch.float32, torch.float64),
+    }
+    return next((reason for reason, is_so in reasons.items() if is_so), "")
+
+
+def _kind(layer: nn.Module) -> torch.dtype | None:
+    """Of the numbers of a layer's weight; None where it has none."""
+    weight = getattr(layer, "weight", None)
+    return weight.dtype if isinstance(weight, Tensor) else None
 
 
 def _with_verb(reason: str) -> str:

@@ -40,7 +40,7 @@ def select_layers(
     """
     layers = prunable_layers(model) if layers is None else layers
     if not layers:
-        raise UsageError("the network has no convolution and no linear layer to prune; give another --problem.model")
+        raise UsageError("the network has no convolution and no linear layer to prune; give another --problem.network")
     order = running_order(model, layers, example)
     if not order:
         raise UsageError("none of the network's convolutions and linear layers runs when it is called")

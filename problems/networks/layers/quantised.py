@@ -110,7 +110,7 @@ class Int8Weight:
     @classmethod
     def of(cls, weight: Tensor) -> Int8Weight:
         """Quantise a weight; one that is on the grid already keeps its codes, and gets the same scale to an ulp."""
-        weight = weight.detach().float()
+        weight = weight.detach().float().cpu()
         scale = channel_scales(weight)
         return cls(torch.round(weight / scale).to(torch.int8).numpy(), scale.numpy())
 
@@ -137,4 +137,4 @@ def put_back(model: nn.Module, weights: Mapping[str, Int8Weight], codes: Mapping
     """
     layers = prunable_layers(model)
     for name, own in weights.items():
-        layers[name].weight.data = own.weight(codes.get(name)).to(layers[name].weight.dtype)
+        layers[name].weight.data = own.weight(codes.get(name)).to(layers[name].weight)

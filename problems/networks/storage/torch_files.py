@@ -28,9 +28,11 @@ _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def is_torch_file(start: bytes) -> bool:
-    """Whether a file with these first nine bytes is one that `torch.save` wrote."""
-    # a header of safetensors may be as long as a pickle's first bytes say, and begins behind eight
-    return start[:4] == _ZIP or (start[:2] in _PICKLES and start[8:9] != b"{")
+    """Whether a file with these first nine bytes is one that `torch.save` wrote.
+
+    A header of safetensors may be as long as a pickle's first bytes say; it begins behind eight of them.
+    """
+    return start[:4] == _ZIP or (start[:2] in _PICKLES and start[8:] != b"{")
 
 
 def read_torch_file(path: Path) -> dict[str, Tensor]:

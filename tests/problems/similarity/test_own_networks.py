@@ -179,7 +179,7 @@ def test_other_networks_are_refused_before_anything_is_trained(network, message)
 
 
 def test_a_workload_stands_in_place_of_the_parent(workloads):
-    with pytest.raises(UsageError, match=r"leave out --problem\.hidden"):
-        EComp(workload=workloads["classes"], hidden=8)
+    with pytest.raises(UsageError, match=r"leave out --problem\.network"):
+        EComp(workload=workloads["classes"], network="mlp-8")
     with pytest.raises(UsageError, match=r"leave out --problem\.data"):
         EComp(workload=workloads["classes"], data="mnist")

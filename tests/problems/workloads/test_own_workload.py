@@ -87,8 +87,8 @@ def test_a_missing_file_names_the_nearest(file):
 
 
 def test_a_workload_brings_its_own_network(file):
-    with pytest.raises(UsageError, match=r"leave out --problem\.model"):
-        Threshold(workload=f"{file}:workload", model="some:network")
+    with pytest.raises(UsageError, match=r"leave out --problem\.network"):
+        Threshold(workload=f"{file}:workload", network="some:network")
 
 
 def test_the_file_is_a_part_of_the_runs_code(file):

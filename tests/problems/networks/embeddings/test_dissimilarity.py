@@ -25,7 +25,7 @@ def parent(tmp_path_factory):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_dissimilarity_is_what_the_search_of_fully_connected_networks_minimises(parent, loss):
-    problem = EComp(parent=parent, similarity=loss, similarity_points=60, perplexity=10.0)
+    problem = EComp(checkpoint=parent, similarity=loss, similarity_points=60, perplexity=10.0)
     X = problem.operators().sampling(3, np.random.default_rng(0))
     points = problem.workload.search.inputs[:60].flatten(1)
     original = FullyConnected((64, 24, 20, 10), seed=1)

@@ -65,6 +65,16 @@ LIES = {
 }
 
 
+def test_a_header_as_long_as_a_pickle_begins_is_read(tmp_path):
+    path, tensors = tmp_path / "net.safetensors", {"weight": torch.ones(2)}
+    for n in range(400, 900):  # until the header's length, the file's first bytes, is 0x..80 and 2 to 5
+        safetensors.torch.save_file(tensors, path, metadata={"text": "x" * n})
+        if path.read_bytes()[:2] == b"\x80\x02":
+            break
+    assert path.read_bytes()[:2] == b"\x80\x02"
+    assert torch.equal(read_safetensors(path)[0]["weight"], tensors["weight"])
+
+
 @pytest.mark.parametrize("name", LIES)
 def test_a_header_that_lies_is_told_in_a_line(name, tmp_path):
     path = tmp_path / "w.safetensors"

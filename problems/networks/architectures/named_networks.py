@@ -19,6 +19,7 @@ from problems.data.sets.example_set import ExampleSet
 from problems.networks.architectures.fully_connected import FullyConnected
 from problems.networks.architectures.lottery_networks import build_architecture
 from problems.networks.architectures.mobilenet import MobileNetV2
+from problems.networks.architectures.package_networks import PACKAGES, build_of_package
 from problems.networks.architectures.padded_lenet5 import PaddedLeNet5
 from problems.networks.architectures.resnet import ResNet
 from problems.networks.architectures.snowfall import Snowfall
@@ -26,7 +27,6 @@ from problems.networks.architectures.transformer import TextTransformer, VisionT
 from problems.networks.architectures.valid_lenet5 import ValidLeNet5
 from problems.networks.architectures.vgg import SmallVGG
 from problems.networks.training.schedule import Schedule
-from problems.workloads.package_networks import PACKAGES, build_of_package
 
 MLP = re.compile(r"mlp((?:-\d{1,5})+)")
 """Fully connected networks by the widths of their hidden layers: mlp-256-256."""
