@@ -25,11 +25,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from torch import nn
 
 from operators.masks import Swap, as_population
 from opt.console.errors import UsageError
 from opt.problem.provenance import versions
+from problems.masking.graph import settle_norms
+from problems.masking.space import with_masks
 from problems.masks import Masks
+from problems.workloads.plain_network import with_tensors
 
 REPEATS = 7
 SWAPS = (1, 4, 16, 64, 256)
@@ -64,6 +68,13 @@ def forward(problem: Masks, mask: np.ndarray, batch: int) -> np.ndarray:
     return torch.cat(parts).T.numpy()
 
 
+def masked(problem: Masks, mask: np.ndarray) -> nn.Module:
+    """The whole network with zeros in place of dropped filters, its batch norms settled."""
+    network = with_tensors(problem.model, with_masks(problem.state, problem.space.tensors(mask)))
+    settle_norms(network, problem._shown.inputs)
+    return network
+
+
 def lines_of_swaps(problem: Masks, h: int, n: int, seed: int) -> np.ndarray:
     """A chain of n masks, each h swaps from the one before."""
     rng = np.random.default_rng(seed)
@@ -96,7 +107,7 @@ def check_graph(problem: Masks) -> None:
     images = problem._shown.inputs
     for genome, logits in zip(X[:, 0], problem._network_on.logits(list(X[:, 0])), strict=True):
         x = as_population([genome])[0]
-        whole, pruned = problem.decode(x), problem.pruned(x)
+        whole, pruned = masked(problem, genome.mask()), problem.pruned(x)
         with torch.no_grad():
             a, b = whole(images).T.numpy(), pruned(images).T.numpy()
         for name, other in (("masked network", a), ("pruned network", b)):
@@ -127,7 +138,7 @@ def dense_rows(problem: Masks) -> list[dict[str, object]]:
 def graph_rows(problem: Masks) -> list[dict[str, object]]:
     X = lines_of_swaps(problem, 2, N_MASKS, seed=0)[1:]
     images = problem._shown.inputs
-    model = problem.decode(X[0]).train()
+    model = masked(problem, X[0, 0].mask()).train()
     with torch.no_grad():
         full = median_seconds(lambda: model(images))
     rows: list[dict[str, object]] = [

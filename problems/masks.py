@@ -104,7 +104,7 @@ class Masks(NetworkProblem):
             self.workload,
             self.space,
             self.training,
-            final_epochs=criteria.n_final_epochs(self.workload),
+            final_epochs=criteria.n_final_epochs(is_trained=network.workload is not None),
             lottery_epochs=criteria.lottery_epochs,
             seed=self.network_seed,
             scope=criteria.scope,

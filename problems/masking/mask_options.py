@@ -266,10 +266,10 @@ class CriteriaOptions:
         """
         return named_criteria(self.references)
 
-    def n_final_epochs(self, work: Workload) -> int:
-        """Epochs to the final weights; 0 where the network is trained."""
+    def n_final_epochs(self, *, is_trained: bool) -> int:
+        """Epochs to the final weights; by default 0 where the network is trained already, as a user's own is."""
         if self.final_epochs is None:
-            return _FINAL_EPOCHS if work.dataset is not None else 0
+            return 0 if is_trained else _FINAL_EPOCHS
         return self.final_epochs
 
     def that_fit(self, misfit: Callable[[str], str], *, start: str) -> tuple[list[str], dict[str, str]]:
@@ -310,7 +310,7 @@ def training_plan(work: Workload, judging: JudgingOptions, criteria: CriteriaOpt
         UsageError: Something is to be trained, and the workload does not say how.
     """
     if work.dataset is not None:
-        schedule = _schedule(work.dataset, max(criteria.n_final_epochs(work), judging.epochs))
+        schedule = _schedule(work.dataset, max(criteria.n_final_epochs(is_trained=False), judging.epochs))
         return ScheduledTraining(work.dataset, schedule, seed, work.picked)
     asked = {
         "epochs": judging.epochs,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from problems.data.examples import Inputs, call, mapped
 from problems.networks.layers.batch_norms import batch_norms
@@ -83,7 +84,8 @@ def grasp_scores(
 
     Source: Wang et al. 2020, arXiv:2002.07376, eq. 8.
     """
-    with one_thread():
+    # fused attention has no second derivative
+    with one_thread(), sdpa_kernel(SDPBackend.MATH):
         model, weights = _prepared(model, names)
         value = loss(pick(_outputs(model, inputs)) / temperature, targets)
         gradients = _gradients(value, weights, create_graph=True)

@@ -48,6 +48,8 @@ class CutGraph:
             raise ValueError("chosen layers must each be called once, in the given order")
         if any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers.values()):
             raise ValueError("chosen layers must have no hooks")
+        if any(node.op == "get_attr" and str(node.target).rpartition(".")[0] in layers for node in nodes):
+            raise ValueError("weights of chosen layers must not be used elsewhere")
         self.interpreter = fx.Interpreter(traced, garbage_collect_values=False)
         (self.image,) = [node for node in nodes if node.op == "placeholder"]
         self.prelude = [node for node in nodes[: starts[0]] if node is not self.image]

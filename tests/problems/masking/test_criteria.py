@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from opt.console.errors import UsageError
-from problems.data.data import load_dataset
+from problems.data.sets.example_set import load_examples
 from problems.masking.channels import ChannelSpace
 from problems.masking.criteria import MASK_CRITERIA, filter_scores
 from problems.masking.criterion_masks import CRITERIA, CriterionMasks
@@ -178,7 +178,9 @@ def test_lottery_counts_fall_by_a_fifth_and_end_where_asked():
 def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        dataset = load_dataset("digits")
+        examples = load_examples("digits")
+        dataset = examples.images
+        assert dataset is not None
         dense = build_architecture("lenet-300-100", dataset.input_shape, 10, width=0.1).requires_grad_(False).eval()
         cnn = build_architecture("strided-cnn", dataset.input_shape, 10, width=0.1).requires_grad_(False).eval()
         training = ScheduledTraining(dataset, Schedule(epochs=2, lr=0.05, batch_size=20), 3)
@@ -186,8 +188,8 @@ def made(tmp_path_factory):
         example = dataset.train.images[:2]
         spaces = WeightSpace(dense, ["fc1", "fc2", "fc3"], example), ChannelSpace(cnn, None, example)
         yield {
-            "weights": CriterionMasks(workload_of(dense, dataset), spaces[0], training, least=0, **more),
-            "filters": CriterionMasks(workload_of(cnn, dataset), spaces[1], training, least=1, **more),
+            "weights": CriterionMasks(workload_of(dense, examples), spaces[0], training, least=0, **more),
+            "filters": CriterionMasks(workload_of(cnn, examples), spaces[1], training, least=1, **more),
         }
 
 

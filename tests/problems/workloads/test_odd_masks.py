@@ -18,11 +18,6 @@ pytestmark = [
 ]
 SMALL = {"references": "none", "slope_images": 0}
 
-WHOLE = {
-    "weights_used_elsewhere",
-}
-"""Networks that are run whole, because no faster way is true of them."""
-
 
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_what_the_search_says_of_a_mask_is_what_is_saved(name: str) -> None:
@@ -65,3 +60,26 @@ def test_what_cannot_be_masked_is_refused_in_a_line(name: str) -> None:
     with pytest.raises(UsageError, match=case.refused) as refusal:
         Masks(workload=workload(case, network, (inputs, targets)), **SMALL).verify(np.random.default_rng(0))
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400
+
+
+@pytest.mark.parametrize("name", COMPRESSED[::3])
+def test_filters_are_cut_out_as_the_search_says_or_refused_in_a_line(name: str) -> None:
+    case, network, inputs, targets = built(name)
+    before = snapshot(network)
+    work = workload(case, network, (inputs, targets))
+    try:
+        problem = Masks(workload=work, level="filters", sparsity=None, loss="error", **SMALL)
+    except UsageError as refusal:
+        assert str(refusal).startswith("no channels of this network can go: ") and "\n" not in str(refusal)
+        return
+    notes = problem.verify(np.random.default_rng(0))
+    assert not problem.is_whole, notes
+    extremes = problem.extremes()
+    assert extremes is not None
+    for x in extremes:
+        f, decoded = problem.evaluate(x[None])[0], problem.decode(x)
+        outputs = answers(case, decoded, work.search.inputs)
+        if work.error_objective.name == "error":
+            assert abs(f[0] - error(outputs, work.search.targets)) <= 1 / len(work.search.targets.flatten()) + 1e-9
+        assert problem.describe(x)["parameters"] == sum(p.numel() for p in decoded.parameters())
+    assert snapshot(network) == before
