@@ -46,7 +46,8 @@ UNCOMPRESSED = "uncompressed network"
 _RECENT_BYTES = 400_000_000
 # Examples that candidates are proved on before a search, and that show how the network computes.
 _PROVED, _FEW = 300, 32
-_TOLERANCE = 1e-3
+# Of answers; and of errors on data, whose squares are sums in single precision.
+_TOLERANCE, _ON_DATA = 1e-3, 0.03
 
 
 class ALDS(NetworkProblem):
@@ -273,7 +274,7 @@ class ALDS(NetworkProblem):
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
         """The network with the layers that the saved tensors stand for."""
         network = with_pairs(self.model, state, source="the saved solution")
-        others = {name: part for name, part in self.model.state_dict().items() if not isinstance(part, Tensor)}
+        others = {name: part for name, part in network.state_dict().items() if not isinstance(part, Tensor)}
         network.load_state_dict({**state, **others})
         network.eval()
         return network
@@ -281,8 +282,10 @@ class ALDS(NetworkProblem):
     def tolerances(self) -> np.ndarray:
         """As in `NetworkProblem`, for the examples that are judged."""
         one = 1.0 / self._search.examples.targets.numel() + 1e-9
-        loose = [1e-4 * max(1.0, abs(o.worst or 1.0)) for o in self.objectives]
-        return np.array([max(one, t) if o.name == "error" else t for o, t in zip(self.objectives, loose, strict=True)])
+        of = {"error": one}
+        if self.decomposition.measure == "data":
+            of["bound"] = _ON_DATA
+        return np.array([of.get(o.name, 1e-4 * max(1.0, abs(o.worst or 1.0))) for o in self.objectives])
 
     def about(self) -> list[str]:
         """The whole network's own measures, and what share of it can be decomposed."""

@@ -45,7 +45,7 @@ from problems.masking.mask_options import (
 )
 from problems.masking.measures import measure_of
 from problems.masking.space import MaskSpace, mask_parameters, one_value_each, with_signed_constants
-from problems.networks.layers.sparse import SUFFIX
+from problems.networks.layers.plain_attention import packed_with_masks
 from problems.networks.storage.checkpoints import as_numpy
 from problems.workloads.losses import accuracy
 from problems.workloads.network_problem import NetworkProblem
@@ -111,7 +111,7 @@ class Masks(NetworkProblem):
             least=self.layout.least,
             n_examples=_GRADIENT_EXAMPLES,
         )
-        self._check_criteria(criteria)
+        self._reference_names, self._left_out = criteria.that_fit(self.criteria.misfit, start=moves.start)
         self.state = self._judged_state()
         self._pool = judging.pool(self.workload)
         self.n_images = min(judging.n_images, len(self._pool))
@@ -135,20 +135,6 @@ class Masks(NetworkProblem):
         if self.judging.weights == "signed":
             state = with_signed_constants(state, self.space.names)
         return one_value_each(state, self.model)
-
-    def _check_criteria(self, criteria: CriteriaOptions) -> None:
-        """Take the references that can be had.
-
-        Raises:
-            UsageError: One that was asked for by name, or the start, cannot.
-        """
-        misfits = {name: self.criteria.misfit(name) for name in criteria.names()}
-        asked = [name for name in misfits if criteria.are_named]
-        for name in asked if self.moves.start == "random" else [*asked, self.moves.start]:
-            if reason := self.criteria.misfit(name):
-                raise UsageError(f"criterion {name} {reason}")
-        self._reference_names = [name for name, reason in misfits.items() if not reason]
-        self._left_out = {name: reason for name, reason in misfits.items() if reason}
 
     def _first_examples(self) -> Examples:
         return self._pool.subset(slice(0, self.n_images))
@@ -218,19 +204,17 @@ class Masks(NetworkProblem):
     def _trained(self, genome: MaskGenome) -> nn.Module:
         known = self._trained_networks
         if genome.key not in known:
-            masks = self.space.tensors(genome.mask())
-            known[genome.key] = self.training.briefly_trained(self.model, self.state, masks, self.judging.train_steps)
+            model, state, masks = self.space.trained_by(self.model, self.state, genome.mask())
+            known[genome.key] = self.training.briefly_trained(model, state, masks, self.judging.train_steps)
             if len(known) > _MOST_TRAINED:
                 known.popitem(last=False)
         return known[genome.key]
 
     def judged(self, network: nn.Module, x: np.ndarray) -> np.ndarray:
-        """(n_obj,) loss of a decoded network by a plain loop, of filters with those cut out; and its size."""
-        mask = x[0].mask()
+        """(n_obj,) loss of a decoded network by a plain loop, and its size."""
         columns: dict[str, float] = {}
         if isinstance(self.space, ChannelSpace):
-            network = self.space.prune(network, mask)
-            n, counted = sum(p.numel() for p in network.parameters()), self.space.cost(mask)[0]
+            n, counted = sum(p.numel() for p in network.parameters()), self.space.cost(x[0].mask())[0]
             if n != counted:
                 raise UsageError(f"{counted} parameters are counted, and the network without the filters has {n}")
         answers = examples_last(self.workload.outputs(network, self._shown))
@@ -238,8 +222,8 @@ class Masks(NetworkProblem):
         return np.array([columns.get(o.name, self._size(x[0])) for o in self.objectives])
 
     def rebuilt(self, state: dict[str, Tensor], x: np.ndarray) -> nn.Module:
-        """The network with the saved tensors."""
-        return with_tensors(self.model, state)
+        """The network with the saved tensors, of cut filters one of the saved shapes."""
+        return with_tensors(self.space.cut(self.model, x[0].mask()), state)
 
     def run_whole(self) -> None:
         """From now on judge decoded networks; slopes are those of the network run whole, too."""
@@ -262,8 +246,7 @@ class Masks(NetworkProblem):
         whole = self.decode(as_population([MaskGenome.from_mask(np.ones(self.layout.n, dtype=bool))])[0])
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.workload.judge(whole, self._shown).items())
         notes = [f"with every place kept, on the {len(self._shown)} examples that masks are judged on: {values}"]
-        if self.places.level == "weights":
-            notes.append(self._compressible.summary())
+        notes.append((self.space.cuttable if isinstance(self.space, ChannelSpace) else self._compressible).summary())
         notes += [f"criterion {name} is left out: it {reason}" for name, reason in self._left_out.items()]
         if self._slope_fails:
             notes.append(f"guided moves are left out, as the loss has no slope: {self._slope_fails}")
@@ -351,11 +334,13 @@ class Masks(NetworkProblem):
         return row | {"parameters": parameters, "macs": macs}
 
     def decode(self, x: np.ndarray) -> nn.Module:
-        """The masked network, as it is judged: zeros in place of what is dropped."""
+        """The network as it is judged: zeros in place of dropped weights, and dropped filters cut out."""
+        mask = x[0].mask()
         if self.judging.train_steps:
-            return copy.deepcopy(self._trained(x[0]))
+            return self.space.cut(copy.deepcopy(self._trained(x[0])), mask)
         model = with_tensors(self.model, self.state)
-        mask_parameters(model, self.space.tensors(x[0].mask()))
+        mask_parameters(model, self.space.tensors(mask))
+        model = self.space.cut(model, mask)
         settle_norms(model, self._shown.inputs)
         return model
 
@@ -363,13 +348,18 @@ class Masks(NetworkProblem):
         """The smaller network without the dropped filters and neurons (level filters)."""
         if not isinstance(self.space, ChannelSpace):
             raise UsageError("single weights cannot be cut out of a network; search --problem.level filters")
-        return self.space.prune(self.decode(x), x[0].mask())
+        return self.decode(x)
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """The state of `decode(x)`, each masked parameter's bool mask, `NAME_mask`, and the packed mask itself."""
-        state = {name: as_numpy(tensor) for name, tensor in tensors_of(self.decode(x)).items()}
-        masks = {name + SUFFIX: mask for name, mask in self.space.tensors(x[0].mask()).items()}
-        return state | masks | {MASK_BITS: x[0].bits.copy()}
+        """The state of `decode(x)`, attention packed again, and the packed mask; of weights each `NAME_mask`, too."""
+        decoded = self.decode(x)
+        state = {name: as_numpy(tensor) for name, tensor in tensors_of(decoded).items()}
+        masks = {} if isinstance(self.space, ChannelSpace) else self.space.tensors(x[0].mask())
+        return packed_with_masks(decoded, state, masks) | {MASK_BITS: x[0].bits.copy()}
+
+    def metadata(self, x: np.ndarray) -> dict[str, str]:
+        """Of filters that were cut out: the layout by which `load_cut` makes the smaller network again."""
+        return self.space.metadata(x[0].mask())
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Accuracy on the test set, of the masked network as it is judged; of a workload its loss and metrics."""

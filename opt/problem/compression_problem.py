@@ -266,15 +266,16 @@ class CompressionProblem(Problem):
 
     def describe(self, x: np.ndarray) -> dict[str, Any]:
         """Parameters of x that a person can read, as columns of `front.csv`."""
-        if self.representation == "object":
-            return {}
-        return {f"x{i}": v.item() if hasattr(v, "item") else v for i, v in enumerate(np.asarray(x))}
+        values = () if self.representation == "object" else np.asarray(x)
+        return {f"x{i}": v.item() if hasattr(v, "item") else v for i, v in enumerate(values)}
 
     def tensors(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays that hold the decoded solution x, for its safetensors file."""
-        if self.representation == "object":
-            return {}
-        return {"x": np.asarray(x)}
+        return {} if self.representation == "object" else {"x": np.asarray(x)}
+
+    def metadata(self, x: np.ndarray) -> dict[str, str]:
+        """Text by name for the header of x's safetensors file, beside its id and values."""
+        return {}
 
     def test(self, x: np.ndarray) -> dict[str, float]:
         """Held-out metrics of x by name (without the prefix `test_`); never used by a search."""

@@ -254,6 +254,18 @@ def tensors_of(problem: CompressionProblem, x: np.ndarray, complaints: Complaint
     return _added(problem, "tensors", complaints, "its solutions are not saved as safetensors", ask, {})
 
 
+def metadata_of(problem: CompressionProblem, x: np.ndarray, complaints: Complaints) -> dict[str, str]:
+    """Text by name for the file of x, (n_var,); none where `metadata` fails."""
+
+    def ask() -> dict[str, str]:
+        text = problem.metadata(x)
+        if not isinstance(text, Mapping) or not all(isinstance(part, str) for pair in text.items() for part in pair):
+            raise TypeError(f"must return a mapping of names to text, got {excerpt(text)}")
+        return dict(text)
+
+    return _added(problem, "metadata", complaints, "it is left out of the solutions' files", ask, {})
+
+
 def references_of(problem: CompressionProblem, complaints: Complaints) -> list[Reference]:
     """The known solutions; none where `references` fails, and without those that do not fit the problem."""
 

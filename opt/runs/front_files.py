@@ -13,7 +13,15 @@ from safetensors.numpy import save
 from opt.files import atomic, csv_table
 from opt.fronts.archive import Archive, farthest_first
 from opt.problem import CompressionProblem, Reference
-from opt.problem.hooks import Complaints, description_of, problem_name, references_of, tensors_of, tests_of
+from opt.problem.hooks import (
+    Complaints,
+    description_of,
+    metadata_of,
+    problem_name,
+    references_of,
+    tensors_of,
+    tests_of,
+)
 from opt.runs.front_so_far import in_order
 from opt.runs.run_directory import RunDirectory
 from opt.search.evaluation import evaluate_batch
@@ -64,6 +72,7 @@ def write_front(
         arrays = tensors_of(problem, X[k], complaints)
         if arrays:
             about = {"id": ids[k], "problem": problem_name(problem), **{n: str(v) for n, v in rows[k].items()}}
+            about |= metadata_of(problem, X[k], complaints)
             about = {_in_utf8(name): _in_utf8(value) for name, value in about.items()}
             (folder / f"{ids[k]}.safetensors").write_bytes(_in_order(save(arrays, metadata=about)))
     atomic.write_bytes(run.path / "front.csv", csv_table.encode(table))

@@ -52,7 +52,7 @@ class Targets:
             # channels last, positions flat: (n, positions, f)
             maps = output.movedim(1, -1) if layer.kernel else output
             rows = maps.reshape(len(maps), -1, maps.shape[-1])
-            self.outputs[layer.name] = rows[:, self.positions[layer.name]].flatten(0, 1)
+            self.outputs[layer.name] = rows[:, self.positions[layer.name]].flatten(0, 1).detach()
 
         return hook
 

@@ -70,7 +70,7 @@ def decomposable_layers(
     modules = dict(known.layers)
     shared = shared_parameters(model)
     for name, module in known.layers.items():
-        if reason := _why_not(module, shared, has_run=name in calls):
+        if reason := _why_not(module, shared, has_run=name in calls and calls[name].n_uses > 0):
             left_out[name] = reason
             del modules[name]
     for name in _read_elsewhere(model, list(modules), example, answers):

@@ -19,7 +19,7 @@ from problems.lowrank.decomposable import Answers, decomposable_layers, tensor_a
 from problems.lowrank.factors import DataFactors, Factors, spread, svd_factors
 from problems.lowrank.layer_matrices import Layer, Scheme, Whole
 from problems.lowrank.materialise import empty_pair, fill_pair, projected_weight
-from problems.lowrank.moments import InputMoments, input_moments, metrics, patches, takes_mean
+from problems.lowrank.moments import InputMoments, input_moments, metrics, patches, takes_mean, wide
 from problems.lowrank.spectra import (
     Measure,
     Tables,
@@ -118,7 +118,7 @@ class DecomposableNetwork:
         examples.update(digest)
         with torch.no_grad():
             few = self.answers(self.model, examples.subset(slice(0, _FEW)).inputs)
-        digest.update(few.double().contiguous().numpy().tobytes())
+        digest.update(few.detach().double().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def table(self, measure: Measure = "spectral", schemes: Sequence[Scheme] = (0,)) -> ChoiceTable:
@@ -229,8 +229,9 @@ class DecomposableNetwork:
 
     def _refitted(self, module: nn.Module, name: str, part: Part, x: Tensor) -> Part:
         layer, (k, j) = self.by_name[name], (part.choice.k, part.choice.j)
+        x = wide(x)
         inputs = patches(module, layer.groups, x, self.targets.positions[name])  # type: ignore[arg-type]
-        wanted = self.targets.outputs[name].reshape(len(self.targets.outputs[name]), layer.groups, -1)
+        wanted = self.targets.outputs[name].to(x.dtype).reshape(inputs.shape[2], layer.groups, -1)
         decoders, shifts = [], []
         for g in range(layer.groups):
             own = slice(g * k, (g + 1) * k)

@@ -17,6 +17,7 @@ from problems.lowrank.layer_matrices import Layer
 from problems.networks.layers.prunable import Prunable, hooked, padded, prunable_layers
 
 _CHUNK = 64
+_NOISE = 1e-6
 
 SAMPLES = 16_384
 """Of a layer's inputs and outputs, over images and positions."""
@@ -69,6 +70,11 @@ def with_batch(module: Prunable, x: Tensor) -> Tensor:
     """A layer's input with an axis of examples; what is given without one is one example."""
     n_axes = 1 if isinstance(module, nn.Linear) else len(module.kernel_size) + 1
     return x[None] if x.ndim == n_axes else x
+
+
+def wide(x: Tensor) -> Tensor:
+    """Numbers of half precision in single precision; others as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _places(module: nn.Conv1d | nn.Conv2d | nn.Conv3d, sides: Sequence[int], positions: Tensor | None) -> Tensor:
@@ -128,7 +134,9 @@ def input_moments(
 
     def see(name: str, x: Tensor) -> None:
         module = modules[name]
-        x = with_batch(module, x)
+        if not x.numel():
+            return  # an expert that is sent no example
+        x = wide(with_batch(module, x))
         n_places = _n_positions(module, x)
         # a map of another size than in the first pass has positions of its own
         chosen = positions[name] if n_places == by_name[name].positions else _sampled(n_places, n)
@@ -160,12 +168,18 @@ def metrics(layers: Sequence[Layer], moments: Mapping[str, InputMoments]) -> dic
     """For each layer the (g, m, m) matrix C in which its error is measured: E || (W - W') x ||^2 = tr(D C D^T).
 
     About the mean where something behind the layer takes the mean over (its own bias, or a batch norm whose
-    statistics are computed anew), else about zero.
+    statistics are computed anew), else about zero. Inputs that do not vary have no error about their mean: what single
+    precision leaves of it is noise.
     """
-    return {
-        layer.name: (moments[layer.name].covariance if takes_mean(layer) else moments[layer.name].second)
-        for layer in layers
-    }
+    return {layer.name: _metric(moments[layer.name], is_about_mean=takes_mean(layer)) for layer in layers}
+
+
+def _metric(of: InputMoments, *, is_about_mean: bool) -> np.ndarray:
+    if not is_about_mean:
+        return of.second
+    about_mean = of.covariance
+    varies = np.trace(about_mean, axis1=1, axis2=2).sum() > _NOISE * np.trace(of.second, axis1=1, axis2=2).sum()
+    return about_mean if varies else np.zeros_like(about_mean)
 
 
 def takes_mean(layer: Layer) -> bool:

@@ -84,11 +84,15 @@ def _double(module: Any) -> Tensor:
 
 
 def _error_on_data(before: np.ndarray, after: np.ndarray, layer: Layer, metric: np.ndarray) -> float:
-    lost, whole = (
-        np.einsum("gfm,gmn,gfn->", w, metric, w, optimize=True)
-        for w in (w.reshape(layer.groups, layer.n_out // layer.groups, -1) for w in (before - after, before))
-    )
-    return float(np.sqrt(max(lost, 0.0) / whole)) if whole > 0 else 0.0
+    lost = whole = 0.0
+    for group, c in enumerate(metric):
+        # products in single precision leave eigenvalues below zero
+        values, vectors = np.linalg.eigh(c)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        b, a = (w.reshape(layer.groups, layer.n_out // layer.groups, -1)[group] for w in (before, after))
+        lost += float(np.square((b - a) @ root).sum())
+        whole += float(np.square(b @ root).sum())
+    return float(np.sqrt(lost / whole)) if whole > 0 else 0.0
 
 
 def _error_of_weights(

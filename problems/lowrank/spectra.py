@@ -19,7 +19,7 @@ from problems.networks.storage.kept import cache_file, kept
 Measure = Literal["spectral", "spectral-sqrt", "residual", "frobenius", "nuclear", "data"]
 
 # Part of the name of every file kept: raise it when a measure changes.
-_VERSION = 1
+_VERSION = 2
 
 
 def option_key(layer: str, scheme: int, k: int) -> str:

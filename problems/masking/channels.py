@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from opt.console.errors import UsageError
 from problems.data.examples import Inputs, mapped
@@ -18,6 +18,7 @@ from problems.networks.channels.layout import layout_of, metadata_of
 from problems.networks.channels.trial import Run
 from problems.networks.layers.batch_norms import BATCH_NORMS
 from problems.networks.layers.prunable import prunable_layers, select_layers
+from problems.workloads.plain_network import tensors_of, with_tensors
 
 _N_EXAMPLES = 2
 
@@ -190,6 +191,20 @@ class ChannelSpace:
         if empty:
             raise UsageError(f"nothing is left of {', '.join(empty)}; keep at least one channel of each layer")
         return cut(model, self.kept(mask))
+
+    def cut(self, network: nn.Module, mask: np.ndarray) -> nn.Module:
+        """The smaller network; one that has been cut already is returned as it is."""
+        is_whole = all(tuple(p.shape) == self._shapes[name] for name, p in network.named_parameters())
+        return self.prune(network, mask) if is_whole else network
+
+    def trained_by(
+        self, network: nn.Module, state: dict[str, Tensor], mask: np.ndarray
+    ) -> tuple[nn.Module, dict[str, Tensor], dict[str, np.ndarray]]:
+        """What a mask's training is of: the masked network, or where that is another the cut one, without masks."""
+        if self.is_plain:
+            return network, state, self.tensors(mask)
+        smaller = self.prune(with_tensors(network, state), mask)
+        return smaller, tensors_of(smaller), {}
 
     def metadata(self, mask: np.ndarray) -> dict[str, str]:
         """What `problems.networks.channels.loading.load_cut` needs to know of a pruned network's file."""

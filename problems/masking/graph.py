@@ -132,7 +132,7 @@ class MaskedGraph:
         return isinstance(self._space, ChannelSpace) and bool(self._space.empty_layers(genome.mask()))
 
     def _whole(self, genome: MaskGenome) -> np.ndarray:
-        """The answers of one mask by a pass of the whole network: masked, or cut where that is another network."""
+        """The answers of one mask by a pass of the masked network, or where that is another one of the cut network."""
         if isinstance(self._space, ChannelSpace) and not self._space.is_plain and not self._loses_a_layer(genome):
             network = self._space.prune(self._model, genome.mask())
             with batch_statistics(network):

@@ -262,10 +262,23 @@ class CriteriaOptions:
             return _FINAL_EPOCHS if work.dataset is not None else 0
         return self.final_epochs
 
-    @property
-    def are_named(self) -> bool:
-        """Whether the criteria were asked for one by one: then each must be had."""
-        return self.references not in (CriteriaOptions.references, "all")
+    def that_fit(self, misfit: Callable[[str], str], *, start: str) -> tuple[list[str], dict[str, str]]:
+        """References that can be had, and reasons why the others cannot.
+
+        Args:
+            misfit: Why a criterion says nothing of the network, or "".
+            start: The criterion that the search begins with, or random.
+
+        Raises:
+            UsageError: The start, or one that was asked for by its name, cannot be had.
+        """
+        misfits = {name: misfit(name) for name in self.names()}
+        asked = [] if self.references in (CriteriaOptions.references, "all") else list(misfits)
+        for name in asked if start == "random" else [*asked, start]:
+            if reason := misfit(name):
+                raise UsageError(f"criterion {name} {reason}")
+        left_out = {name: reason for name, reason in misfits.items() if reason}
+        return [name for name in misfits if name not in left_out], left_out
 
 
 def layers_of(work: Workload) -> Compressible:

@@ -36,6 +36,17 @@ class MaskSpace(Protocol):
     def cost(self, mask: np.ndarray) -> tuple[int, int]:
         """Parameters and multiply-adds of the network that a mask, (n,) bool, leaves."""
 
+    def cut(self, network: nn.Module, mask: np.ndarray) -> nn.Module:
+        """What is left of a network whose masked parameters are zero: of single weights the network itself."""
+
+    def trained_by(
+        self, network: nn.Module, state: dict[str, Tensor], mask: np.ndarray
+    ) -> tuple[nn.Module, dict[str, Tensor], dict[str, np.ndarray]]:
+        """Network, state and masks of parameters by which a mask is trained."""
+
+    def metadata(self, mask: np.ndarray) -> dict[str, str]:
+        """Text for the header of a file with what is left of a network."""
+
 
 class WeightSpace:
     """One place for each weight of the chosen layers, in C order.
@@ -77,6 +88,20 @@ class WeightSpace:
         kept = np.array([int(np.count_nonzero(part)) for part in self._parts(mask)])
         macs = (kept * self._positions).sum() + self._other_macs
         return int(kept.sum()) + self._other_parameters, round(float(macs))
+
+    def cut(self, network: nn.Module, mask: np.ndarray) -> nn.Module:
+        """The network itself: single weights leave zeros."""
+        return network
+
+    def trained_by(
+        self, network: nn.Module, state: dict[str, Tensor], mask: np.ndarray
+    ) -> tuple[nn.Module, dict[str, Tensor], dict[str, np.ndarray]]:
+        """The masked network."""
+        return network, state, self.tensors(mask)
+
+    def metadata(self, mask: np.ndarray) -> dict[str, str]:
+        """None."""
+        return {}
 
 
 def _positions(model: nn.Module, layers: Mapping[str, Prunable], example: Inputs) -> dict[str, float]:

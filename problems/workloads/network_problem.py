@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from opt.algorithms.interface.checked_operators import operators_of
 from opt.console.errors import UsageError
 from opt.problem import CompressionProblem
-from problems.workloads.verifying import CHANGED, Disagreement, candidates_to_verify, verify
+from problems.workloads.verifying import CHANGED, N_RANDOM, Disagreement, candidates_to_verify, verify
 from problems.workloads.workload import Workload
 
 _SAMPLE = 16
+_DEAR = 200_000_000
+"""Parameters times examples, from which on a proof takes four candidates: a pass of the network takes seconds."""
 
 
 class NetworkProblem(CompressionProblem):
@@ -66,8 +68,12 @@ class NetworkProblem(CompressionProblem):
         return self.fast(X)
 
     def to_verify(self, sample: np.ndarray) -> np.ndarray:
-        """Candidates that are proved, of (n, n_var) from the sampling and the extremes."""
-        return candidates_to_verify(sample, self.extremes())
+        """Candidates that are proved, of (n, n_var) from the sampling and the extremes; few where a pass is dear."""
+        X = candidates_to_verify(sample, self.extremes())
+        n_weights = sum(p.numel() for p in self.workload.network.parameters())
+        if n_weights * len(self.workload.search) < _DEAR or len(X) <= N_RANDOM:
+            return X
+        return np.concatenate([X[: N_RANDOM // 2], X[-N_RANDOM // 2 :]])
 
     def verify(self, rng: np.random.Generator) -> Sequence[str]:
         """Prove that `evaluate` is what saved networks give; where the fast way is not, decoded networks are judged.

@@ -64,9 +64,9 @@ def test_every_algorithm_and_task_is_recorded():
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_algorithm_computes_what_it_computed(algo, tmp_path):
     cases = list(sample_cases(algo))
-    # a quarter of the problems, another quarter for the next algorithm
-    first = ALGORITHMS.index(algo) % min(4, len(cases))
-    for case in cases if ALL else cases[first::4]:
+    # one of the problems, another one for the next algorithm
+    first = ALGORITHMS.index(algo) % len(cases)
+    for case in cases if ALL else cases[first : first + 1]:
         check(case, tmp_path / case.problem)
 
 
@@ -74,7 +74,7 @@ def test_algorithm_computes_what_it_computed(algo, tmp_path):
     "case",
     [
         pytest.param(case, marks=pytest.mark.xdist_group(f"digests-{case.task}"), id=case.name.replace(" ", "-"))
-        for case in (list(task_cases()) if ALL else list(task_cases())[::2])
+        for case in (list(task_cases()) if ALL else list(task_cases())[::4])
     ],
 )
 def test_task_computes_what_it_computed(case, tmp_path, cache):

@@ -364,7 +364,7 @@ def test_held_out_metrics_are_the_same_one_by_one(problem, X):
 
 
 def test_held_out_metrics_are_those_of_the_decoded_network_on_the_test_images(problem, X):
-    dataset = getattr(problem, "dataset", None)
+    dataset = getattr(getattr(problem, "workload", problem), "dataset", None)
     if dataset is None:
         pytest.skip("has no images")
     on_test, on_search = [], []

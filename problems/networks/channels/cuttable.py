@@ -16,7 +16,7 @@ from problems.networks.channels.cutting import cut, kept_entries
 from problems.networks.channels.groups import Group, LeftOut, groups_of, overlap
 from problems.networks.channels.layout import Kept
 from problems.networks.channels.operations import Splitting
-from problems.networks.channels.tracing import Trace, slow_attention, traced
+from problems.networks.channels.tracing import Trace, step_by_step, traced
 from problems.networks.channels.trial import Run, Trial
 
 _SPLITTINGS: tuple[Splitting, ...] = ("last", "middle", "first")
@@ -53,7 +53,7 @@ class Cuttable:
         self.left_out = self._left_out()
         if not self.groups:
             raise UsageError(f"no channels of this network can go: {self.reasons() or 'it has no layers of channels'}")
-        with slow_attention():
+        with step_by_step():
             self.uses: Uses = uses_of(copy.deepcopy(network), run, len_of(run.inputs))
         kept = kept_entries(self.groups, [np.arange(group.size) % 2 == 0 for group in self.groups])
         # weights of a layer that runs along an axis of channels are used less often in a smaller network
@@ -69,7 +69,7 @@ class Cuttable:
         return self._counted(kept) if self._is_counted else self.uses.cost(kept)
 
     def _counted(self, kept: Kept) -> tuple[int, int]:
-        with slow_attention():
+        with step_by_step():
             return counted(cut(self._network, kept), self._run, len_of(self._run.inputs))
 
     def keeps_zero(self, rows: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> bool:
@@ -97,6 +97,7 @@ class Cuttable:
             trace = self._traced(splitting)
             groups, reasons = groups_of(self._network, trace)
             self._order = self._order or {name: k for k, name in enumerate(trace.running)}
+            self._check_ways(trace)
             for group in groups:
                 if self._is_chosen(group.layers):
                     found.setdefault(group.key, group)
@@ -106,14 +107,16 @@ class Cuttable:
                 break
         return sorted(found.values(), key=lambda g: (-sum(map(self._numel, g.layers)), -g.size))
 
+    def _check_ways(self, trace: Trace) -> None:
+        """Refuse a network of which only one way was seen, where other values may take another."""
+        if trace.is_decided_by_values:
+            raise UsageError(
+                "no channels of this network can go: its forward decides by values which way it takes, and only one "
+                f"was seen ({', '.join(trace.running[:_LONGEST])}); search --problem.level weights"
+            )
+
     def _choose(self, candidates: Sequence[Group]) -> None:
         """Take groups in their order, each that can be cut and holds nothing of one before."""
-        for group in candidates:
-            if not any(overlap(group, other) for other in self.groups):
-                self.groups.append(group)
-        if not self._trial.failure(self.groups):
-            return
-        self.groups = []
         for group in candidates:
             if not any(overlap(group, other) for other in self.groups):
                 form, reason = self._tried(group)
@@ -158,6 +161,14 @@ class Cuttable:
         tensors = dict(self._network.named_parameters(remove_duplicate=False))
         own = [t for name, t in tensors.items() if name == layer or name.rpartition(".")[0] == layer]
         return sum(t.numel() for t in own)
+
+    def summary(self) -> str:
+        """One line: the share of the parameters that hang on channels that can go, and what is left out."""
+        tensors = dict(self._network.named_parameters())
+        n = sum(p.numel() for p in tensors.values())
+        held = sum(tensors[name].numel() for name in {k for g in self.groups for k in g.places} & set(tensors))
+        text = f"channels that can be cut hold {held / max(n, 1):.1%} of the parameters, in {len(self.groups)} groups"
+        return text + (f"; left as they are: {self.reasons()}" if self.left_out else "")
 
     def reasons(self) -> str:
         """Layers that are left out, with shares of the parameters, in a line."""

@@ -69,7 +69,7 @@ def masked(network: nn.Module, kept: Kept) -> nn.Module:
             if (tensor := tensors.get(name)) is not None:
                 for axis, places in axes.items():
                     gone = np.setdiff1d(np.arange(tensor.shape[axis]), places)
-                    tensor.index_fill_(axis, torch.from_numpy(gone), 0)
+                    tensor.index_fill_(axis, torch.from_numpy(gone).to(tensor.device), 0)
     return whole
 
 
@@ -104,7 +104,7 @@ def _of_kept(axes: Mapping[int, np.ndarray]) -> Any:
         at = [np.arange(n) for n in x.shape]
         part = x
         for axis, places in axes.items():
-            ids = torch.from_numpy(places)
+            ids = torch.from_numpy(places).to(x.device)
             part = part.index_select(first + axis, ids)
             weight = None if weight is None else weight.index_select(axis, ids)
             bias = None if bias is None else bias.index_select(axis, ids)

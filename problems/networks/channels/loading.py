@@ -37,10 +37,16 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     layout, tensors = _read(os.fspath(file))
     network = unwrapped(network)
     check_network(network, layout["whole"])
-    cut = apply_layout(copy.deepcopy(network), layout)
+    try:
+        cut = apply_layout(_copied(network), layout)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{file}: the parts of its layout do not fit the network ({reason})") from None
     state = cut.state_dict()
     for name, tensor in tensors.items():
-        if state[name].shape != tensor.shape:
+        if not state[name].ndim and tensor.numel() == 1:
+            tensors[name] = tensor.reshape(())  # some writers give single numbers an axis
+        elif state[name].shape != tensor.shape:
             raise ValueError(f"{file}: tensor {name!r} is not of the shape that the layout says; the file is damaged")
     for owner, leaf, own in _owned(cut):
         given = tensors.get(f"{owner}.{leaf}" if owner else leaf)
@@ -50,6 +56,19 @@ def load_cut(network: nn.Module, file: str | os.PathLike[str]) -> nn.Module:
     cut.load_state_dict({**tensors, **other})
     cut.eval()  # `eval` of a user's may return nothing
     return cut
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """A copy; what earlier passes have left in attributes is detached from them."""
+    left = [t for module in network.modules() for t in _tensors_in(vars(module)) if not t.is_leaf]
+    return copy.deepcopy(network, {id(t): t.detach().clone() for t in left})
+
+
+def _tensors_in(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts = list(value.values()) if isinstance(value, dict) else value
+    return [t for part in parts for t in _tensors_in(part)] if isinstance(parts, (list, tuple, set)) else []
 
 
 def _read(file: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

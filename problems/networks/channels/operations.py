@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -79,6 +80,8 @@ class Operations(Products):
             found = self._norm(*arguments)
         elif base in _PARTS:
             found = self._parts(base, function, arguments, named)
+        elif base.endswith("channel_shuffle"):
+            found = self._shuffled(function, arguments, named)
         elif base in _MOVES:
             found = self._moved(function, arguments, named)
         elif base in _REDUCTIONS:
@@ -108,6 +111,14 @@ class Operations(Products):
                 if spanned(part):
                     layers.append(part)
         return results
+
+    def _shuffled(self, function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """A number of groups that stays: a channel of each can go."""
+        x, groups = arguments[0], arguments[1]
+        for layer in self.layers_of(x):
+            if layer.shape[1] > 1:
+                self.labels.unite_along(layer.unflatten(1, (groups, -1)), [1])
+        return self._moved(function, arguments, named)
 
     def _at_split(self, layer: Tensor) -> Tensor:
         """Channels on several axes, of which a view fixes all sizes but one: they go together along the others."""
@@ -142,14 +153,16 @@ class Operations(Products):
 
     def _concatenation(self, tensors: Sequence[Tensor], dim: int = 0) -> Layers:
         tensors = [t for t in tensors if t.ndim == self.out.ndim]
-        found = [sorted(self.layers_of(t), key=lambda layer: spanned(layer)[-1:]) for t in tensors]
+        by_axis = [{spanned(layer)[-1]: layer for layer in self.layers_of(t)} for t in tensors]
+        none = torch.zeros([1] * self.out.ndim, dtype=torch.int64)
         result = []
-        for k in range(max(map(len, found), default=0)):
-            parts = [
-                layers[k].expand(t.shape) if k < len(layers) else torch.zeros((), dtype=torch.int64).expand(t.shape)
-                for t, layers in zip(tensors, found, strict=True)
-            ]
-            result.append(compressed(torch.cat(parts, dim)))
+        for axis in sorted(set().union(*by_axis)):
+            layers = [own.get(axis, none) for own in by_axis]
+            if any(layer.shape[dim] > 1 for layer in layers):
+                parts = [layer.expand(t.shape) for layer, t in zip(layers, tensors, strict=True)]
+                result.append(compressed(torch.cat(parts, dim)))
+            else:  # side by side along another axis than that of channels, they will meet the same weights
+                result.append(functools.reduce(self.labels.unite, layers))
         return result
 
     def _stack(self, tensors: Sequence[Tensor], dim: int = 0) -> Layers:
@@ -289,7 +302,6 @@ _MOVES = {
     "index",
     "pixel_shuffle",
     "pixel_unshuffle",
-    "channel_shuffle",
     "unfold",
     "diagonal",
     "movedim",

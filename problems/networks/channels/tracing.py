@@ -41,6 +41,7 @@ class Trace:
         running: Names of modules that own tensors or heads, in the order in which they first run.
         used: Names of tensors that took part.
         n_splits: Views that split an axis of channels.
+        is_decided_by_values: Whether a number was read from a tensor, so that other examples may go another way.
     """
 
     labels: Labels
@@ -48,6 +49,7 @@ class Trace:
     running: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     n_splits: int = 0
+    is_decided_by_values: bool = False
 
 
 def traced(network: nn.Module, run: Callable[[nn.Module], Any], splitting: Splitting) -> Trace:
@@ -60,7 +62,7 @@ def traced(network: nn.Module, run: Callable[[nn.Module], Any], splitting: Split
     """
     trace = Trace(Labels())
     follower = _Follower(network, trace, splitting)
-    with torch.no_grad(), slow_attention(), follower.hooked(), follower, _Whole(follower):
+    with torch.no_grad(), step_by_step(), follower.hooked(), follower, _Whole(follower):
         outputs = run(network)
     for tensor in tensors_in(outputs):
         for layer in follower.layers_of(tensor):
@@ -70,15 +72,17 @@ def traced(network: nn.Module, run: Callable[[nn.Module], Any], splitting: Split
 
 
 @contextmanager
-def slow_attention() -> Iterator[None]:
-    """While open, attention is computed by plain products, step by step."""
-    before = torch.backends.mha.get_fastpath_enabled()
+def step_by_step() -> Iterator[None]:
+    """While open, attention and recurrent cells are computed by plain products, step by step."""
+    before, had_mkldnn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            torch._C._set_mkldnn_enabled(False)  # the public way warns of numbers of another kind
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+        torch._C._set_mkldnn_enabled(had_mkldnn)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -95,6 +99,9 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         yield from tensors_in(vars(value))
 
 
+_READINGS = {"aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal", "aten::item"}
+
+
 class _Follower(TorchDispatchMode):
     """Gives every tensor that is made during a pass the labels of its channels."""
 
@@ -104,6 +111,7 @@ class _Follower(TorchDispatchMode):
         self._operations = Operations(trace.labels, self.layers_of, splitting)
         self._known: dict[int, Layers] = {}
         self._alive: list[Tensor] = []
+        self._constants: set[int] = set()  # made of nothing that the network is given
         self._names: dict[int, str] = {}
         self._is_paused = False
         self._attentions = {
@@ -124,6 +132,11 @@ class _Follower(TorchDispatchMode):
             if id(tensor) in scripted:
                 for layer in layers:
                     self._labels.stay(layer, "it is scripted")
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would import its compiler, for many seconds, to say that it need not look at this class
+        return False
 
     def _label(self, name: str, shape: tuple[int, ...]) -> Layers:
         """Fresh labels of each axis of a tensor."""
@@ -155,7 +168,16 @@ class _Follower(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
         out = func(*args, **named)
-        if self._is_paused or not any(id(t) in self._known for t in tensors_in((args, named))):
+        if self._is_paused:
+            return out
+        given = list(tensors_in((args, named)))
+        if all(id(t) in self._constants for t in given):
+            self._constants |= {id(t) for t in tensors_in(out)}
+            self._alive += tensors_in(out)
+        elif func._schema.name in _READINGS:
+            # whole numbers are mostly lengths and sizes
+            self._trace.is_decided_by_values |= given[0].is_floating_point() or given[0].dtype == torch.bool
+        if not any(id(t) in self._known for t in given):
             return out
         self.follow(func._schema.name.partition("::")[2], func, args, named, out)
         return out
@@ -209,7 +231,9 @@ class _Follower(TorchDispatchMode):
             self._runs(name)
             width = _width_alone(module)
             x = next(tensors_in((arguments, named)), None)
-            if width and x is not None:
+            if not width or x is None:
+                return
+            with self.paused():
                 axis = -1 if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) else 1
                 shape = tuple(width if a == axis % x.ndim else 1 for a in range(x.ndim))
                 known = self._trace.axes.get(name + WIDTH)
@@ -236,11 +260,11 @@ class _Follower(TorchDispatchMode):
         parts = [given[part] for part in ("query", "key", "value")]
         with self.paused():
             outputs = func(*arguments, **named)
-        self._take_in(name, module, [t.shape for t in parts], [self.layers_of(t) for t in parts])
-        rows = self._axis(f"{name}.out_proj.weight", 0)
-        if module.out_proj.bias is not None:
-            rows = self._labels.unite(rows, self._axis(f"{name}.out_proj.bias", 0))
-        self._give(outputs[0], [aligned(rows, outputs[0].ndim)])
+            self._take_in(name, module, [t.shape for t in parts], [self.layers_of(t) for t in parts])
+            rows = self._axis(f"{name}.out_proj.weight", 0)
+            if module.out_proj.bias is not None:
+                rows = self._labels.unite(rows, self._axis(f"{name}.out_proj.bias", 0))
+            self._give(outputs[0], [aligned(rows, outputs[0].ndim)])
         return outputs
 
     def _axis(self, name: str, axis: int) -> Tensor:
@@ -294,7 +318,7 @@ class _Whole(TorchFunctionMode):
             return func(*args, **named)
         with self._follower.paused():
             out = func(*args, **named)
-        self._follower.follow("pad", func, args, named, out)
+            self._follower.follow("pad", func, args, named, out)
         return out
 
 

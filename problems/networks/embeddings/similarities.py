@@ -64,6 +64,20 @@ class Similarity(abc.ABC):
         Raises:
             ValueError: the points are not the parent's, or the shape is not one of the two.
         """
+        batch, widths = self._checked(embeddings, widths)
+        if batch.requires_grad:
+            loss = torch.stack([self._differentiable(e, int(w)) for e, w in zip(batch, widths, strict=True)])
+        elif self.n_points > _DENSE_POINTS:
+            parts = [self._blockwise(e[:, :w]) for e, w in zip(batch, widths.tolist(), strict=True)]
+            loss = torch.stack(parts) if parts else batch.new_zeros(0)
+        else:
+            step = max(1, _BLOCK // self.n_points**2)
+            parts = [self._batch(batch[i : i + step], widths[i : i + step]) for i in range(0, len(batch), step)]
+            loss = torch.cat(parts) if parts else batch.new_zeros(0)
+        return loss if embeddings.dim() == 3 else loss[0]
+
+    def _checked(self, embeddings: Tensor, widths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Embeddings as a batch (b, n, h), and its true widths (b,)."""
         if embeddings.dim() not in (2, 3) or embeddings.shape[-2] != self.n_points:
             raise ValueError(
                 f"embeddings must have shape (n, h) or (b, n, h) with the parent's n = {self.n_points} points, "
@@ -74,16 +88,7 @@ class Similarity(abc.ABC):
         widths = torch.full((b,), h) if widths is None else torch.as_tensor(widths)
         if widths.shape != (b,) or (b and not 1 <= int(widths.min()) <= int(widths.max()) <= h):
             raise ValueError(f"widths must be {b} numbers from 1 to {h}, got shape {tuple(widths.shape)}: {widths}.")
-        if batch.requires_grad:
-            loss = torch.stack([self._differentiable(e, int(w)) for e, w in zip(batch, widths, strict=True)])
-        elif self.n_points > _DENSE_POINTS:
-            parts = [self._blockwise(e[:, :w]) for e, w in zip(batch, widths.tolist(), strict=True)]
-            loss = torch.stack(parts) if parts else batch.new_zeros(0)
-        else:
-            step = max(1, _BLOCK // self.n_points**2)
-            parts = [self._batch(batch[i : i + step], widths[i : i + step]) for i in range(0, b, step)]
-            loss = torch.cat(parts) if parts else batch.new_zeros(0)
-        return loss if embeddings.dim() == 3 else loss[0]
+        return batch, widths
 
     @abc.abstractmethod
     def _batch(self, embeddings: Tensor, widths: Tensor) -> Tensor: ...

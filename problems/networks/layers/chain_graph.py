@@ -97,24 +97,32 @@ class ChainGraph:
 
     def _before(self, end: fx.Node) -> tuple[fx.Node, list[fx.Node]] | str:
         """The linear layer that alone makes what a node gets, and the nodes between; or why there is none."""
-        what = "what it answers" if end.op == "output" else f"what layer {end.target!r} gets"
         needed = _ancestors(end)
         linear = [node for node in self.nodes if node in needed and self._is_linear(node)]
         if not linear:
             return "" if end.op != "output" else "no linear layer gives its answers"
         layer = linear[-1]
-        name, behind = str(layer.target), self._descendants(layer)
+        behind = self._descendants(layer)
         nodes = [node for node in self.nodes if node in behind and node in needed]
+        return self._why_not(layer, nodes, end, behind) or (layer, nodes)
+
+    def _why_not(self, layer: fx.Node, nodes: Sequence[fx.Node], end: fx.Node, behind: set[fx.Node]) -> str:
+        """Why a layer is not one that alone makes what a node gets, neuron by neuron; "" where it is."""
+        name = str(layer.target)
         if other := self._other_source((*nodes, end), {layer, *behind}):
+            what = "what it answers" if end.op == "output" else f"what layer {end.target!r} gets"
             return f"{what} does not come from layer {name!r} alone (also from {other})"
-        idle = [node for node in self.nodes if node in behind and node not in self._answering]
-        if beside := [node for node in idle if self._has_parameters(node)]:
+        if beside := [node for node in self._idle(behind) if self._has_parameters(node)]:
             return f"layer {name!r} also feeds {beside[0].target!r}, which does not answer"
         if name in self._wrong:
             return f"layer {name!r} {self._wrong[name]}"
         if end.op != "output" and not self._is_by_neuron(layer, nodes, _input_of(end)):
             return f"between layers {name!r} and {end.target!r} neurons are not changed each by itself"
-        return layer, nodes
+        return ""
+
+    def _idle(self, nodes: set[fx.Node]) -> list[fx.Node]:
+        """Those nodes that do not matter for the answers, in their order."""
+        return [node for node in self.nodes if node in nodes and node not in self._answering]
 
     def _descendants(self, start: fx.Node) -> set[fx.Node]:
         """Nodes whose values depend on that of a node."""
@@ -185,7 +193,11 @@ class ChainGraph:
                 y, part = function(x.clone()), function(x[:, ids].clone())
         except Exception:  # parameters for each neuron, for example
             return False
-        return y.shape == x.shape and part.shape == (_SAMPLE, len(ids)) and torch.allclose(y[:, ids], part, rtol=1e-5)
+        return (
+            y.shape == x.shape
+            and part.shape == (_SAMPLE, len(ids))
+            and torch.allclose(y[:, ids], part, rtol=1e-5, equal_nan=True)
+        )
 
     # -- batch norms --------------------------------------------------------------------------
 

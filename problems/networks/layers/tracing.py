@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -86,6 +88,8 @@ def _is_of_shape(node: fx.Node) -> bool:
         return False
     if node.target is getattr:
         return node.args[1] in _OF_SHAPE
+    if node.target is len:
+        return True
     return getattr(node.target, "__module__", "") == "_operator" and all(map(_is_of_shape, node.all_input_nodes))
 
 
@@ -117,7 +121,28 @@ def symbolic_trace(network: nn.Module, inputs: Inputs) -> fx.GraphModule:
         Exception: Whatever a user's forward raises for what is no tensor.
     """
     light = light_copy(network)
-    return fx.GraphModule(light, ShapeTracer(light, inputs).trace(light))
+    tracer = ShapeTracer(light, inputs)
+    with _len_of_symbols(light, tracer):
+        return fx.GraphModule(light, tracer.trace(light))
+
+
+@contextmanager
+def _len_of_symbols(network: nn.Module, tracer: fx.Tracer) -> Iterator[None]:
+    """While open, `len` in the files of a network's classes takes symbols, too; Python's own insists on a number."""
+
+    def symbolic_len(value: Any) -> Any:
+        return tracer.create_proxy("call_function", len, (value,), {}) if isinstance(value, fx.Proxy) else len(value)
+
+    forwards = (getattr(type(module).forward, "__globals__", {}) for module in network.modules())
+    places = [names for names in forwards if not str(names.get("__name__", "torch")).startswith("torch")]
+    places = [names for names in places if "len" not in names]
+    try:
+        for names in places:
+            names["len"] = symbolic_len
+        yield
+    finally:
+        for names in places:
+            names.pop("len", None)
 
 
 @torch.no_grad()

@@ -36,7 +36,9 @@ def with_hook(base, hook, value):
 # -- what only adds to a finished front -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("hook", ["test", "describe", "tensors", "references", "_calc_pareto_front", "test_batch"])
+@pytest.mark.parametrize(
+    "hook", ["test", "describe", "tensors", "metadata", "references", "_calc_pareto_front", "test_batch"]
+)
 @pytest.mark.parametrize("how", [fail, leave, lambda *args: 7, lambda *args: "text", lambda *args: [3]])
 def test_hook_of_the_finished_front_costs_its_own_columns(hook, how, tmp_path):
     problem = with_hook(samples.Slope, hook, how)()

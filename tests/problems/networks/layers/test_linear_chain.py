@@ -48,6 +48,13 @@ def asserting(self, x):
     return self.last(functional.dropout(functional.relu(self.first(x)), 0.3, self.training))
 
 
+def counts_axes(self, x):
+    _, d = x.shape
+    if len(x.shape) > 2 or len(x) < 1 or d != 12:
+        x = x.flatten(1)
+    return self.last(torch.relu(self.first(x)))
+
+
 def asks_what_comes_out(self, x):
     h = torch.tanh(self.first(x))
     return self.last(h if h.shape[1] == 8 else h[:, :8])
@@ -66,6 +73,7 @@ CHAINS = {
     "nothing between": nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 3)),
     "double": nn.Sequential(nn.Linear(12, 8), nn.ELU(), nn.Linear(8, 3)).double(),
     "swish": wired(swish, **two()),
+    "counts axes": wired(counts_axes, **two()),
     "asserting": wired(asserting, **two()),
     "asks what comes out": wired(asks_what_comes_out, **two()),
 }
@@ -91,6 +99,11 @@ def test_chains_give_what_the_network_gives_at_any_widths(name):
     )
     torch.testing.assert_close(small(inputs), masked(inputs))
     assert all(not p.requires_grad for layer in small.modules() if type(layer) is nn.Linear for p in layer.parameters())
+
+
+def test_tracing_leaves_no_trace():
+    read(CHAINS["counts axes"])
+    assert "len" not in globals()
 
 
 def test_relu_is_known_by_any_spelling():

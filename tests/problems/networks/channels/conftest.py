@@ -1,0 +1,6 @@
+"""The odd networks of the workloads' tests are tried here too."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workloads"))
