@@ -11,6 +11,7 @@ from torch import nn
 
 from opt.console.errors import UsageError
 from problems.data.data import load_dataset
+from problems.data.sets.example_set import of_images
 from problems.masking.channels import ChannelSpace
 from problems.masking.criteria import MASK_CRITERIA, filter_scores
 from problems.masking.criterion_masks import CRITERIA, CriterionMasks
@@ -186,8 +187,8 @@ def made(tmp_path_factory):
         example = dataset.train.images[:2]
         spaces = WeightSpace(dense, ["fc1", "fc2", "fc3"], example), ChannelSpace(cnn, None, example)
         yield {
-            "weights": CriterionMasks(workload_of(dense, dataset), spaces[0], training, least=0, **more),
-            "filters": CriterionMasks(workload_of(cnn, dataset), spaces[1], training, least=1, **more),
+            "weights": CriterionMasks(workload_of(dense, of_images(dataset)), spaces[0], training, least=0, **more),
+            "filters": CriterionMasks(workload_of(cnn, of_images(dataset)), spaces[1], training, least=1, **more),
         }
 
 

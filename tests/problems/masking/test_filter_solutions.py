@@ -62,7 +62,7 @@ def judged(problem, network) -> float:
 
 @pytest.mark.parametrize("options", [{}, {"train_steps": 2}, {"sparsity": None, "size": "macs"}])
 def test_the_cut_network_is_judged(own, options):
-    problem = Masks(model=own, **{"sparsity": 0.5, **SMALL, **options})
+    problem = Masks(network=own, **{"sparsity": 0.5, **SMALL, **options})
     assert problem.space.labels == ["one", "both"] and problem.space.sizes == (4, 6)
     X = problem.operators().sampling(4, np.random.default_rng(0))
     F = problem.evaluate(X)
@@ -77,12 +77,15 @@ def test_the_cut_network_is_judged(own, options):
 
 @pytest.mark.parametrize("model", ["own", "strided-cnn"])
 def test_a_run_saves_the_cut_network(model, own, tmp_path, no_plots):
-    problem = Masks(**{"model": own if model == "own" else model, "sparsity": 0.5, "width": 0.1, **SMALL})
+    asked = {"network": own} if model == "own" else {"network": model, "width": 0.1}
+    problem = Masks(**{**asked, "sparsity": 0.5, **SMALL})
     run = opt.minimize(problem, "random", n_eval=6, seed=1, out=tmp_path)
     row = run.front.iloc[0]
     file = run.path / "solutions" / f"{row['id']}.safetensors"
     whole = (
-        odd_network() if model == "own" else Masks(model=model, width=0.1, model_seed=5, sparsity=0.5, **SMALL).model
+        odd_network()
+        if model == "own"
+        else Masks(network=model, width=0.1, network_seed=5, sparsity=0.5, **SMALL).model
     )
     network = load_cut(whole, file)
     assert judged(problem, network) == pytest.approx(row["loss"], rel=1e-4)
@@ -95,7 +98,7 @@ def test_a_run_saves_the_cut_network(model, own, tmp_path, no_plots):
 
 
 def test_layers_are_chosen_by_patterns_and_a_network_without_channels_is_refused(own, monkeypatch):
-    assert Masks(model=own, layers="both", sparsity=0.5, **SMALL).space.labels == ["both"]
+    assert Masks(network=own, layers="both", sparsity=0.5, **SMALL).space.labels == ["both"]
     sys.modules["gated_net"].build = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(UsageError, match=r"no channels .* 1 \(100.0% of the parameters: .* answers"):
-        Masks(model=own, sparsity=0.5, **SMALL)
+        Masks(network=own, sparsity=0.5, **SMALL)

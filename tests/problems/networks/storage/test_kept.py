@@ -12,6 +12,7 @@ import torch
 from opt.console.errors import UsageError
 from problems.circuits.layer_circuits import _read_genome
 from problems.data.data import load_dataset
+from problems.data.sets.example_set import of_images
 from problems.lowrank.spectra import kept_tables
 from problems.masking.criterion_masks import CriterionMasks
 from problems.masking.space import WeightSpace
@@ -113,7 +114,7 @@ def test_files_have_the_names_that_they_always_had(cache):
     trained_states(model, data, epochs=[0, 1, 2], schedule=SHORT, seed=1)
     space = WeightSpace(model, ["fc1", "fc2", "fc3"], data.train.images)
     options = {"final_epochs": 2, "lottery_epochs": 1, "seed": 0, "scope": "global", "least": 0, "n_examples": 8}
-    work, training = workload_of(model, data), ScheduledTraining(data, SHORT, 0)
+    work, training = workload_of(model, of_images(data)), ScheduledTraining(data, SHORT, 0)
     CriterionMasks(work, space, training, **options).mask("synflow", 100)
     kept_tables("spectral|(0,)|[]", "digest", lambda: {"a": np.zeros(2)}, lengths={"a": 2})
     names = file_names(cache)
