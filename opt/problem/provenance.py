@@ -180,14 +180,19 @@ def arguments_digest(problem: CompressionProblem, *, recorded: Mapping[str, Any]
 def _as_recorded(values: Mapping[str, str], problem: type, recorded: Mapping[str, Any]) -> dict[str, str]:
     """The texts of arguments under the names, with the values and in the order of recorded ones that mean the same."""
     present = of_former(problem.__init__, recorded)  # type: ignore[misc]
-    renamed = {name: value for name, value in present.items() if name not in recorded or recorded[name] != value}
-    is_same = all(values.get(name) == _text_of(value) for name, value in renamed.items())
-    former = [name for name in recorded if is_same and (name in renamed or name not in present)]
+    renamed = {name for name, value in present.items() if name not in recorded or recorded[name] != value}
+    former: set[str] = set()
+    if all(values.get(name) == _text_of(present[name]) for name in renamed):
+        former = {name for name in recorded if name in renamed or name not in present}
+    else:
+        renamed = set()
     texts = {**values, **{name: _text_of(recorded[name]) or "" for name in former}}
     defaults = inspect.signature(problem).parameters
-    new = [name for name in values if name not in recorded and not (is_same and name in renamed)]
-    changed = [name for name in new if values[name] != _text_of(defaults[name].default)]
-    return {name: texts[name] for name in [*(name for name in recorded if name in texts), *changed]}
+    new = [
+        name for name in values.keys() - recorded.keys() - renamed if values[name] != _text_of(defaults[name].default)
+    ]
+    order = [*recorded, *sorted(new, key=list(values).index)]
+    return {name: texts[name] for name in order if name in texts}
 
 
 def note_arguments(plain: Problem) -> None:

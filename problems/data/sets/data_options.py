@@ -35,7 +35,7 @@ class DataOptions:
     split_seed: Seed = 0
     n_search: int | None = None
     n_test: Count | None = None
-    input_scale: Annotated[float, Range(0.0, is_above=True)] | None = None
+    input_scale: Annotated[float, Range(1e-9, 1e9)] | None = None
     input_mean: str | None = None
     input_std: str | None = None
     image_size: str | None = None

@@ -130,6 +130,13 @@ class ExampleSet:
         return statistics(inputs) if isinstance(inputs, Tensor) else ((0.0,), (1.0,))
 
 
+def of_images(images: Dataset) -> ExampleSet:
+    """A set of images of bytes with classes."""
+    train, search, test = (ImageExamples(part) for part in (images.train, images.search, images.test))
+    prepared = f"divided by {images.train.white}"
+    return ExampleSet(images.name, train, search, test, images.n_classes, 0, prepared, images=images)
+
+
 def load_examples(
     data: str,
     *,
@@ -163,10 +170,7 @@ def load_examples(
         channels=wanted.channels,
     )
     if raw.images is not None and wanted.is_plain:
-        images = _with_test(raw.images, n_test)
-        train, search, test = (ImageExamples(part) for part in (images.train, images.search, images.test))
-        prepared = f"divided by {images.train.white}"
-        return ExampleSet(data, train, search, test, images.n_classes, 0, prepared, raw.notes, images)
+        return of_images(_with_test(raw.images, n_test))
     parts = raw.parts
     notes = list(raw.notes)
     try:
