@@ -91,7 +91,13 @@ class NetworkOptions:
         return work
 
     def examples_of(self, data: DataOptions) -> ExampleSet:
-        """The data, laid out as the network takes it."""
+        """The data, laid out as the network takes it.
+
+        Raises:
+            UsageError: It cannot be had; or the network goes by a name that it had in this task.
+        """
+        if (now := self.FORMER_NETWORKS.get(str(self.network))) is not None:
+            raise UsageError(f"network {self.network} is now called {now}; give --problem.network {now}")
         examples = data.load()
         # a user's network may use `view`, which takes images in the order of their axes alone
         return examples if is_named(str(self.network)) else examples.row_major()

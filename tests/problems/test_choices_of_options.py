@@ -85,6 +85,15 @@ def test_help_of_networks_lists_them_all():
         assert set(named_networks.NETWORKS) <= set(words)
 
 
+@pytest.mark.parametrize(
+    ("task", "was", "now"),
+    [("alds", "lenet5", "lenet-5-padded"), ("cgp", "lenet5", "lenet-5-valid"), ("masks", "lenet-5", "lenet-5-same")],
+)
+def test_a_network_by_its_former_name_is_answered_with_the_task_s_own(task, was, now):
+    with pytest.raises(UsageError, match=f"network {was} is now called {now}; give --problem.network {now}"):
+        load_problem_class(str(ROOT / "problems" / f"{task}.py"))(network=was)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_takes_network_and_data_by_the_same_options(task):
     names = (
