@@ -202,7 +202,7 @@ def _as_tensor(value: Any, name: str) -> Tensor:
         if array.dtype.kind == "u" and array.dtype.itemsize > 1:
             array = array.astype(np.int64)
         value = torch.from_numpy(np.ascontiguousarray(array))
-    value = value.detach()
+    value = value.detach().cpu()
     return value.float() if value.dtype in (torch.float64, torch.float16, torch.bfloat16) else value
 
 

@@ -54,7 +54,7 @@ def plain_network(network: nn.Module, notes: list[str]) -> nn.Module:
         raise UsageError("a scripted network cannot be made smaller; give the module that it was made from")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
         raise UsageError("the network has lazy layers that have not run yet; run it once on an example first")
-    plain = _copied(network)
+    plain = _on_processor(_copied(network), notes)
     plain.eval()
     if compiled := _without_compiled_parts(plain):
         notes.append(f"compiled parts were unwrapped: {', '.join(compiled)}")
@@ -64,6 +64,21 @@ def plain_network(network: nn.Module, notes: list[str]) -> nn.Module:
         plain = nn.Sequential(plain).eval()
         notes.append("the layer was put into an nn.Sequential: in saved files its tensors are 0.weight and 0.bias")
     return plain.requires_grad_(False)
+
+
+def _on_processor(network: nn.Module, notes: list[str]) -> nn.Module:
+    """The network where its examples are, whatever device it was trained on.
+
+    Raises:
+        UsageError: It has shapes alone, and no weights.
+    """
+    devices = {str(tensor.device) for tensor in (*network.parameters(), *network.buffers())} - {"cpu"}
+    if not devices:
+        return network
+    if "meta" in devices:
+        raise UsageError("the network is on torch's device meta and has no weights; load them first")
+    notes.append(f"the network was taken from {', '.join(sorted(devices))}; --problem.device evaluates it there")
+    return network.cpu()
 
 
 def _without_compiled_parts(network: nn.Module) -> list[str]:

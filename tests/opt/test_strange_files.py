@@ -129,8 +129,8 @@ def test_data_and_checkpoints_of_such_a_path(kind, strange, refused, monkeypatch
     )
     given = ("--problem.data", "mnist", "--problem.data_dir", path)
     refused(solve_main, ROOT / "problems" / "ecomp.py", *SMALL, *given)
-    for problem, option in (("ecomp", "parent"), ("threshold", "checkpoint")):
-        asked = (ROOT / "problems" / f"{problem}.py", *SMALL, f"--problem.{option}", path)
+    for problem in ("ecomp", "threshold"):
+        asked = (ROOT / "problems" / f"{problem}.py", *SMALL, "--problem.checkpoint", path)
         assert "cannot read checkpoint" in refused(solve_main, *asked)
 
 

@@ -303,8 +303,8 @@ def test_arguments_are_the_same_in_another_order_and_beside_a_new_default():
             super().__init__()
 
     recorded = arguments_digest(Before(width=5))
-    order = ["width", "name"]
+    then = {"width": 5, "name": "a"}
     assert arguments_digest(After(width=5)) != recorded
-    assert arguments_digest(After(width=5), order=order) == recorded
-    assert arguments_digest(After(width=6), order=order) != recorded
-    assert arguments_digest(After(width=5, depth=2), order=order) != recorded
+    assert arguments_digest(After(width=5), recorded=then) == recorded
+    assert arguments_digest(After(width=6), recorded=then) != recorded
+    assert arguments_digest(After(width=5, depth=2), recorded=then) != recorded

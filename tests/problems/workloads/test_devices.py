@@ -65,6 +65,18 @@ def test_a_named_network_is_not_trained_for_a_device_that_is_not_there():
         Threshold(device="cuda")
 
 
+def test_a_network_without_weights_is_refused():
+    with pytest.raises(UsageError, match="on torch's device meta and has no weights"):
+        Workload(Net().to("meta"), (X, Y))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no such device")
+def test_a_network_and_arrays_of_a_gpu_are_taken_to_the_processor():
+    work = Workload(Net().cuda(), (torch.from_numpy(X).cuda(), torch.from_numpy(Y).cuda()))
+    assert "taken from cuda" in work.notes[0] and work.search.targets.device.type == "cpu"
+    assert next(work.network.parameters()).device.type == "cpu"
+
+
 def elsewhere(work):
     """The workload on torch's device of shapes without values, which mixes with no other."""
     moved = copy.copy(work)
