@@ -54,7 +54,8 @@ def plain_network(network: nn.Module, notes: list[str]) -> nn.Module:
         raise UsageError("a scripted network cannot be made smaller; give the module that it was made from")
     if any(isinstance(p, nn.parameter.UninitializedParameter) for p in network.parameters()):
         raise UsageError("the network has lazy layers that have not run yet; run it once on an example first")
-    plain = _on_processor(_copied(network), notes)
+    _check_devices(network, notes)
+    plain = _copied(network).cpu()
     plain.eval()
     if compiled := _without_compiled_parts(plain):
         notes.append(f"compiled parts were unwrapped: {', '.join(compiled)}")
@@ -66,19 +67,17 @@ def plain_network(network: nn.Module, notes: list[str]) -> nn.Module:
     return plain.requires_grad_(False)
 
 
-def _on_processor(network: nn.Module, notes: list[str]) -> nn.Module:
-    """The network where its examples are, whatever device it was trained on.
+def _check_devices(network: nn.Module, notes: list[str]) -> None:
+    """Say that a network comes from another device than the processor.
 
     Raises:
         UsageError: It has shapes alone, and no weights.
     """
     devices = {str(tensor.device) for tensor in (*network.parameters(), *network.buffers())} - {"cpu"}
-    if not devices:
-        return network
     if "meta" in devices:
         raise UsageError("the network is on torch's device meta and has no weights; load them first")
-    notes.append(f"the network was taken from {', '.join(sorted(devices))}; --problem.device evaluates it there")
-    return network.cpu()
+    if devices:
+        notes.append(f"the network was taken from {', '.join(sorted(devices))}; --problem.device evaluates it there")
 
 
 def _without_compiled_parts(network: nn.Module) -> list[str]:
@@ -118,7 +117,7 @@ def _copied_with_their_memory(network: nn.Module) -> dict[int, nn.Parameter]:
     for p in network.parameters():
         if id(p) in shared:
             memory = p.untyped_storage()
-            memory = memories.setdefault(memory.data_ptr(), memory.clone())
+            memory = memories.setdefault(memory.data_ptr(), memory.clone().cpu())
             values = torch.empty(0, dtype=p.dtype).set_(memory, p.storage_offset(), p.shape, p.stride())
             copies[id(p)] = nn.Parameter(values, requires_grad=False)
     return copies
