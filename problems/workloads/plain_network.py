@@ -56,6 +56,9 @@ def plain_network(network: nn.Module, notes: list[str]) -> nn.Module:
         raise UsageError("the network has lazy layers that have not run yet; run it once on an example first")
     _check_devices(network, notes)
     plain = _copied(network).cpu()
+    for module in plain.modules():
+        if isinstance(module, nn.DataParallel):
+            module.device_ids = []  # its part runs where it is, under the names that it has
     plain.eval()
     if compiled := _without_compiled_parts(plain):
         notes.append(f"compiled parts were unwrapped: {', '.join(compiled)}")

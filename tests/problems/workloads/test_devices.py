@@ -130,3 +130,11 @@ def test_descent_takes_positions_of_the_processor_on_any_device():
     ids = torch.arange(10)
     (first,) = descend(network, work.train, optimiser, [[Step(ids)]], loss=training_loss(work))
     assert np.isfinite(first.loss)
+
+
+def test_a_part_that_ran_in_parallel_runs_where_it_is():
+    network = nn.Sequential(nn.Flatten(), nn.DataParallel(nn.Linear(36, 3)))
+    network[1].device_ids = [0]  # as on a machine with a GPU
+    work = Workload(network, (X, Y))
+    assert "1.module.weight" in work.network.state_dict()
+    assert work.outputs(work.network, work.search).shape == (len(work.search), 3)
