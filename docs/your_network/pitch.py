@@ -55,9 +55,9 @@ def within_50_cents(outputs: Tensor, steps: Tensor) -> Tensor:
     return ((outputs.argmax(1) - steps).abs() <= 2).double()
 
 
-def workload(capacity: str = "tiny") -> Workload:
-    """The network as it comes, on tones that it has never heard."""
-    train, search, test = tones(2000, 0), tones(1000, 1), tones(2000, 2)
+def workload(capacity: str = "tiny", n_tones: int = 1000) -> Workload:
+    """The network as it comes, on tones that it has never heard: as many to search on, twice as many to test."""
+    train, search, test = tones(2 * n_tones, 0), tones(n_tones, 1), tones(2 * n_tones, 2)
     return Workload(
         network(capacity), train=train, search=search, test=test, loss=blurred, metrics=within_50_cents, recipe=Recipe()
     )
