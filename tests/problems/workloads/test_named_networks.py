@@ -151,11 +151,11 @@ def test_options_are_for_the_networks_that_have_them(digits):
 
 
 def test_a_user_s_function_class_or_module(digits, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(OWN)
-    assert build_network(f"{tmp_path}/mine.py:Small", digits, seed=0).layers[1].out_features == 5
-    assert isinstance(build_network(f"{tmp_path}/mine.py:ready", digits, seed=0), nn.Sequential)
+    (tmp_path / "my_networks.py").write_text(OWN)
+    assert build_network(f"{tmp_path}/my_networks.py:Small", digits, seed=0).layers[1].out_features == 5
+    assert isinstance(build_network(f"{tmp_path}/my_networks.py:ready", digits, seed=0), nn.Sequential)
     monkeypatch.syspath_prepend(str(tmp_path))
-    model = trained("mine:Small", digits, seed=0, epochs=12, progress=False)
+    model = trained("my_networks:Small", digits, seed=0, epochs=12, progress=False)
     answers = model(digits.test.inputs)["logits"].argmax(1)
     assert (answers == digits.test.targets).float().mean() > 0.5
 
@@ -172,9 +172,9 @@ def test_a_user_s_function_class_or_module(digits, tmp_path, monkeypatch):
     ],
 )
 def test_a_user_s_network_that_does_not_fit_is_told_before_training(target, told, digits, tmp_path):
-    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "my_networks.py").write_text(OWN)
     with pytest.raises(UsageError, match=told) as error:
-        trained(f"{tmp_path}/mine.py{target}", digits, seed=0, progress=False)
+        trained(f"{tmp_path}/my_networks.py{target}", digits, seed=0, progress=False)
     assert "\n" not in str(error.value)
 
 
