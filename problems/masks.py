@@ -45,6 +45,7 @@ from problems.masking.mask_options import (
 )
 from problems.masking.measures import measure_of
 from problems.masking.space import MaskSpace, mask_parameters, one_value_each, with_signed_constants
+from problems.networks.layers.batch_norms import batch_norms
 from problems.networks.layers.plain_attention import packed_with_masks
 from problems.networks.storage.checkpoints import as_numpy
 from problems.workloads.losses import accuracy
@@ -246,6 +247,8 @@ class Masks(NetworkProblem):
         whole = self.decode(as_population([MaskGenome.from_mask(np.ones(self.layout.n, dtype=bool))])[0])
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.workload.judge(whole, self._shown).items())
         notes = [f"with every place kept, on the {len(self._shown)} examples that masks are judged on: {values}"]
+        if batch_norms(self.model):
+            notes.append("batch norms take their statistics from these examples, for each mask anew")
         notes.append((self.space.cuttable if isinstance(self.space, ChannelSpace) else self._compressible).summary())
         notes += [f"criterion {name} is left out: it {reason}" for name, reason in self._left_out.items()]
         if self._slope_fails:

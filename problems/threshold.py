@@ -208,7 +208,12 @@ class Threshold(NetworkProblem):
     def about(self) -> list[str]:
         """The unpruned network's own measures, and what share of it can be pruned."""
         values = ", ".join(f"{name} {value:.4g}" for name, value in self._whole_network.items())
-        return [f"unpruned, on the search split: {values}", self._compressible.summary()]
+        notes = [f"unpruned, on the search split: {values}", self._compressible.summary()]
+        if len(self.names) < len(self._compressible.layers):
+            total = sum(p.numel() for p in self.model.parameters())
+            share = f"{self._n_weights.sum() / total:.1%} of the parameters"
+            notes.append(f"pruned are {', '.join(self.names)}, {share}; --problem.layers '*' prunes all")
+        return notes
 
     def counts(self, X: np.ndarray) -> np.ndarray:
         """(n, n_var) candidates to (n, n_var) int64 removed weights in each group."""

@@ -245,7 +245,8 @@ def called(function: Callable[..., Any], target: str, what: str, arguments: Mapp
         UsageError: It needs more arguments, or fails; with the reason.
     """
     if missing := [name for name in required_arguments(function) if name not in (arguments or {})]:
-        raise UsageError(f"{what} {target} needs arguments ({', '.join(missing)}); give them defaults")
+        options = f"give --problem.{what}.{missing[0]} VALUE, or " if what == "workload" else ""
+        raise UsageError(f"{what} {target} needs arguments ({', '.join(missing)}); {options}give them defaults")
     try:
         with guarded():
             return function(**(arguments or {}))

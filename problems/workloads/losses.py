@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,6 +215,36 @@ def metrics_named(metrics: Any, *, loss: str | LossFunction) -> tuple[Metric, ..
     if len(set(names)) < len(names) or "loss" in names:
         raise UsageError(f"metrics need different names, none of them 'loss', got {', '.join(names)}")
     return tuple(result)
+
+
+def notes_on_senses(asked: Any, metrics: Sequence[Metric], outputs: Tensor, targets: Tensor) -> list[str]:
+    """Of each metric that was given as a plain function: that more counts as better, and where that looks wrong.
+
+    Args:
+        asked: The metrics as they were given.
+        metrics: What `metrics_named` made of them.
+        outputs: (n, ...) answers of the network as it is.
+        targets: (n, ...).
+    """
+    given = asked if isinstance(asked, (list, tuple)) else (asked,)
+    functions = [one for one in given if callable(one) and not isinstance(one, Metric)]
+    notes = []
+    for metric in metrics:
+        if not any(metric.function is one for one in functions):
+            continue
+        name, hint = metric.name, f"Metric({metric.name!r}, {metric.name}, sense=minimise)"
+        # right answers given to other examples make an error larger, and a quality smaller
+        own, mixed = (
+            float(value_of(metric.function, name, o, targets).mean()) for o in (outputs, outputs.roll(1, dims=0))
+        )
+        if mixed > own:
+            notes.append(
+                f"warning: {name} is maximised, and it is larger where each example gets another one's answer "
+                f"({mixed:.4g}) than as it is ({own:.4g}); if it is an error, give {hint}"
+            )
+        else:
+            notes.append(f"{name} is maximised; of an error give {hint}")
+    return notes
 
 
 def value_of(function: Callable[[Any, Tensor], Any], name: str, outputs: Any, targets: Tensor) -> np.ndarray:

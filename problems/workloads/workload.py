@@ -22,12 +22,22 @@ from problems.data.splits import check_apart, split_off
 from problems.networks.layers.plain_attention import plain_attention
 from problems.workloads.devices import device_named
 from problems.workloads.identity import code_of, update_with_network
-from problems.workloads.losses import LossFunction, Metric, loss_named, metrics_named, usual_loss, usual_pick, value_of
+from problems.workloads.losses import (
+    LossFunction,
+    Metric,
+    loss_named,
+    metrics_named,
+    notes_on_senses,
+    usual_loss,
+    usual_pick,
+    value_of,
+)
 from problems.workloads.plain_network import plain_network, preserved, state_copied, unwrapped
 from problems.workloads.recipe import Recipe
 
 BATCH = 500
 _FEW = 32
+_MANY = 256
 _CPU = torch.device("cpu")
 
 
@@ -97,13 +107,16 @@ class Workload:
             self.loss = usual_loss(self.train.targets)
         self.loss_name = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__name__", "loss")
         self.loss_function = loss_named(self.loss)
-        self.metrics = metrics_named(self.metrics, loss=self.loss)
+        asked = self.metrics
+        self.metrics = metrics_named(asked, loss=self.loss)
         self.metric: Metric | None = self.metrics[0] if self.metrics else None
         self._as_float32()
         self._check_network()
         self._unpack_attention()
         self._check_targets()
         self._judged_once()
+        few = self.search.subset(slice(0, min(len(self.search), _MANY)))
+        self.notes += notes_on_senses(asked, self.metrics, self.outputs(self.network, few), few.targets)
 
     # -- splits -------------------------------------------------------------------------------
 

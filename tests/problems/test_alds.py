@@ -562,3 +562,8 @@ def test_heuristic_leaves_layers_whole_that_only_other_schemes_make_smaller(tmp_
     problem = ALDS(network=f"{__name__}:OneChannel", epochs=1, schemes="all", measure="frobenius", rivals=False)
     run = opt.minimize(problem, "alds", budgets="0.9", n_starts=3, out=tmp_path)
     assert (run.front["parameters"] <= 0.9).all()
+
+
+def test_named_fully_connected_networks_are_decomposed():
+    problem = ALDS(network="mlp-16-16", epochs=1, rivals=False)
+    assert problem.table.n_layers == 3 and problem.verify(np.random.default_rng(0))

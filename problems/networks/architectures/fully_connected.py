@@ -63,10 +63,11 @@ class FullyConnected(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, n_classes) of inputs (n, ...) that are flattened."""
         x = x.flatten(1)
-        *hidden, output = self.linear_layers
+        *hidden, output = self.children()  # by place, not by class: another module may stand for a layer
         for layer in hidden:
             x = torch.relu(layer(x))
-        return output(x)
+        logits: Tensor = output(x)
+        return logits
 
     def to_arrays(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Copies of the weights [(h1, inputs), ..., (outputs, h)] and biases [(h1,), ...], float32."""

@@ -211,3 +211,23 @@ def test_what_does_not_fit_is_told_in_one_line(make, told):
 def test_numpy_tables_go_in_as_they_are():
     work = Workload(regressor().double().float(), (np.asarray(X, dtype=np.float64), np.asarray(NUMBERS)))
     assert work.train.inputs.dtype == torch.float32
+
+
+def test_the_sense_of_an_own_metric_is_said():
+    def error(outputs, targets):
+        return (outputs.argmax(1) != targets).double().mean()
+
+    def right(outputs, targets):
+        return (outputs.argmax(1) == targets).double()
+
+    examples = (X, CLASSES)
+    network = nn.Linear(X.shape[1], 1 + int(CLASSES.max()))
+    with torch.no_grad():  # fits its own targets well
+        one_hot = nn.functional.one_hot(torch.as_tensor(CLASSES)).float()
+        solved = torch.linalg.lstsq(torch.as_tensor(X), one_hot).solution
+        network.weight.copy_(solved.T)
+        network.bias.zero_()
+    notes = " | ".join(Workload(network, examples, metrics=[error, right, "accuracy"]).notes)
+    assert "warning: error is maximised, and it is larger where each example gets another one's answer" in notes
+    assert "right is maximised; of an error give Metric('right', right, sense=minimise)" in notes
+    assert "accuracy is" not in notes
